@@ -1,0 +1,122 @@
+//! The HTTP stack, as far as a reply needs one.
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::future::Future;
+
+use bytes::Bytes;
+use futures_core::Stream;
+
+/// Any error.
+pub type BoxError = Box<dyn StdError + Send + Sync>;
+
+/// Which connection an attempt may go out on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Connection {
+    /// Any, a pooled one included.
+    Any,
+    /// A new one: the pool's may be as dead as the one that was just lost.
+    Fresh,
+}
+
+/// An HTTP stack.
+///
+/// It sends a request once: no retries, no redirects (a redirect is a response like any other:
+/// credentials must not follow it), no total timeout. The engine's timers bound every wait, so a
+/// transport needs none of its own.
+///
+/// # Cancel safety
+/// Dropping the future of `open`, or the body, closes the exchange at once: the connection is
+/// closed (HTTP/1.1) or the stream reset (HTTP/2), so that the provider stops generating.
+pub trait Transport: Send + Sync + 'static {
+    /// The body of a response. It yields chunks as they come; its end is a clean end of the HTTP
+    /// body. Anything else is an error.
+    type Body: Stream<Item = Result<Bytes, TransportError>> + Send + 'static;
+
+    /// Sends `request` and resolves when the response head is there.
+    fn open(
+        &self,
+        request: http::Request<Bytes>,
+        connection: Connection,
+    ) -> impl Future<Output = Result<http::Response<Self::Body>, TransportError>> + Send + 'static;
+}
+
+/// Why an HTTP exchange failed.
+///
+/// `Display` says what kind of failure it was; the cause, if any, is the `source`.
+#[derive(Debug)]
+pub struct TransportError {
+    kind: TransportErrorKind,
+    source: Option<BoxError>,
+}
+
+/// The kinds of failure that make a difference to what is tried next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum TransportErrorKind {
+    /// No connection: refused, no route, no such host.
+    Connect,
+    /// The TLS handshake failed.
+    Tls,
+    /// The connection broke before the response head.
+    Reset,
+    /// As `Reset`, on a reused idle connection before any byte of a response: the upstream most
+    /// likely never saw the request.
+    Stale,
+    /// The body broke off: connection reset, or closed inside the framing.
+    Body,
+    /// HTTP/2: the upstream reset this stream.
+    StreamReset,
+    /// HTTP/2: the upstream is going away.
+    GoAway,
+    /// What came is not HTTP.
+    Protocol,
+    /// The request could not be sent as it is.
+    Request,
+}
+
+impl TransportError {
+    /// An error of `kind` without a cause.
+    #[must_use]
+    pub const fn new(kind: TransportErrorKind) -> Self {
+        Self { kind, source: None }
+    }
+
+    /// An error of `kind` caused by `source`, which must not contain header values or bodies.
+    #[must_use]
+    pub fn with_source(kind: TransportErrorKind, source: impl Into<BoxError>) -> Self {
+        Self {
+            kind,
+            source: Some(source.into()),
+        }
+    }
+
+    /// The kind.
+    #[must_use]
+    pub const fn kind(&self) -> TransportErrorKind {
+        self.kind
+    }
+}
+
+impl fmt::Display for TransportError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.kind {
+            TransportErrorKind::Connect => "no connection could be made",
+            TransportErrorKind::Tls => "the TLS handshake failed",
+            TransportErrorKind::Reset => "the connection broke before the response head",
+            TransportErrorKind::Stale => "a reused connection was already closed",
+            TransportErrorKind::Body => "the response body broke off",
+            TransportErrorKind::StreamReset => "the upstream reset the HTTP/2 stream",
+            TransportErrorKind::GoAway => "the upstream closed the HTTP/2 connection (GOAWAY)",
+            TransportErrorKind::Protocol => "the response is not valid HTTP",
+            TransportErrorKind::Request => "the request cannot be sent",
+        })
+    }
+}
+
+impl StdError for TransportError {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.source.as_deref().map(|source| source as _)
+    }
+}

@@ -1,0 +1,386 @@
+//! Provider wire ↔ our words.
+//!
+//! In: one SSE event of a provider, or the caller's request with what has been said. Out: signals
+//! ("what the provider said"), or the next request. It is the only place that knows provider JSON;
+//! it must never decide whether to try again, nor repair what a provider sent.
+
+use std::fmt::Debug;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{HeaderMap, StatusCode};
+use serde_json::Value;
+
+use crate::event::{FinishReason, PartKind, Resume, Usage};
+use crate::sse;
+use crate::transcript::Transcript;
+
+/// A wire format that several providers may share.
+pub trait Dialect: Debug + Send + Sync + 'static {
+    /// Stable name, as the command line has it: `anthropic`, `openai-chat`.
+    fn name(&self) -> &'static str;
+
+    /// Whether the caller's request can be streamed and recovered at all.
+    ///
+    /// # Errors
+    /// Says which field is missing or wrong, never its content.
+    fn check(&self, request: &Value) -> Result<(), InvalidRequest>;
+
+    /// What is known about `model` behind `host`; what the upstream is declared to be comes on top.
+    fn capabilities(&self, host: &str, model: &str) -> Capabilities;
+
+    /// What the request itself says about the answer to come.
+    fn outline(&self, request: &Value) -> Outline;
+
+    /// A decoder for the body of one attempt.
+    fn decoder(&self, outline: &Outline, capabilities: &Capabilities) -> Box<dyn Decoder>;
+
+    /// The rungs that this request with this transcript can be resumed by, best first.
+    fn resumes(
+        &self,
+        request: &Value,
+        transcript: &Transcript,
+        capabilities: &Capabilities,
+    ) -> Vec<Resume>;
+
+    /// The request that continues `transcript` by `by`.
+    ///
+    /// It only appends messages, lowers the token limit and adds the rung's own flag.
+    ///
+    /// # Errors
+    /// When this rung cannot be expressed for this request.
+    fn rewrite(
+        &self,
+        request: &Value,
+        transcript: &Transcript,
+        by: Resume,
+        context: &Rewrite<'_>,
+    ) -> Result<Continuation, Unresumable>;
+
+    /// Classifies an HTTP response that is not a stream: a status other than success, or a 200
+    /// whose body is no event stream (`body` is then probed for an error object).
+    fn classify(&self, status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Fault;
+
+    /// The assistant turn in this dialect's own shape, as the provider accepts it in a history.
+    fn message(&self, transcript: &Transcript) -> Value;
+}
+
+/// Reads the events of one attempt.
+pub trait Decoder: Debug + Send {
+    /// Hands what `event` says to `sink`, in order.
+    ///
+    /// # Errors
+    /// The event's data cannot be read and might have carried content.
+    fn decode(
+        &mut self,
+        event: &sse::Event<'_>,
+        sink: &mut dyn FnMut(Signal<'_>),
+    ) -> Result<(), DecodeError>;
+}
+
+/// What a provider said.
+///
+/// A *slot* is the decoder's number of a block within its attempt. A slot may be opened again
+/// after it was closed: that is another block.
+#[derive(Clone, Debug, PartialEq)]
+#[expect(
+    clippy::exhaustive_enums,
+    reason = "the engine must handle every signal"
+)]
+pub enum Signal<'a> {
+    /// A ping, an unknown event, an empty chunk: life, but nothing said.
+    Alive,
+    /// The answer has an id and a model. May come again; only news counts.
+    Started {
+        /// The provider's id of the answer.
+        id: Option<&'a str>,
+        /// The model as served.
+        model: Option<&'a str>,
+    },
+    /// A block begins.
+    Open {
+        /// Its slot.
+        slot: u32,
+        /// Choice that it belongs to.
+        choice: u32,
+        /// What it is.
+        kind: PartKind,
+    },
+    /// More of a block: text, or JSON for tool calls and the opaque kinds.
+    Append {
+        /// The block.
+        slot: u32,
+        /// What to append; borrowed from the event where nothing had to be unescaped.
+        text: std::borrow::Cow<'a, str>,
+    },
+    /// A note on a block.
+    Annotate {
+        /// The block.
+        slot: u32,
+        /// The note.
+        annotation: crate::event::Annotation,
+    },
+    /// The provider closed the block, or what it said next shows that it is closed.
+    Close {
+        /// The block.
+        slot: u32,
+    },
+    /// Usage so far in this attempt; replaces what was said before.
+    Usage(Usage),
+    /// The content is complete, whatever happens after it.
+    Finish {
+        /// Why the model stopped.
+        reason: FinishReason,
+    },
+    /// The provider's last word. Proof of nothing unless a `Finish` came.
+    Terminal,
+    /// An error inside the stream.
+    Fault(Fault),
+}
+
+/// A provider's error, classified.
+///
+/// `Debug` shows the class and the provider's code, never its message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Fault {
+    /// What it means.
+    pub class: FaultClass,
+    /// The provider's own type or code, if it is one short word.
+    pub code: Option<Arc<str>>,
+    /// The wait that the provider asked for.
+    pub retry_after: Option<Duration>,
+    /// The provider's own word on whether to try again (`x-should-retry`).
+    pub should_retry: Option<bool>,
+}
+
+impl Fault {
+    /// A fault of `class` and nothing more.
+    #[must_use]
+    pub const fn new(class: FaultClass) -> Self {
+        Self {
+            class,
+            code: None,
+            retry_after: None,
+            should_retry: None,
+        }
+    }
+
+    /// The same with the provider's code, kept only if it is one short word of `[A-Za-z0-9._-]`.
+    #[must_use]
+    pub fn code(mut self, code: Option<&str>) -> Self {
+        let word = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+        self.code = code
+            .filter(|code| !code.is_empty() && code.len() <= CODE_MAX && code.chars().all(word))
+            .map(Arc::from);
+        self
+    }
+}
+
+/// What a provider's error means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum FaultClass {
+    /// 5xx, `api_error`, `timeout_error`, 408, 409, 425: may pass.
+    Transient,
+    /// `overloaded_error`, 529, 503 `UNAVAILABLE`: may pass, less soon.
+    Overloaded,
+    /// 429 that passes with time.
+    RateLimited,
+    /// 402, quota, spend cap: will not pass by itself.
+    Billing,
+    /// 401 or 403.
+    Auth,
+    /// The prompt does not fit the context window.
+    ContextLength,
+    /// The model does not exist or is not to be had.
+    UnknownModel,
+    /// A content policy refuses the request or the answer.
+    Policy,
+    /// A recognised text that refuses a trailing assistant turn.
+    PrefillRefused,
+    /// 400, 404, 405, 413, 422 and the like: the request is at fault.
+    Invalid,
+    /// An error inside a 200 that none of the above recognises, or a body that is no stream.
+    Unrecognised,
+}
+
+/// What is known of an (upstream, model).
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Capabilities {
+    /// How a trailing assistant turn is continued.
+    pub prefill: Prefill,
+    /// Whether the text sent as prefill comes back.
+    pub echo: Echo,
+    /// Whether a silent stream carries pings or comments.
+    pub pings: bool,
+    /// Whether `[DONE]` without a finish reason ends an answer.
+    pub done_is_proof: bool,
+    /// Whether the model reasons unasked (longer first wait, no prefill); the request's own word
+    /// is in [`Outline::reasoning`].
+    pub reasoning: bool,
+}
+
+/// How a server is asked to continue a trailing assistant turn (sources: the module doc of
+/// `capability`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Prefill {
+    /// It does not.
+    None,
+    /// A trailing assistant turn is enough.
+    Trailing,
+    /// `continue_final_message: true` and `add_generation_prompt: false`.
+    ContinueFinalMessage,
+    /// `prefix: true` in the message.
+    Prefix,
+    /// `partial: true` in the message.
+    Partial,
+}
+
+/// Whether the text sent as prefill comes back before the continuation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Echo {
+    /// Documented or measured not to: what comes is the continuation.
+    Never,
+    /// It does, as a rule.
+    Always,
+    /// Not known; the seam tells from what comes.
+    Unknown,
+}
+
+/// What an upstream is declared to be; overrides the table field by field.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Declared {
+    /// See [`Capabilities::prefill`].
+    pub prefill: Option<Prefill>,
+    /// See [`Capabilities::echo`].
+    pub echo: Option<Echo>,
+    /// See [`Capabilities::pings`].
+    pub pings: Option<bool>,
+    /// See [`Capabilities::done_is_proof`].
+    pub done_is_proof: Option<bool>,
+    /// See [`Capabilities::reasoning`].
+    pub reasoning: Option<bool>,
+}
+
+impl Declared {
+    /// `known` with every declared field in its place.
+    #[must_use]
+    pub fn over(&self, known: Capabilities) -> Capabilities {
+        Capabilities {
+            prefill: self.prefill.unwrap_or(known.prefill),
+            echo: self.echo.unwrap_or(known.echo),
+            pings: self.pings.unwrap_or(known.pings),
+            done_is_proof: self.done_is_proof.unwrap_or(known.done_is_proof),
+            reasoning: self.reasoning.unwrap_or(known.reasoning),
+        }
+    }
+}
+
+/// What a request says about its answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Outline {
+    /// The model asked for; empty where the request names none.
+    pub model: Arc<str>,
+    /// Choices asked for; 1 unless `n` says more.
+    pub choices: u32,
+    /// The request turns reasoning on.
+    pub reasoning: bool,
+    /// The stop sequences.
+    pub stops: Vec<Box<str>>,
+    /// The token limit.
+    pub max_tokens: Option<u64>,
+}
+
+/// What a rewrite needs beside request and transcript.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Rewrite<'a> {
+    /// What the upstream can do.
+    pub capabilities: &'a Capabilities,
+    /// The wording of the user note.
+    pub wording: &'a Wording,
+    /// Output tokens that the earlier attempts reported for the kept text; `None`: estimate.
+    pub spent: Option<u64>,
+}
+
+impl<'a> Rewrite<'a> {
+    /// What a rewrite needs, with usage unknown.
+    #[must_use]
+    pub const fn new(capabilities: &'a Capabilities, wording: &'a Wording) -> Self {
+        Self {
+            capabilities,
+            wording,
+            spent: None,
+        }
+    }
+}
+
+/// A request that continues an answer, and what to expect of what comes back.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Continuation {
+    /// The request body.
+    pub request: Value,
+    /// What its answer will begin with.
+    pub expect: crate::seam::Expect,
+}
+
+impl Continuation {
+    /// A continuation whose answer begins as `expect` says.
+    #[must_use]
+    pub const fn new(request: Value, expect: crate::seam::Expect) -> Self {
+        Self { request, expect }
+    }
+}
+
+/// The wording of the note that asks a model to go on: a user speaking.
+///
+/// `{anchor}` stands for the quoted end of the text so far. The default is English; see
+/// [`Wording::DEFAULT`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Wording {
+    /// After an assistant turn with the partial answer ([`Resume::Instruct`]).
+    pub instruct: Arc<str>,
+    /// Without one ([`Resume::Quote`]); `{partial}` stands for the text so far.
+    pub quote: Arc<str>,
+}
+
+/// The caller's request cannot be streamed; see [`Dialect::check`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum InvalidRequest {
+    /// Not a JSON object.
+    #[error("the request is not a JSON object")]
+    NotAnObject,
+    /// A field that every request must have.
+    #[error("the request has no `{0}`")]
+    Missing(&'static str),
+    /// A field of the wrong type.
+    #[error("the request's `{0}` has the wrong type")]
+    WrongType(&'static str),
+    /// `stream: false`: a reply is a stream.
+    #[error("the request says `stream: false`; leave it out or set it to true")]
+    NotStreaming,
+}
+
+/// A rung cannot be expressed for a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("this answer cannot be resumed in this way")]
+#[non_exhaustive]
+pub struct Unresumable;
+
+/// An event's data could not be read and might have carried content.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("an event's data is not what the dialect sends")]
+#[non_exhaustive]
+pub struct DecodeError;
+
+/// Longest provider error code that is kept.
+const CODE_MAX: usize = 64;

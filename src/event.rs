@@ -1,0 +1,462 @@
+//! The vocabulary: what a caller hears, and the words the layers below share.
+//!
+//! In: nothing. Out: plain values. Nothing here decides, parses or waits. Law kept: *Fold* — every
+//! [`Event`] carries all that a [`Transcript`](crate::Transcript) needs to follow the answer.
+
+use std::fmt;
+use std::ops::Deref;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use bytestring::ByteString;
+use http::StatusCode;
+use serde::{Serialize, Serializer};
+
+/// A piece of generated text: UTF-8, cheap to clone, shared with the buffer it arrived in.
+///
+/// `Debug` prints its length only, so that no answer reaches a log by accident.
+#[derive(Clone, Default, PartialEq, Eq, Hash)]
+pub struct Text(ByteString);
+
+impl Text {
+    /// Shares `bytes` if they are UTF-8.
+    ///
+    /// # Errors
+    /// Hands back nothing but the position of the first byte that is not UTF-8.
+    pub fn from_utf8(bytes: Bytes) -> Result<Self, std::str::Utf8Error> {
+        ByteString::try_from(bytes).map(Self)
+    }
+
+    /// The text as a string slice.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Deref for Text {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<&str> for Text {
+    fn from(text: &str) -> Self {
+        Self(ByteString::from(text))
+    }
+}
+
+impl From<String> for Text {
+    fn from(text: String) -> Self {
+        Self(ByteString::from(text))
+    }
+}
+
+impl fmt::Display for Text {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self)
+    }
+}
+
+impl fmt::Debug for Text {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Text({} bytes)", self.len())
+    }
+}
+
+impl Serialize for Text {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self)
+    }
+}
+
+/// Number of an HTTP exchange within one reply, counted from 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub struct AttemptId(pub(crate) u32);
+
+impl AttemptId {
+    /// The number, counted from 1.
+    #[must_use]
+    pub const fn get(self) -> u32 {
+        self.0
+    }
+}
+
+/// One thing a [`Reply`](crate::Reply) says.
+///
+/// After any prefix of the events of a reply, folding them with
+/// [`Transcript::apply`](crate::Transcript::apply) gives what has been said so far.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Event {
+    /// The first attempt that answered did so; comes once, before any delta.
+    Started(Head),
+    /// A piece of the answer.
+    Delta(Delta),
+    /// An attempt ended before the answer was complete. The answer goes on, ends inferred, or an
+    /// `Err` follows; the text so far stands.
+    Interrupted(Interruption),
+    /// Only with [`Delivery::Retractable`](crate::policy::Delivery::Retractable): forget what was
+    /// said after this position.
+    Rewind(Position),
+    /// A later attempt has been joined to what was said before.
+    Resumed(Resumption),
+    /// The answer is complete; nothing follows.
+    Finished(Finish),
+}
+
+/// Who answers, as far as the provider says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Head {
+    /// The attempt that spoke first.
+    pub attempt: AttemptId,
+    /// Name of the upstream, as the chain has it.
+    pub upstream: Arc<str>,
+    /// The provider's id of the answer.
+    pub id: Option<Arc<str>>,
+    /// The model as served, which may be more exact than the one asked for.
+    pub model: Option<Arc<str>>,
+}
+
+/// A piece of content, or the opening or closing of the part that it belongs to.
+///
+/// Parts are numbered from 0 in the order of their opening and never reused.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "delta", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Delta {
+    /// A part begins; content follows.
+    Open {
+        /// Its number.
+        part: u32,
+        /// The choice that it belongs to; 0 unless the request asked for several (`n`).
+        choice: u32,
+        /// What it is.
+        kind: PartKind,
+    },
+    /// More of an open part: text, or for a tool call and the opaque kinds a stretch of JSON.
+    Append {
+        /// The part.
+        part: u32,
+        /// What to append.
+        text: Text,
+    },
+    /// Something that belongs to a part without being its text.
+    Annotate {
+        /// The part.
+        part: u32,
+        /// What is noted.
+        annotation: Annotation,
+    },
+    /// The part is complete.
+    Close {
+        /// The part.
+        part: u32,
+    },
+    /// The provider itself ended the answer in the middle of this tool call: its arguments are as
+    /// they came and must not be run. Takes the place of `Close`.
+    Truncate {
+        /// The part.
+        part: u32,
+    },
+    /// The part will never be complete and is not part of the answer: grey it out.
+    Abandon {
+        /// The part.
+        part: u32,
+    },
+}
+
+/// What a part is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum PartKind {
+    /// The visible answer.
+    Text,
+    /// Reasoning ("thinking"), as far as the provider shows it.
+    Reasoning,
+    /// A refusal in a channel of its own (OpenAI's `delta.refusal`).
+    Refusal,
+    /// A tool call that the caller must run; the content is its arguments as JSON.
+    ToolCall {
+        /// The provider's id, empty where it gave none.
+        id: Arc<str>,
+        /// The tool.
+        name: Arc<str>,
+    },
+    /// A call that the provider runs itself; the content is the whole block as JSON.
+    ServerCall {
+        /// The provider's id, which its result refers to.
+        id: Arc<str>,
+        /// The tool.
+        name: Arc<str>,
+    },
+    /// The result of a call that the provider ran; the content is the whole block as JSON.
+    ServerResult {
+        /// Id of the call.
+        call: Arc<str>,
+    },
+    /// Any other block, known or not (redacted reasoning, container files, …); the content is the
+    /// whole block as JSON, to be sent back as it is.
+    Opaque {
+        /// The provider's name of the block type.
+        name: Arc<str>,
+    },
+}
+
+/// Something that belongs to a part without being its text.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "annotation", content = "value", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Annotation {
+    /// The provider's signature over a reasoning part.
+    Signature(Text),
+    /// A citation, as the provider's JSON.
+    Citation(Text),
+}
+
+/// Why an attempt ended before its answer was complete.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "cut", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Cut {
+    /// No connection: refused, no route, name or TLS failure, or no connection in time.
+    Unreachable,
+    /// An HTTP status other than success.
+    Rejected {
+        /// The status.
+        #[serde(serialize_with = "status_as_number")]
+        status: StatusCode,
+        /// The wait that the provider asked for.
+        retry_after: Option<Duration>,
+    },
+    /// The body ended cleanly, without the provider's terminal marker.
+    Truncated,
+    /// The connection broke.
+    Reset,
+    /// Silence for longer than the timer allows.
+    Stalled {
+        /// The timer that ran out.
+        timer: Timer,
+    },
+    /// The provider reported an error inside a stream with status 200.
+    Faulted,
+    /// Bytes that cannot be an answer of this dialect.
+    Garbled,
+    /// A limit on what is read was exceeded.
+    OverLimit,
+    /// What came back does not continue what was delivered.
+    Diverged,
+    /// The attempt was not made: breaker open or retry budget empty.
+    Denied,
+}
+
+fn status_as_number<S: Serializer>(status: &StatusCode, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_u16(status.as_u16())
+}
+
+/// The clocks of a reply; lengths and defaults are in [`Timeouts`](crate::policy::Timeouts).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Timer {
+    /// When to give up on a connection that is not made.
+    Connect,
+    /// When to give up on a request whose first body byte does not come.
+    FirstEvent,
+    /// When to give up on an open body without any bytes.
+    Idle,
+    /// When to give up on a body that has bytes but says nothing.
+    Delta,
+    /// When to stop waiting for what follows a complete answer (usage, the terminal marker).
+    Closing,
+    /// When to send the next attempt.
+    Backoff,
+    /// When a reply that gets nothing new gives up.
+    Progress,
+    /// When a reply must be over.
+    Overall,
+}
+
+/// A way to go on after a cut, best first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Resume {
+    /// The provider replays its own generation from a position.
+    Cursor,
+    /// The partial answer goes in as the last assistant turn, which the model continues.
+    Prefill,
+    /// The partial answer as an assistant turn, then a user note that asks to go on.
+    Instruct,
+    /// As `Instruct`, without an assistant turn: the note quotes the partial answer.
+    Quote,
+    /// The original request again; what equals the delivered text is swallowed.
+    Align,
+}
+
+/// An attempt ended before the answer was complete, and what follows.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Interruption {
+    /// The attempt that was cut.
+    pub attempt: AttemptId,
+    /// Its upstream.
+    pub upstream: Arc<str>,
+    /// Why it was cut.
+    pub cut: Cut,
+    /// What is done about it.
+    pub next: Next,
+    /// How long the next attempt waits.
+    pub delay: Duration,
+}
+
+/// What is done about a cut.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "next", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Next {
+    /// The same request again; nothing had been delivered.
+    Retry,
+    /// A continuation.
+    Resume {
+        /// The rung it is asked for by.
+        by: Resume,
+    },
+    /// Another step of the chain, from the start or from where the answer stands.
+    Step {
+        /// Its upstream.
+        upstream: Arc<str>,
+        /// The rung it is asked for by; none from the start.
+        by: Option<Resume>,
+    },
+    /// What is there is a whole turn: it ends, inferred.
+    Finish,
+    /// An `Err` follows.
+    GiveUp,
+}
+
+/// How a continuation was joined to what had been delivered.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Resumption {
+    /// The attempt that goes on.
+    pub attempt: AttemptId,
+    /// Its upstream.
+    pub upstream: Arc<str>,
+    /// The rung.
+    pub by: Resume,
+    /// How the texts join.
+    pub join: Join,
+    /// Bytes of the continuation that were not delivered because they had been said or were not
+    /// part of the answer.
+    pub trimmed: usize,
+}
+
+/// How the texts of two attempts join.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Join {
+    /// Went on literally; at most whitespace was taken off.
+    Literal,
+    /// Repeated the delivered text from its beginning, then went on.
+    Echo,
+    /// Repeated the anchor that it was asked to repeat.
+    Anchor,
+    /// Repeated another stretch of the end of the delivered text.
+    Overlap,
+    /// Replayed the answer from its beginning, equal to the end of what was delivered.
+    Aligned,
+    /// Nothing shows where it goes on; taken as it came.
+    Unverified,
+}
+
+/// The end of a complete answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Finish {
+    /// Why the model stopped.
+    pub reason: FinishReason,
+    /// Not proved by the provider's own marker, but known to be the end of a valid turn.
+    pub inferred: bool,
+    /// Usage as the attempts reported it, summed; zero where none did. See the report for what was
+    /// estimated.
+    pub usage: Usage,
+}
+
+/// Why the model stopped.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum FinishReason {
+    /// A natural end of turn.
+    Stop,
+    /// A stop sequence of the request.
+    StopSequence,
+    /// The token limit.
+    Length,
+    /// The caller is to run tools.
+    ToolUse,
+    /// The provider's filter cut the content.
+    ContentFilter,
+    /// The model refused.
+    Refusal,
+    /// A server-side tool loop paused; send the turn back to go on.
+    Pause,
+    /// The context window is full.
+    ContextWindow,
+    /// The provider ended the answer without a word why.
+    Unstated,
+    /// Any other word of the provider's.
+    Other(Arc<str>),
+}
+
+/// Token counts. `input_tokens` is all input, cached or not.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Usage {
+    /// Tokens of the request, cached ones included.
+    pub input_tokens: u64,
+    /// Tokens generated, reasoning included.
+    pub output_tokens: u64,
+    /// Input tokens read from a cache.
+    pub cached_input_tokens: u64,
+    /// Input tokens written to a cache.
+    pub cache_write_tokens: u64,
+    /// Output tokens spent on reasoning, where told apart.
+    pub reasoning_tokens: u64,
+}
+
+impl Usage {
+    /// Adds the counts of `other`, saturating.
+    #[must_use]
+    pub const fn plus(self, other: Self) -> Self {
+        Self {
+            input_tokens: self.input_tokens.saturating_add(other.input_tokens),
+            output_tokens: self.output_tokens.saturating_add(other.output_tokens),
+            cached_input_tokens: self
+                .cached_input_tokens
+                .saturating_add(other.cached_input_tokens),
+            cache_write_tokens: self
+                .cache_write_tokens
+                .saturating_add(other.cache_write_tokens),
+            reasoning_tokens: self.reasoning_tokens.saturating_add(other.reasoning_tokens),
+        }
+    }
+}
+
+/// A place in an answer: the first `parts` parts whole, then `bytes` bytes of the next.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[non_exhaustive]
+pub struct Position {
+    /// Whole parts before it.
+    pub parts: u32,
+    /// Bytes into the part after those.
+    pub bytes: usize,
+}

@@ -1,0 +1,19 @@
+//! Keeps an LLM stream alive: one answer over however many connections it takes.
+
+pub mod dialect;
+pub mod engine;
+mod error;
+mod event;
+pub mod policy;
+mod report;
+pub mod seam;
+pub mod sse;
+mod transcript;
+
+#[cfg(feature = "tokio")]
+pub mod client;
+#[cfg(feature = "test-util")]
+pub mod testing;
+
+pub use event::*;
+pub use transcript::{Part, PartState, Progress, Transcript};

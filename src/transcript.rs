@@ -1,0 +1,285 @@
+//! What has been said: the fold of the delivered events.
+//!
+//! In: [`Event`]s, in the order of their delivery. Out: text, parts, how far and how continuable
+//! the answer is. It must never hold anything that was not delivered. Law kept: *Fold*.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::event::{Annotation, Delta, Event, Finish, Head, PartKind, Position};
+
+/// An answer, as far as it has been delivered.
+///
+/// A caller who keeps one of his own, feeding it every event, has at every moment the same as
+/// [`Reply::transcript`](crate::Reply::transcript).
+///
+/// `Debug` prints kinds and sizes, never text.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Transcript {
+    head: Option<Head>,
+    parts: Vec<Part>,
+    finish: Option<Finish>,
+}
+
+/// A part of an answer.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Part {
+    kind: PartKind,
+    choice: u32,
+    text: String,
+    annotations: Vec<Annotation>,
+    state: PartState,
+}
+
+/// Where a part stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum PartState {
+    /// More may come.
+    Open,
+    /// Complete.
+    Closed,
+    /// A tool call that the provider itself left unfinished; not to be run.
+    Truncated,
+    /// Not part of the answer.
+    Abandoned,
+}
+
+/// How continuable an answer is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Progress {
+    /// No text and no whole call has been delivered: the request can be repeated.
+    Nothing,
+    /// Text or results of server tools have been delivered, and no call of the caller's.
+    Resumable,
+    /// A tool call has been delivered whole: saying it again could run it twice.
+    Committed,
+}
+
+impl Transcript {
+    /// An empty transcript.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Takes in the next event. Events that refer to parts that do not exist change nothing.
+    pub fn apply(&mut self, event: &Event) {
+        match event {
+            Event::Started(head) => self.head = Some(head.clone()),
+            Event::Delta(delta) => self.apply_delta(delta),
+            Event::Rewind(to) => self.rewind(*to),
+            Event::Finished(finish) => self.finish = Some(finish.clone()),
+            Event::Interrupted(_) | Event::Resumed(_) => {}
+        }
+    }
+
+    fn apply_delta(&mut self, delta: &Delta) {
+        match delta {
+            Delta::Open { part, choice, kind } => {
+                if *part as usize == self.parts.len() {
+                    self.parts.push(Part::new(kind.clone(), *choice));
+                }
+            }
+            Delta::Append { part, text } => self.edit(*part, |part| part.text.push_str(text)),
+            Delta::Annotate { part, annotation } => {
+                self.edit(*part, |part| part.annotations.push(annotation.clone()));
+            }
+            Delta::Close { part } => self.edit(*part, |part| part.state = PartState::Closed),
+            Delta::Truncate { part } => self.edit(*part, |part| part.state = PartState::Truncated),
+            Delta::Abandon { part } => self.edit(*part, |part| part.state = PartState::Abandoned),
+        }
+    }
+
+    fn edit(&mut self, part: u32, edit: impl FnOnce(&mut Part)) {
+        if let Some(part) = self.parts.get_mut(part as usize) {
+            edit(part);
+        }
+    }
+
+    /// Drops what came after `to`. The part numbers stay in use: what is dropped is abandoned,
+    /// except for the part in which `to` lies, which is cut short and open again.
+    fn rewind(&mut self, to: Position) {
+        for (index, part) in self.parts.iter_mut().enumerate().skip(to.parts as usize) {
+            if index == to.parts as usize && part.text.is_char_boundary(to.bytes) && to.bytes > 0 {
+                part.text.truncate(to.bytes);
+                part.state = PartState::Open;
+            } else {
+                part.state = PartState::Abandoned;
+            }
+        }
+    }
+
+    /// Who answers; none before the first attempt that answered.
+    #[must_use]
+    pub const fn head(&self) -> Option<&Head> {
+        self.head.as_ref()
+    }
+
+    /// All parts in the order of their opening, abandoned ones included.
+    #[must_use]
+    pub fn parts(&self) -> &[Part] {
+        &self.parts
+    }
+
+    /// The parts that belong to the answer.
+    pub fn kept(&self) -> impl Iterator<Item = &Part> {
+        self.parts
+            .iter()
+            .filter(|part| part.state != PartState::Abandoned)
+    }
+
+    /// The visible text of choice 0.
+    #[must_use]
+    pub fn text(&self) -> String {
+        self.kept_text().collect()
+    }
+
+    /// Bytes of [`text`](Self::text).
+    #[must_use]
+    pub fn text_len(&self) -> usize {
+        self.kept_text().map(str::len).sum()
+    }
+
+    fn kept_text(&self) -> impl Iterator<Item = &str> {
+        self.kept()
+            .filter(|part| part.is_text() && part.choice == 0)
+            .map(Part::text)
+    }
+
+    /// The tool calls of the caller's that are whole, in order.
+    pub fn tool_calls(&self) -> impl Iterator<Item = &Part> {
+        self.parts
+            .iter()
+            .filter(|part| part.is_tool_call() && part.state == PartState::Closed)
+    }
+
+    /// How the answer ended; none while it has not.
+    #[must_use]
+    pub const fn finish(&self) -> Option<&Finish> {
+        self.finish.as_ref()
+    }
+
+    /// How far the answer has come.
+    #[must_use]
+    pub fn position(&self) -> Position {
+        match self.parts.last() {
+            Some(part) if part.state == PartState::Open => Position {
+                parts: self.parts.len() as u32 - 1,
+                bytes: part.text.len(),
+            },
+            _ => Position {
+                parts: self.parts.len() as u32,
+                bytes: 0,
+            },
+        }
+    }
+
+    /// How continuable the answer is.
+    #[must_use]
+    pub fn progress(&self) -> Progress {
+        let committed = |part: &Part| {
+            part.is_tool_call() && matches!(part.state, PartState::Closed | PartState::Truncated)
+        };
+        let said = |part: &Part| {
+            (part.kind == PartKind::Text || part.kind == PartKind::Refusal) && !part.text.is_empty()
+                || matches!(part.kind, PartKind::ServerResult { .. })
+        };
+        if self.kept().any(committed) {
+            Progress::Committed
+        } else if self.kept().any(said) {
+            Progress::Resumable
+        } else {
+            Progress::Nothing
+        }
+    }
+}
+
+impl Part {
+    fn new(kind: PartKind, choice: u32) -> Self {
+        Self {
+            kind,
+            choice,
+            text: String::new(),
+            annotations: Vec::new(),
+            state: PartState::Open,
+        }
+    }
+
+    /// What it is.
+    #[must_use]
+    pub const fn kind(&self) -> &PartKind {
+        &self.kind
+    }
+
+    /// The choice that it belongs to.
+    #[must_use]
+    pub const fn choice(&self) -> u32 {
+        self.choice
+    }
+
+    /// Its content: text, or JSON for tool calls (the arguments) and the opaque kinds (the block).
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// What was noted on it.
+    #[must_use]
+    pub fn annotations(&self) -> &[Annotation] {
+        &self.annotations
+    }
+
+    /// The provider's signature, if it has one.
+    #[must_use]
+    pub fn signature(&self) -> Option<&str> {
+        self.annotations
+            .iter()
+            .rev()
+            .find_map(|annotation| match annotation {
+                Annotation::Signature(signature) => Some(signature.as_str()),
+                Annotation::Citation(_) => None,
+            })
+    }
+
+    /// Where it stands.
+    #[must_use]
+    pub const fn state(&self) -> PartState {
+        self.state
+    }
+
+    pub(crate) const fn is_text(&self) -> bool {
+        matches!(self.kind, PartKind::Text)
+    }
+
+    pub(crate) const fn is_tool_call(&self) -> bool {
+        matches!(self.kind, PartKind::ToolCall { .. })
+    }
+}
+
+impl fmt::Debug for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind: Arc<str> = match &self.kind {
+            PartKind::ToolCall { name, .. } => Arc::clone(name),
+            PartKind::Opaque { name } => Arc::clone(name),
+            other => Arc::from(format!("{other:?}")),
+        };
+        f.debug_struct("Part")
+            .field("kind", &kind)
+            .field("choice", &self.choice)
+            .field("bytes", &self.text.len())
+            .field("state", &self.state)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Transcript {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Transcript")
+            .field("head", &self.head)
+            .field("parts", &self.parts)
+            .field("finish", &self.finish)
+            .finish()
+    }
+}
