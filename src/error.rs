@@ -1,1 +1,319 @@
-//! stub
+//! The one error of a reply: what failed, whose fault it was, and everything received so far.
+//!
+//! `Display` and `Debug` never show keys, header values, bodies or generated text.
+
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode};
+
+use crate::event::Cut;
+use crate::report::Report;
+use crate::transcript::Transcript;
+
+/// Why a reply ended without a complete answer.
+///
+/// It carries the [`Transcript`] of all that was delivered and the [`Report`] of what was tried.
+pub struct Error(Box<Parts>);
+
+struct Parts {
+    kind: ErrorKind,
+    cut: Option<Cut>,
+    exhausted: bool,
+    code: Option<Arc<str>>,
+    rejection: Option<Rejection>,
+    transcript: Transcript,
+    report: Report,
+    source: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+/// What failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// The request cannot be streamed (see the source), or the provider refused it as invalid: 400,
+    /// 404, 413, 422.
+    InvalidRequest,
+    /// The prompt does not fit the model's context window.
+    ContextLength,
+    /// The model does not exist or is not to be had.
+    UnknownModel,
+    /// A content policy refuses the request or the answer.
+    Policy,
+    /// 401 or 403.
+    Authentication,
+    /// 402, quota or spend cap.
+    Billing,
+    /// 429.
+    RateLimited,
+    /// 529, or an overload reported inside the stream.
+    Overloaded,
+    /// 5xx, or an error of the provider's inside the stream.
+    Upstream,
+    /// No connection.
+    Unreachable,
+    /// The connection broke.
+    Reset,
+    /// The body ended without the provider's terminal marker.
+    Truncated,
+    /// Silence for longer than a timer allows.
+    Stalled,
+    /// What came is not an answer of this dialect.
+    Garbled,
+    /// A limit on what is read was exceeded.
+    OverLimit,
+    /// What came back does not continue what was delivered, and nothing else could be tried.
+    Diverged,
+    /// Nothing new for too long after a cut, or the caller's hook said stop.
+    NoProgress,
+    /// The overall deadline.
+    Deadline,
+    /// The attempt was not allowed: retry budget empty.
+    Denied,
+    /// The caller canceled.
+    Canceled,
+}
+
+/// Whose fault an error is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Origin {
+    /// The request, the credentials or a limit of the caller's.
+    Caller,
+    /// What this library decided on behalf of the caller.
+    Library,
+    /// The way there and back.
+    Network,
+    /// The provider.
+    Upstream,
+}
+
+/// A response with a status other than success.
+///
+/// `Debug` shows the status and the size of the body only.
+#[derive(Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Rejection {
+    /// The status.
+    pub status: StatusCode,
+    /// The headers.
+    pub headers: HeaderMap,
+    /// The body, up to [`ERROR_BODY_MAX`](crate::policy::ERROR_BODY_MAX) bytes.
+    pub body: Bytes,
+}
+
+impl fmt::Debug for Rejection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Rejection")
+            .field("status", &self.status)
+            .field("bytes", &self.body.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Error {
+    pub(crate) fn new(kind: ErrorKind, transcript: Transcript, report: Report) -> Self {
+        Self(Box::new(Parts {
+            kind,
+            cut: None,
+            exhausted: false,
+            code: None,
+            rejection: None,
+            transcript,
+            report,
+            source: None,
+        }))
+    }
+
+    pub(crate) fn cut_by(mut self, cut: Cut, exhausted: bool) -> Self {
+        self.0.cut = Some(cut);
+        self.0.exhausted = exhausted;
+        self
+    }
+
+    pub(crate) fn said(mut self, code: Option<Arc<str>>, rejection: Option<Rejection>) -> Self {
+        self.0.code = code;
+        self.0.rejection = rejection;
+        self
+    }
+
+    pub(crate) fn caused_by(
+        mut self,
+        source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> Self {
+        self.0.source = Some(source.into());
+        self
+    }
+
+    /// What failed.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        self.0.kind
+    }
+
+    /// Whose fault it is.
+    #[must_use]
+    pub fn origin(&self) -> Origin {
+        self.0.kind.origin()
+    }
+
+    /// How the last attempt ended, if it was an attempt that failed.
+    #[must_use]
+    pub fn cut(&self) -> Option<Cut> {
+        self.0.cut
+    }
+
+    /// The provider's own error type or code, where it is one short word.
+    #[must_use]
+    pub fn code(&self) -> Option<&str> {
+        self.0.code.as_deref()
+    }
+
+    /// The provider's response, where the last attempt was rejected by status.
+    #[must_use]
+    pub fn rejection(&self) -> Option<&Rejection> {
+        self.0.rejection.as_ref()
+    }
+
+    /// Everything that was delivered.
+    #[must_use]
+    pub fn transcript(&self) -> &Transcript {
+        &self.0.transcript
+    }
+
+    /// Everything that was tried.
+    #[must_use]
+    pub fn report(&self) -> &Report {
+        &self.0.report
+    }
+
+    /// Takes out everything that was delivered.
+    #[must_use]
+    pub fn into_transcript(self) -> Transcript {
+        self.0.transcript
+    }
+
+    /// Whether a clock ran out.
+    #[must_use]
+    pub fn is_timeout(&self) -> bool {
+        matches!(
+            self.0.kind,
+            ErrorKind::Stalled | ErrorKind::Deadline | ErrorKind::NoProgress
+        )
+    }
+
+    /// Whether it failed only because the attempts were used up: trying later may help.
+    #[must_use]
+    pub fn is_exhausted(&self) -> bool {
+        self.0.exhausted
+    }
+
+    /// Whether the attempt was not allowed.
+    #[must_use]
+    pub fn is_denied(&self) -> bool {
+        self.0.kind == ErrorKind::Denied
+    }
+
+    /// Whether the caller canceled.
+    #[must_use]
+    pub fn is_canceled(&self) -> bool {
+        self.0.kind == ErrorKind::Canceled
+    }
+}
+
+impl ErrorKind {
+    /// Whose fault an error of this kind is.
+    #[must_use]
+    pub const fn origin(self) -> Origin {
+        match self {
+            Self::InvalidRequest
+            | Self::ContextLength
+            | Self::UnknownModel
+            | Self::Policy
+            | Self::Authentication
+            | Self::Billing
+            | Self::OverLimit
+            | Self::Deadline
+            | Self::Canceled => Origin::Caller,
+            Self::NoProgress | Self::Denied => Origin::Library,
+            Self::Unreachable | Self::Reset | Self::Truncated | Self::Stalled => Origin::Network,
+            Self::RateLimited
+            | Self::Overloaded
+            | Self::Upstream
+            | Self::Garbled
+            | Self::Diverged => Origin::Upstream,
+        }
+    }
+
+    const fn describe(self) -> &'static str {
+        match self {
+            Self::InvalidRequest => "the request is not valid",
+            Self::ContextLength => "the prompt does not fit the model's context window",
+            Self::UnknownModel => "the model is unknown or not available",
+            Self::Policy => "a content policy refuses it",
+            Self::Authentication => "the credentials are refused",
+            Self::Billing => "the account has no quota or credit left",
+            Self::RateLimited => "the upstream limits the rate of requests",
+            Self::Overloaded => "the upstream is overloaded",
+            Self::Upstream => "the upstream reports an error",
+            Self::Unreachable => "the upstream cannot be reached",
+            Self::Reset => "the connection broke",
+            Self::Truncated => "the answer ended before it was complete",
+            Self::Stalled => "the upstream fell silent",
+            Self::Garbled => "what came is not an answer in this dialect",
+            Self::OverLimit => "a limit on what is read was exceeded",
+            Self::Diverged => "what came back does not continue what was delivered",
+            Self::NoProgress => "nothing new came for too long after a cut",
+            Self::Deadline => "the overall deadline passed",
+            Self::Denied => "the retry budget is empty",
+            Self::Canceled => "canceled",
+        }
+    }
+}
+
+impl fmt::Display for ErrorKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.describe())
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0.kind.describe())?;
+        if let Some(Cut::Rejected { status, .. }) = self.0.cut {
+            write!(f, " (status {})", status.as_u16())?;
+        }
+        if let Some(code) = &self.0.code {
+            write!(f, " ({code})")?;
+        }
+        let attempts = self.0.report.attempts.len();
+        if attempts > 1 {
+            write!(f, ", after {attempts} requests")?;
+        }
+        let delivered = self.0.transcript.text_len();
+        if delivered > 0 {
+            write!(f, "; {delivered} bytes of the answer were delivered")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Error")
+            .field("kind", &self.0.kind)
+            .field("cut", &self.0.cut)
+            .field("code", &self.0.code)
+            .field("rejection", &self.0.rejection)
+            .field("attempts", &self.0.report.attempts.len())
+            .field("transcript", &self.0.transcript)
+            .finish_non_exhaustive()
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.0.source.as_deref().map(|source| source as _)
+    }
+}

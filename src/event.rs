@@ -201,7 +201,9 @@ pub enum PartKind {
         /// Id of the call.
         call: Arc<str>,
     },
-    /// Any other block, known or not (redacted reasoning, container files, …); the content is the
+    /// Reasoning that the provider shows only encrypted; the content is the whole block as JSON.
+    RedactedReasoning,
+    /// Any other block, known or not (container files, compaction, …); the content is the
     /// whole block as JSON, to be sent back as it is.
     Opaque {
         /// The provider's name of the block type.
@@ -265,8 +267,6 @@ fn status_as_number<S: Serializer>(status: &StatusCode, serializer: S) -> Result
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Timer {
-    /// When to give up on a connection that is not made.
-    Connect,
     /// When to give up on a request whose first body byte does not come.
     FirstEvent,
     /// When to give up on an open body without any bytes.
@@ -459,4 +459,30 @@ pub struct Position {
     pub parts: u32,
     /// Bytes into the part after those.
     pub bytes: usize,
+}
+
+/// The kinds of failure that make a difference to what is tried next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum TransportErrorKind {
+    /// No connection: refused, no route, no such host.
+    Connect,
+    /// The TLS handshake failed.
+    Tls,
+    /// The connection broke before the response head.
+    Reset,
+    /// As `Reset`, on a reused idle connection before any byte of a response: the upstream most
+    /// likely never saw the request.
+    Stale,
+    /// The body broke off: connection reset, or closed inside the framing.
+    Body,
+    /// HTTP/2: the upstream reset this stream.
+    StreamReset,
+    /// HTTP/2: the upstream is going away.
+    GoAway,
+    /// What came is not HTTP.
+    Protocol,
+    /// The request could not be sent as it is.
+    Request,
 }

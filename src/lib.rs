@@ -15,5 +15,7 @@ pub mod client;
 #[cfg(feature = "test-util")]
 pub mod testing;
 
+pub use error::{Error, ErrorKind, Origin, Rejection};
 pub use event::*;
+pub use report::{AttemptReport, Outcome, Report};
 pub use transcript::{Part, PartState, Progress, Transcript};

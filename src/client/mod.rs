@@ -2,4 +2,5 @@
 
 mod transport;
 
-pub use transport::{BoxError, Connection, Transport, TransportError, TransportErrorKind};
+pub use crate::event::TransportErrorKind;
+pub use transport::{BoxError, Connection, Transport, TransportError};

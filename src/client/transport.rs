@@ -7,6 +7,8 @@ use std::future::Future;
 use bytes::Bytes;
 use futures_core::Stream;
 
+use crate::event::TransportErrorKind;
+
 /// Any error.
 pub type BoxError = Box<dyn StdError + Send + Sync>;
 
@@ -49,31 +51,6 @@ pub trait Transport: Send + Sync + 'static {
 pub struct TransportError {
     kind: TransportErrorKind,
     source: Option<BoxError>,
-}
-
-/// The kinds of failure that make a difference to what is tried next.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum TransportErrorKind {
-    /// No connection: refused, no route, no such host.
-    Connect,
-    /// The TLS handshake failed.
-    Tls,
-    /// The connection broke before the response head.
-    Reset,
-    /// As `Reset`, on a reused idle connection before any byte of a response: the upstream most
-    /// likely never saw the request.
-    Stale,
-    /// The body broke off: connection reset, or closed inside the framing.
-    Body,
-    /// HTTP/2: the upstream reset this stream.
-    StreamReset,
-    /// HTTP/2: the upstream is going away.
-    GoAway,
-    /// What came is not HTTP.
-    Protocol,
-    /// The request could not be sent as it is.
-    Request,
 }
 
 impl TransportError {
