@@ -317,3 +317,27 @@ impl std::error::Error for Error {
         self.0.source.as_deref().map(|source| source as _)
     }
 }
+
+/// What an [`Upstream`](crate::Upstream) or a client was given cannot work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// The address is not an absolute `http` or `https` URI.
+    #[error("the upstream's address is not an absolute http or https URI")]
+    Address,
+    /// The key cannot be a header value: it has a line break or another control character in it.
+    #[error("the key cannot be sent in a header: it holds a line break or a control character")]
+    Key,
+    /// A chain without a step.
+    #[error("the client has no upstream; add one with `step`")]
+    NoStep,
+    /// No transport: the crate was built without the `reqwest` feature and none was given.
+    #[error("the client has no transport; give it one or enable the `reqwest` feature")]
+    NoTransport,
+    /// The HTTP stack could not be set up.
+    #[error("the HTTP stack could not be set up")]
+    Transport,
+    /// Two steps on different origins would share credentials.
+    #[error("two upstreams have the same name")]
+    DuplicateName,
+}

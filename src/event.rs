@@ -486,3 +486,13 @@ pub enum TransportErrorKind {
     /// The request could not be sent as it is.
     Request,
 }
+
+/// Which connection an attempt may go out on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Connection {
+    /// Any, a pooled one included.
+    Any,
+    /// A new one: the pool's may be as dead as the one that was just lost.
+    Fresh,
+}

@@ -115,3 +115,12 @@ impl AttemptReport {
         })
     }
 }
+
+/// Tokens in `bytes` bytes of generated text, at the least: one for every eight. English has about
+/// four bytes a token and other scripts fewer, so the true count is higher.
+pub(crate) const fn estimate_tokens(bytes: usize) -> u64 {
+    bytes as u64 / ESTIMATE_BYTES_PER_TOKEN
+}
+
+/// See [`estimate_tokens`].
+const ESTIMATE_BYTES_PER_TOKEN: u64 = 8;

@@ -2,5 +2,5 @@
 
 mod transport;
 
-pub use crate::event::TransportErrorKind;
-pub use transport::{BoxError, Connection, Transport, TransportError};
+pub use crate::event::{Connection, TransportErrorKind};
+pub use transport::{BoxError, Transport, TransportError};

@@ -7,20 +7,10 @@ use std::future::Future;
 use bytes::Bytes;
 use futures_core::Stream;
 
-use crate::event::TransportErrorKind;
+use crate::event::{Connection, TransportErrorKind};
 
 /// Any error.
 pub type BoxError = Box<dyn StdError + Send + Sync>;
-
-/// Which connection an attempt may go out on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Connection {
-    /// Any, a pooled one included.
-    Any,
-    /// A new one: the pool's may be as dead as the one that was just lost.
-    Fresh,
-}
 
 /// An HTTP stack.
 ///

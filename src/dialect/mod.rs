@@ -20,6 +20,11 @@ pub trait Dialect: Debug + Send + Sync + 'static {
     /// Stable name, as the command line has it: `anthropic`, `openai-chat`.
     fn name(&self) -> &'static str;
 
+    /// Headers that every request needs, credentials aside.
+    fn headers(&self) -> HeaderMap {
+        HeaderMap::new()
+    }
+
     /// Whether the caller's request can be streamed and recovered at all.
     ///
     /// # Errors
@@ -384,3 +389,12 @@ pub struct DecodeError;
 
 /// Longest provider error code that is kept.
 const CODE_MAX: usize = 64;
+
+impl Default for Wording {
+    fn default() -> Self {
+        Self {
+            instruct: "".into(),
+            quote: "".into(),
+        }
+    }
+}

@@ -1,1 +1,452 @@
-//! stub
+//! The recovery state machine: every decision, and no clock, runtime, random source or socket.
+//!
+//! In: [`Input`]s, each with the time at which it happened. Out: [`Output`]s. It must never touch
+//! the world; a *driver* does what the outputs say. Laws kept: *Terminal*, *Drain*, *Time*,
+//! *Bound*, *Spend*, *Once*, *Truth*.
+//!
+//! ```text
+//!            Open/Denied            Head 2xx            finish marker
+//!   Idle ──▶ Opening ───────────▶ Streaming ───────────▶ Closing ──▶ Done(Ok)
+//!               │  ▲                  │                     (any cut here is benign)
+//!           cut │  │ Backoff          │ cut
+//!               ▼  │                  ▼
+//!             Waiting ◀─────────── decide ──▶ Done(Err)
+//! ```
+//!
+//! # How it is driven
+//!
+//! One input, then drain: after [`Recovery::new`] and after every [`Recovery::handle_input`] call
+//! [`Recovery::poll_output`] until it says [`Output::Wait`] or [`Output::Done`]. The time never runs
+//! backwards. Inputs that carry the number of an attempt that is over are ignored, so a driver may
+//! race.
+//!
+//! It works when it is polled: an input only puts bytes in place, and each poll reads as much as gives
+//! one output. So what [`Recovery::transcript`] holds is at every moment what was handed out.
+
+mod attempt;
+mod decide;
+mod ledger;
+mod listen;
+mod notice;
+mod plan;
+mod settle;
+mod timers;
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode};
+use serde_json::Value;
+
+pub use attempt::Attempt;
+pub use notice::Notice;
+pub use plan::{Plan, Refusal, Upstream};
+
+use attempt::{Body, Head, Live, Wire, collect, is_other};
+use decide::Ended;
+use ledger::Ledger;
+use timers::Clocks;
+
+use crate::dialect::{Capabilities, Outline};
+use crate::error::Error;
+use crate::event::{AttemptId, Cut, Event, Resume, Timer, TransportErrorKind};
+use crate::policy::Delays;
+use crate::report::Report;
+use crate::sse;
+use crate::transcript::Transcript;
+
+/// Something that happened.
+#[derive(Debug)]
+#[expect(
+    clippy::exhaustive_enums,
+    reason = "a driver must be able to say all of it"
+)]
+pub enum Input {
+    /// The response head of an attempt is there.
+    Head {
+        /// The attempt.
+        id: AttemptId,
+        /// The status.
+        status: StatusCode,
+        /// The headers.
+        headers: HeaderMap,
+    },
+    /// Bytes of a body came.
+    Chunk {
+        /// The attempt.
+        id: AttemptId,
+        /// The bytes, shared with what is delivered of them.
+        bytes: Bytes,
+    },
+    /// The exchange is over: cleanly, or with an error of the HTTP stack.
+    End {
+        /// The attempt.
+        id: AttemptId,
+        /// The error.
+        error: Option<TransportErrorKind>,
+    },
+    /// The attempt was not allowed, and no request was sent.
+    Denied {
+        /// The attempt.
+        id: AttemptId,
+    },
+    /// Time passed.
+    Tick,
+    /// The caller wants no more.
+    Cancel,
+}
+
+/// Something to do.
+#[derive(Debug)]
+#[expect(clippy::exhaustive_enums, reason = "a driver must do all of it")]
+pub enum Output {
+    /// Send this request, and give back what comes of it.
+    Open(Box<Attempt>),
+    /// Close this exchange; nothing that comes of it counts any more.
+    Abort(AttemptId),
+    /// Hand this to the caller.
+    Event(Event),
+    /// Tell this to whoever listens.
+    Notice(Notice),
+    /// Nothing to do until an input comes, or `until`, when a `Tick` is due.
+    Wait {
+        /// When the next clock runs out.
+        until: Option<Instant>,
+        /// The name of that clock.
+        timer: Option<Timer>,
+    },
+    /// The reply is over. Comes once.
+    Done(Result<(), Box<Error>>),
+}
+
+/// One reply: the sans-IO core.
+///
+/// See the [module](self) for how it is driven.
+pub struct Recovery {
+    plan: Plan,
+    now: Instant,
+    transcript: Transcript,
+    ledger: Ledger,
+    queue: VecDeque<Output>,
+    state: State,
+    clocks: Clocks,
+    delays: Delays,
+    step: Step,
+    live: Option<Live>,
+    body: Body,
+    ended: Option<End>,
+    course: Course,
+}
+
+/// The step of the chain that is in use.
+#[derive(Debug)]
+struct Step {
+    index: usize,
+    /// The caller's request as this upstream gets it.
+    request: Arc<Value>,
+    outline: Outline,
+    capabilities: Capabilities,
+    /// Rungs that are of no use here.
+    refused: Vec<Resume>,
+    /// Attempts in a row that brought nothing new.
+    barren: u32,
+}
+
+/// What has happened so far that later decisions depend on.
+#[derive(Debug, Default)]
+struct Course {
+    next_part: u32,
+    /// The text part of each choice that is open.
+    open_text: Vec<(u32, u32)>,
+    started: bool,
+    /// Attempts in a row that were cut since something new came.
+    failures: u32,
+    stale_used: bool,
+    fresh_connection: bool,
+    /// Bytes that are held for the caller: what was delivered and what waits for its block's end.
+    held: usize,
+}
+
+#[derive(Debug)]
+enum State {
+    Idle,
+    /// An attempt is under way.
+    Attempting,
+    /// An attempt has ended; its loose ends are being handed out before it is decided upon.
+    Settling(Box<settle::Fallen>),
+    Waiting(settle::Next),
+    Done,
+}
+
+/// How the attempt under way ended, to be settled once all that came before is handed out.
+#[derive(Debug)]
+enum End {
+    /// The answer is complete.
+    Complete,
+    /// A stop sequence began in an earlier attempt and ended in this one.
+    Stopped,
+    Cut(Ended),
+}
+
+impl Recovery {
+    /// A reply that is to follow `plan`. Nothing is sent before the first
+    /// [`poll_output`](Self::poll_output).
+    ///
+    /// # Errors
+    /// The request cannot be streamed, or the chain is empty.
+    pub fn new(plan: Plan, now: Instant) -> Result<Self, Box<Error>> {
+        let step = Step::enter(&plan, 0)?;
+        let delays = plan.policy.backoff.delays(plan.seed);
+        Ok(Self {
+            now,
+            transcript: Transcript::new(),
+            ledger: Ledger::new(now),
+            queue: VecDeque::new(),
+            state: State::Idle,
+            clocks: Clocks {
+                started: now,
+                last_new: None,
+                resume_at: None,
+            },
+            delays,
+            step,
+            live: None,
+            body: Body::Awaited,
+            ended: None,
+            course: Course::default(),
+            plan,
+        })
+    }
+
+    /// Takes in what happened at `now`.
+    pub fn handle_input(&mut self, now: Instant, input: Input) {
+        self.now = self.now.max(now);
+        match input {
+            Input::Head {
+                id,
+                status,
+                headers,
+            } if self.is_live(id) => self.on_head(status, headers),
+            Input::Chunk { id, bytes } if self.is_live(id) => self.on_chunk(bytes),
+            Input::End { id, error } if self.is_live(id) => self.on_end(error),
+            Input::Denied { id } if self.is_live(id) => self.on_denied(id),
+            Input::Head { .. } | Input::Chunk { .. } | Input::End { .. } | Input::Denied { .. } => {
+            }
+            Input::Tick => self.on_tick(),
+            Input::Cancel => self.cancel(),
+        }
+    }
+
+    /// The next thing to do.
+    pub fn poll_output(&mut self) -> Output {
+        loop {
+            if let Some(output) = self.queue.pop_front() {
+                if let Output::Event(event) = &output {
+                    self.transcript.apply(event);
+                }
+                return output;
+            }
+            if !self.advance() {
+                let next = self.next_deadline();
+                return Output::Wait {
+                    until: next.map(|(at, _)| at),
+                    timer: next.map(|(_, t)| t),
+                };
+            }
+        }
+    }
+
+    /// All that was handed out.
+    #[must_use]
+    pub const fn transcript(&self) -> &Transcript {
+        &self.transcript
+    }
+
+    /// All that was tried.
+    #[must_use]
+    pub const fn report(&self) -> &Report {
+        self.ledger.report()
+    }
+
+    /// One step of work; `false` when only an input or time can help. The queue is empty here, so
+    /// the transcript holds all that happened.
+    fn advance(&mut self) -> bool {
+        match &self.state {
+            State::Done => false,
+            State::Idle => {
+                self.open(settle::Next::first());
+                true
+            }
+            State::Settling(_) => {
+                self.settle();
+                true
+            }
+            State::Waiting(_) => {
+                let due = self.clocks.resume_at.is_none_or(|at| at <= self.now);
+                if due {
+                    self.open_waiting();
+                }
+                due
+            }
+            State::Attempting if self.ended.is_some() => {
+                self.fall();
+                true
+            }
+            State::Attempting => self.read(),
+        }
+    }
+
+    fn is_live(&self, id: AttemptId) -> bool {
+        self.ended.is_none() && self.live.as_ref().is_some_and(|live| live.id == id)
+    }
+
+    fn next_deadline(&self) -> Option<(Instant, Timer)> {
+        if matches!(self.state, State::Done) {
+            return None;
+        }
+        let reasons = timers::reasons(&self.step.outline, &self.step.capabilities);
+        let pings = self.step.capabilities.pings;
+        self.clocks
+            .next(self.live.as_ref(), &self.plan.policy, reasons, pings)
+    }
+
+    fn on_head(&mut self, status: StatusCode, headers: HeaderMap) {
+        let head = Head { status, headers };
+        self.body = if status.is_success() {
+            Body::Unknown(head)
+        } else {
+            Body::Other {
+                head,
+                body: Vec::new(),
+            }
+        };
+    }
+
+    fn on_chunk(&mut self, bytes: Bytes) {
+        let Some(live) = &mut self.live else { return };
+        if bytes.is_empty() {
+            return;
+        }
+        if !live.first_byte {
+            live.first_byte = true;
+            live.last_said = self.now;
+            self.ledger.first_byte(self.now);
+        }
+        live.last_byte = self.now;
+        if let Body::Unknown(head) = &self.body {
+            match is_other(&bytes) {
+                Some(true) => {
+                    self.body = Body::Other {
+                        head: head.clone(),
+                        body: Vec::new(),
+                    }
+                }
+                // Blanks alone: a stream may begin so, and so may a JSON error; either way they
+                // mean nothing.
+                None => return,
+                Some(false) => {
+                    let wire = Wire {
+                        parser: sse::Parser::new(sse::Limits::default()),
+                        decoder: self
+                            .upstream()
+                            .dialect
+                            .decoder(&self.step.outline, &self.step.capabilities),
+                        chunk: Bytes::new(),
+                    };
+                    self.body = Body::Stream(Box::new(wire));
+                }
+            }
+        }
+        match &mut self.body {
+            Body::Stream(wire) => wire.chunk = bytes,
+            Body::Other { body, .. } => collect(body, &bytes),
+            Body::Awaited | Body::Unknown(_) => {}
+        }
+    }
+
+    fn on_end(&mut self, error: Option<TransportErrorKind>) {
+        let cut = match error {
+            None => Cut::Truncated,
+            Some(TransportErrorKind::Connect | TransportErrorKind::Tls) => Cut::Unreachable,
+            Some(TransportErrorKind::Protocol) => Cut::Garbled,
+            Some(_) => Cut::Reset,
+        };
+        if let Some(live) = &mut self.live {
+            live.over = true;
+        }
+        self.cut(Ended {
+            cut,
+            fault: None,
+            transport: error,
+        });
+    }
+
+    fn on_denied(&mut self, id: AttemptId) {
+        self.ledger.strike(id);
+        if let Some(live) = &mut self.live {
+            live.over = true;
+        }
+        let upstream = Arc::clone(&self.upstream().name);
+        self.queue
+            .push_back(Output::Notice(Notice::Denied { upstream }));
+        self.ended = Some(End::Cut(Ended {
+            cut: Cut::Denied,
+            fault: None,
+            transport: None,
+        }));
+    }
+
+    fn on_tick(&mut self) {
+        let Some((at, timer)) = self.next_deadline() else {
+            return;
+        };
+        if at > self.now {
+            return;
+        }
+        match timer {
+            // `advance` sees for itself that the wait is over.
+            Timer::Backoff => {}
+            Timer::Closing => self.ended = Some(End::Complete),
+            Timer::FirstEvent | Timer::Idle | Timer::Delta => {
+                self.cut(Ended {
+                    cut: Cut::Stalled { timer },
+                    fault: None,
+                    transport: None,
+                });
+            }
+            Timer::Progress => self.fail(crate::error::ErrorKind::NoProgress),
+            Timer::Overall => self.fail(crate::error::ErrorKind::Deadline),
+        }
+    }
+
+    fn cancel(&mut self) {
+        if !matches!(self.state, State::Done) {
+            self.queue.clear();
+            self.fail(crate::error::ErrorKind::Canceled);
+        }
+    }
+
+    /// The attempt under way ended without its finish marker.
+    fn cut(&mut self, ended: Ended) {
+        if self.ended.is_none() {
+            self.ended = Some(End::Cut(ended));
+        }
+    }
+
+    fn upstream(&self) -> &Upstream {
+        &self.plan.chain[self.step.index]
+    }
+}
+
+impl fmt::Debug for Recovery {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Recovery")
+            .field("plan", &self.plan)
+            .field("transcript", &self.transcript)
+            .field("attempts", &self.report().attempts.len())
+            .finish_non_exhaustive()
+    }
+}

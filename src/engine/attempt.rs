@@ -1,0 +1,161 @@
+//! One attempt: the bytes of its body, the blocks it has open, and how its text joins.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode};
+
+use crate::dialect::Decoder;
+use crate::event::{AttemptId, Connection, FinishReason, PartKind, Resume, Usage};
+use crate::policy::ERROR_BODY_MAX;
+use crate::seam::{Seam, Straddle};
+use crate::sse;
+
+/// A request to send.
+///
+/// `Debug` shows neither header values nor the body.
+#[derive(Clone)]
+#[non_exhaustive]
+pub struct Attempt {
+    /// Its number, to be given back with everything that comes of it.
+    pub id: AttemptId,
+    /// The upstream's name.
+    pub upstream: Arc<str>,
+    /// The model as asked for.
+    pub model: Arc<str>,
+    /// The rung; none for the caller's own request.
+    pub by: Option<Resume>,
+    /// The request.
+    pub request: http::Request<Bytes>,
+    /// Which connection it may go out on.
+    pub connection: Connection,
+    /// It follows an attempt without progress, and draws on the retry budget.
+    pub budgeted: bool,
+}
+
+impl std::fmt::Debug for Attempt {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Attempt")
+            .field("id", &self.id)
+            .field("upstream", &self.upstream)
+            .field("model", &self.model)
+            .field("by", &self.by)
+            .field("bytes", &self.request.body().len())
+            .field("connection", &self.connection)
+            .field("budgeted", &self.budgeted)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The state of the attempt that is under way.
+#[derive(Debug)]
+pub(super) struct Live {
+    pub(super) id: AttemptId,
+    pub(super) upstream: Arc<str>,
+    pub(super) model: Arc<str>,
+    pub(super) by: Option<Resume>,
+    pub(super) opened: Instant,
+    pub(super) first_byte: bool,
+    pub(super) last_byte: Instant,
+    pub(super) last_said: Instant,
+    pub(super) seam: Option<Seam>,
+    pub(super) straddle: Option<Straddle>,
+    pub(super) slots: BTreeMap<u32, Slot>,
+    pub(super) finish: Option<(FinishReason, Instant)>,
+    pub(super) usage: Option<Usage>,
+    /// The HTTP exchange is over.
+    pub(super) over: bool,
+    /// Tool calls that are closed or overtaken, and whose JSON does not parse.
+    pub(super) broken: Vec<Slot>,
+    /// Bytes of content that came, and of these the ones that were handed on.
+    pub(super) came: usize,
+    pub(super) delivered: usize,
+    /// Something new was handed on that outlasts a cut: text, a whole call, a result.
+    pub(super) fresh: bool,
+}
+
+/// A block of the attempt.
+#[derive(Debug)]
+pub(super) struct Slot {
+    pub(super) kind: PartKind,
+    pub(super) choice: u32,
+    /// The part that it is delivered as, once it has content.
+    pub(super) part: Option<u32>,
+    /// What has come of a block that is delivered whole.
+    pub(super) held: String,
+    /// Said before, by the attempt that this one repeats.
+    pub(super) muted: bool,
+}
+
+impl Slot {
+    /// Whether the block is delivered only when it is closed.
+    pub(super) const fn is_whole(&self, live_tools: bool) -> bool {
+        match self.kind {
+            PartKind::Text | PartKind::Reasoning | PartKind::Refusal => false,
+            PartKind::ToolCall { .. } => !live_tools,
+            _ => true,
+        }
+    }
+}
+
+impl Live {
+    pub(super) fn has_open(&self, matches: impl Fn(&PartKind) -> bool) -> bool {
+        self.slots.values().any(|slot| matches(&slot.kind))
+    }
+
+    /// Nothing is said because the model thinks out of sight, or a call is being written.
+    pub(super) fn is_quiet(&self, reasons: bool) -> bool {
+        (reasons && !self.fresh)
+            || self.has_open(|kind| !matches!(kind, PartKind::Text | PartKind::Refusal))
+    }
+
+    /// Matching text that was delivered before.
+    pub(super) fn is_swallowing(&self) -> bool {
+        self.seam.as_ref().is_some_and(Seam::swallowing)
+    }
+}
+
+/// The body of the attempt that is under way.
+#[derive(Debug)]
+pub(super) enum Body {
+    /// No response head yet.
+    Awaited,
+    /// A success whose first byte has not come: it may be a stream or not.
+    Unknown(Head),
+    /// A stream.
+    Stream(Box<Wire>),
+    /// A response that is not a stream; read to learn why.
+    Other { head: Head, body: Vec<u8> },
+}
+
+/// A response head.
+#[derive(Clone, Debug)]
+pub(super) struct Head {
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
+}
+
+/// From bytes to signals.
+#[derive(Debug)]
+pub(super) struct Wire {
+    pub(super) parser: sse::Parser,
+    pub(super) decoder: Box<dyn Decoder>,
+    /// What has come and is not read yet.
+    pub(super) chunk: Bytes,
+}
+
+/// Takes in more of a body that is not a stream, up to the limit.
+pub(super) fn collect(body: &mut Vec<u8>, bytes: &[u8]) {
+    let room = ERROR_BODY_MAX.saturating_sub(body.len());
+    body.extend_from_slice(bytes.get(..room).unwrap_or(bytes));
+}
+
+/// Whether a body that begins with `bytes` is no event stream, whatever its label says: a JSON value
+/// or a page. `None` while only blanks have come.
+pub(super) fn is_other(bytes: &[u8]) -> Option<bool> {
+    let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    let first = text.iter().find(|byte| !byte.is_ascii_whitespace())?;
+    Some(matches!(first, b'{' | b'[' | b'<'))
+}

@@ -1,0 +1,214 @@
+//! What to do after a cut: the table of `recovery.md` section 4, and nothing else.
+//!
+//! In: why the attempt ended and where the answer stands. Out: one [`Move`]. It must not change
+//! anything; the engine carries the move out.
+
+use std::time::Duration;
+
+use crate::dialect::{Fault, FaultClass};
+use crate::error::ErrorKind;
+use crate::event::{Cut, Timer, TransportErrorKind};
+use crate::transcript::Progress;
+
+/// How an attempt ended without its finish marker.
+#[derive(Debug)]
+pub(super) struct Ended {
+    pub(super) cut: Cut,
+    /// The provider's error, where it gave one.
+    pub(super) fault: Option<Fault>,
+    /// The HTTP stack's error, where there was one.
+    pub(super) transport: Option<TransportErrorKind>,
+}
+
+/// Where things stand when an attempt has ended.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Standing {
+    pub(super) progress: Progress,
+    /// The attempt was a continuation that we wrote.
+    pub(super) wrote: bool,
+    /// The request asked for one choice, so that it can be continued, and the caller wants that.
+    pub(super) resumable: bool,
+    /// Another step could go on.
+    pub(super) has_next: bool,
+    /// Attempts of this step in a row, this one included, that brought nothing new.
+    pub(super) barren: u32,
+    /// The most of them.
+    pub(super) barren_max: u32,
+    /// Longest wait that a provider may ask for.
+    pub(super) retry_after_max: Duration,
+    /// Attempts in a row that were cut since something new came, this one included.
+    pub(super) failures: u32,
+    /// A dead reused connection has been replaced already.
+    pub(super) stale_used: bool,
+    /// Reported usage has reached the token limit.
+    pub(super) at_length: bool,
+}
+
+/// What to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Move {
+    /// The same again on this step: from the start, or by the best rung left.
+    Again(Wait),
+    /// The next rung of this step. `free`: it counts as no attempt.
+    Down { free: bool },
+    /// The next step; where there is none, give up (`exhausted`: because attempts were used up).
+    NextStep { exhausted: bool },
+    /// What is there is a whole turn that calls tools.
+    FinishTools,
+    /// The token limit was reached, as reported.
+    FinishLength,
+    /// An error.
+    GiveUp { exhausted: bool },
+}
+
+/// How long to wait before the next attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wait {
+    None,
+    /// At no cost, on a fresh connection.
+    Free,
+    Backoff,
+    For(Duration),
+}
+
+/// Kinds of end that are treated alike: the rows of the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Row {
+    /// No first event in time.
+    Silent,
+    /// The connection or the body failed.
+    Broken,
+    /// The provider cannot now.
+    Busy,
+    /// The caller's own request is at fault.
+    Caller,
+    /// The caller's own request does not fit this model, or the model is not to be had.
+    Unfit,
+    /// A content policy.
+    Policy,
+    /// The account: credentials, credit, quota.
+    Account,
+    /// A continuation that we wrote was refused.
+    Ours,
+    /// What came back does not continue the answer.
+    Astray,
+    /// Any other fault, a limit, or no permission.
+    Other,
+}
+
+/// The move after `ended`.
+pub(super) fn decide(ended: &Ended, standing: &Standing) -> Move {
+    let row = row(ended, standing.wrote);
+    let next = Move::NextStep { exhausted: false };
+    let go_on = match (row, standing.progress) {
+        (Row::Policy, _) => return Move::GiveUp { exhausted: false },
+        (_, Progress::Committed) if standing.resumable => return Move::FinishTools,
+        (_, Progress::Resumable | Progress::Committed) if !standing.resumable => {
+            return Move::GiveUp { exhausted: false };
+        }
+        (_, Progress::Resumable) if standing.at_length => return Move::FinishLength,
+        (Row::Caller, _) => return Move::GiveUp { exhausted: false },
+        (Row::Unfit | Row::Account | Row::Other, _) => return next,
+        (Row::Ours, _) => return Move::Down { free: true },
+        (Row::Astray, _) => return Move::Down { free: false },
+        (Row::Silent, _) if standing.has_next => return next,
+        (Row::Silent | Row::Broken, _) => transport_wait(ended, standing),
+        (Row::Busy, _) => match busy_wait(ended, standing) {
+            Some(wait) => wait,
+            None => return next,
+        },
+    };
+    discipline(go_on, standing)
+}
+
+/// Whether another attempt on this step is still within its limits.
+const fn discipline(wait: Wait, standing: &Standing) -> Move {
+    let stuck = matches!(standing.progress, Progress::Resumable)
+        && standing.has_next
+        && standing.barren >= crate::policy::STUCK_ATTEMPTS;
+    if matches!(wait, Wait::Free) {
+        Move::Again(wait)
+    } else if stuck || standing.barren >= standing.barren_max {
+        Move::NextStep { exhausted: true }
+    } else {
+        Move::Again(wait)
+    }
+}
+
+/// The provider is not overloaded, the socket died: the first reconnect goes out at once.
+fn transport_wait(ended: &Ended, standing: &Standing) -> Wait {
+    match ended.transport {
+        Some(TransportErrorKind::Stale) if !standing.stale_used => Wait::Free,
+        _ if standing.failures <= 1 => Wait::None,
+        _ => Wait::Backoff,
+    }
+}
+
+/// `None`: the provider asks for more patience than there is.
+fn busy_wait(ended: &Ended, standing: &Standing) -> Option<Wait> {
+    match ended.fault.as_ref().and_then(|fault| fault.retry_after) {
+        Some(wait) if wait > standing.retry_after_max => None,
+        Some(wait) => Some(Wait::For(wait)),
+        None => Some(Wait::Backoff),
+    }
+}
+
+fn row(ended: &Ended, wrote: bool) -> Row {
+    match ended.cut {
+        Cut::Stalled {
+            timer: Timer::FirstEvent,
+        } => Row::Silent,
+        Cut::Unreachable | Cut::Reset | Cut::Truncated | Cut::Garbled | Cut::Stalled { .. } => {
+            Row::Broken
+        }
+        Cut::Diverged => Row::Astray,
+        Cut::OverLimit | Cut::Denied => Row::Other,
+        Cut::Rejected { .. } | Cut::Faulted => match &ended.fault {
+            Some(fault) => fault_row(fault, matches!(ended.cut, Cut::Rejected { .. }), wrote),
+            None => Row::Other,
+        },
+    }
+}
+
+/// `rejected`: by status, before anything was said.
+fn fault_row(fault: &Fault, rejected: bool, wrote: bool) -> Row {
+    let row = match fault.class {
+        FaultClass::Transient | FaultClass::Overloaded | FaultClass::RateLimited => Row::Busy,
+        FaultClass::Billing | FaultClass::Auth => Row::Account,
+        FaultClass::Policy => Row::Policy,
+        FaultClass::ContextLength | FaultClass::UnknownModel => Row::Unfit,
+        FaultClass::PrefillRefused | FaultClass::Invalid if wrote => Row::Ours,
+        FaultClass::PrefillRefused | FaultClass::Invalid if rejected => Row::Caller,
+        FaultClass::PrefillRefused | FaultClass::Invalid | FaultClass::Unrecognised => Row::Other,
+    };
+    match (fault.should_retry, row) {
+        (Some(false), Row::Busy) => Row::Other,
+        (Some(true), Row::Other | Row::Caller) => Row::Busy,
+        _ => row,
+    }
+}
+
+/// The error that an attempt's end is, when nothing more is tried.
+pub(super) fn error_kind(ended: &Ended) -> ErrorKind {
+    match ended.cut {
+        Cut::Unreachable => ErrorKind::Unreachable,
+        Cut::Truncated => ErrorKind::Truncated,
+        Cut::Reset => ErrorKind::Reset,
+        Cut::Stalled { .. } => ErrorKind::Stalled,
+        Cut::Garbled => ErrorKind::Garbled,
+        Cut::OverLimit => ErrorKind::OverLimit,
+        Cut::Diverged => ErrorKind::Diverged,
+        Cut::Denied => ErrorKind::Denied,
+        Cut::Rejected { .. } | Cut::Faulted => match ended.fault.as_ref().map(|f| f.class) {
+            Some(FaultClass::RateLimited) => ErrorKind::RateLimited,
+            Some(FaultClass::Overloaded) => ErrorKind::Overloaded,
+            Some(FaultClass::Billing) => ErrorKind::Billing,
+            Some(FaultClass::Auth) => ErrorKind::Authentication,
+            Some(FaultClass::ContextLength) => ErrorKind::ContextLength,
+            Some(FaultClass::UnknownModel) => ErrorKind::UnknownModel,
+            Some(FaultClass::Policy) => ErrorKind::Policy,
+            Some(FaultClass::PrefillRefused | FaultClass::Invalid) => ErrorKind::InvalidRequest,
+            Some(FaultClass::Transient | FaultClass::Unrecognised) | None => ErrorKind::Upstream,
+        },
+    }
+}

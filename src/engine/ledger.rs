@@ -1,0 +1,159 @@
+//! What each attempt took and brought.
+//!
+//! In: what the engine does. Out: the [`Report`]. It decides nothing. Law kept: *Spend* — every
+//! request has an entry.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::event::{AttemptId, Cut, Join, Resume, Usage};
+use crate::report::{AttemptReport, Outcome, Report, estimate_tokens};
+
+#[derive(Debug)]
+pub(super) struct Ledger {
+    started: Instant,
+    opened: u32,
+    report: Report,
+}
+
+/// What is known of an attempt when it is opened.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) upstream: Arc<str>,
+    pub(super) model: Arc<str>,
+    pub(super) by: Option<Resume>,
+    pub(super) free: bool,
+    pub(super) delay: Duration,
+}
+
+impl Ledger {
+    pub(super) fn new(started: Instant) -> Self {
+        Self {
+            started,
+            opened: 0,
+            report: Report::default(),
+        }
+    }
+
+    pub(super) fn open(&mut self, now: Instant, entry: Entry) -> AttemptId {
+        self.opened += 1;
+        let id = AttemptId(self.opened);
+        self.report.attempts.push(AttemptReport {
+            id,
+            upstream: entry.upstream,
+            model: entry.model,
+            by: entry.by,
+            free: entry.free,
+            delay: entry.delay,
+            opened: self.since_start(now),
+            first_byte: None,
+            ended: None,
+            outcome: Outcome::Running,
+            code: None,
+            delivered: 0,
+            discarded: 0,
+            join: None,
+            skipped_frames: 0,
+            usage: None,
+            estimated_output_tokens: 0,
+        });
+        id
+    }
+
+    /// The attempt was not made after all.
+    pub(super) fn strike(&mut self, id: AttemptId) {
+        self.report.attempts.retain(|attempt| attempt.id != id);
+    }
+
+    pub(super) fn first_byte(&mut self, now: Instant) {
+        let at = self.since_start(now);
+        self.edit(|attempt| attempt.first_byte = Some(at));
+    }
+
+    pub(super) fn model(&mut self, model: &Arc<str>) {
+        self.edit(|attempt| attempt.model = Arc::clone(model));
+    }
+
+    pub(super) fn usage(&mut self, usage: Usage) {
+        self.edit(|attempt| attempt.usage = Some(usage));
+    }
+
+    pub(super) fn joined(&mut self, join: Join) {
+        self.edit(|attempt| attempt.join = Some(join));
+    }
+
+    pub(super) fn skipped(&mut self) {
+        self.edit(|attempt| attempt.skipped_frames = attempt.skipped_frames.saturating_add(1));
+    }
+
+    /// The attempt is over: `came` bytes of content came, `delivered` of them were handed on.
+    pub(super) fn close(
+        &mut self,
+        now: Instant,
+        outcome: Outcome,
+        code: Option<Arc<str>>,
+        came: usize,
+        delivered: usize,
+    ) {
+        let at = self.since_start(now);
+        self.edit(|attempt| {
+            attempt.ended = Some(at);
+            attempt.outcome = outcome;
+            attempt.code = code;
+            attempt.delivered = delivered;
+            attempt.discarded = came.saturating_sub(delivered);
+            attempt.estimated_output_tokens = estimate_tokens(came);
+        });
+    }
+
+    pub(super) const fn report(&self) -> &Report {
+        &self.report
+    }
+
+    /// Attempts that count.
+    pub(super) fn counted(&self) -> u32 {
+        self.report
+            .attempts
+            .iter()
+            .map(|attempt| u32::from(!attempt.free))
+            .sum()
+    }
+
+    /// Output tokens that the provider itself reported for all that came so far; none as soon as one
+    /// attempt is known only by estimate (a cut stream has reported a placeholder at best).
+    pub(super) fn reported_output(&self) -> Option<u64> {
+        let spoke = self
+            .report
+            .attempts
+            .iter()
+            .filter(|attempt| attempt.delivered > 0);
+        spoke.map(reported).sum()
+    }
+
+    /// Why the last attempt that is over was cut.
+    pub(super) fn last_cut(&self) -> Option<Cut> {
+        self.report
+            .attempts
+            .iter()
+            .rev()
+            .find_map(|attempt| match attempt.outcome {
+                Outcome::Cut(cut) => Some(cut),
+                _ => None,
+            })
+    }
+
+    fn edit(&mut self, edit: impl FnOnce(&mut AttemptReport)) {
+        if let Some(attempt) = self.report.attempts.last_mut() {
+            edit(attempt);
+        }
+    }
+
+    fn since_start(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.started)
+    }
+}
+
+fn reported(attempt: &AttemptReport) -> Option<u64> {
+    let output = attempt.usage?.output_tokens;
+    (output >= attempt.estimated_output_tokens).then_some(output)
+}

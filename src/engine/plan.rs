@@ -1,0 +1,200 @@
+//! What a reply is to do: the request, the chain of upstreams, the policy.
+
+use std::fmt;
+use std::sync::Arc;
+
+use http::header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE};
+use http::{HeaderMap, HeaderName, HeaderValue, Uri};
+use serde_json::Value;
+
+use crate::dialect::{Capabilities, Declared, Dialect, Outline, Wording};
+use crate::error::ConfigError;
+use crate::event::Resume;
+use crate::policy::Policy;
+
+/// A provider endpoint: where, in which dialect, with which credentials, as which model.
+///
+/// `Debug` shows names and the address without its query, never header values.
+#[derive(Clone)]
+pub struct Upstream {
+    pub(crate) name: Arc<str>,
+    pub(crate) dialect: Arc<dyn Dialect>,
+    pub(crate) uri: Uri,
+    pub(crate) headers: HeaderMap,
+    pub(crate) model: Option<Arc<str>>,
+    pub(crate) declared: Declared,
+}
+
+impl Upstream {
+    /// An upstream that is called at `uri`, the full address of the endpoint.
+    pub fn new(name: impl Into<Arc<str>>, dialect: impl Dialect, uri: Uri) -> Self {
+        let mut headers = dialect.headers();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(ACCEPT, HeaderValue::from_static("text/event-stream"));
+        // A compressing proxy on the way would hold deltas back until its buffer is full.
+        headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        Self {
+            name: name.into(),
+            dialect: Arc::new(dialect),
+            uri,
+            headers,
+            model: None,
+            declared: Declared::default(),
+        }
+    }
+
+    /// Sets a header that goes with every request to this upstream, in place of one of the same
+    /// name. It is sent to no other origin.
+    #[must_use]
+    pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.insert(name, value);
+        self
+    }
+
+    /// Sends `Authorization: Bearer` with `key`.
+    ///
+    /// # Errors
+    /// [`ConfigError::Key`] if the key cannot be a header value.
+    pub fn bearer(self, key: &str) -> Result<Self, ConfigError> {
+        let value = secret(&format!("Bearer {key}"))?;
+        Ok(self.header(AUTHORIZATION, value))
+    }
+
+    /// Sends `x-api-key` with `key`, as Anthropic has it.
+    ///
+    /// # Errors
+    /// [`ConfigError::Key`] if the key cannot be a header value.
+    pub fn api_key(self, key: &str) -> Result<Self, ConfigError> {
+        let value = secret(key)?;
+        Ok(self.header(HeaderName::from_static("x-api-key"), value))
+    }
+
+    /// Asks for `model` in place of the request's own.
+    #[must_use]
+    pub fn model(mut self, model: impl Into<Arc<str>>) -> Self {
+        self.model = Some(model.into());
+        self
+    }
+
+    /// Declares what the upstream can do; overrides the built-in table field by field.
+    #[must_use]
+    pub fn declare(mut self, declared: Declared) -> Self {
+        self.declared = declared;
+        self
+    }
+
+    /// The name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The dialect.
+    #[must_use]
+    pub fn dialect(&self) -> &dyn Dialect {
+        &*self.dialect
+    }
+
+    /// The caller's request as this upstream gets it: its model, and `stream: true`. Nothing else
+    /// is touched.
+    pub(super) fn prepare(&self, request: &Value) -> Value {
+        let mut request = request.clone();
+        if let Some(fields) = request.as_object_mut() {
+            if let Some(model) = &self.model {
+                fields.insert("model".to_owned(), Value::from(&**model));
+            }
+            fields.insert("stream".to_owned(), Value::Bool(true));
+        }
+        request
+    }
+
+    pub(super) fn capabilities(&self, outline: &Outline) -> Capabilities {
+        let host = self.uri.host().unwrap_or_default();
+        self.declared
+            .over(self.dialect.capabilities(host, &outline.model))
+    }
+}
+
+fn secret(value: &str) -> Result<HeaderValue, ConfigError> {
+    let mut value = HeaderValue::from_str(value).map_err(|_| ConfigError::Key)?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+impl fmt::Debug for Upstream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Upstream")
+            .field("name", &self.name)
+            .field("dialect", &self.dialect.name())
+            .field("host", &self.uri.host())
+            .field("path", &self.uri.path())
+            .field(
+                "headers",
+                &self
+                    .headers
+                    .keys()
+                    .map(HeaderName::as_str)
+                    .collect::<Vec<_>>(),
+            )
+            .field("model", &self.model)
+            .field("declared", &self.declared)
+            .finish()
+    }
+}
+
+/// All that a [`Recovery`](super::Recovery) needs to know.
+///
+/// `Debug` shows neither the request nor header values.
+#[derive(Clone)]
+#[non_exhaustive]
+pub struct Plan {
+    /// The caller's request: a JSON object in the dialect of the first upstream.
+    pub request: Arc<Value>,
+    /// The upstreams, in the order in which they are tried.
+    pub chain: Arc<[Upstream]>,
+    /// How hard to try.
+    pub policy: Arc<Policy>,
+    /// The wording of continuation notes.
+    pub wording: Arc<Wording>,
+    /// Seed of the jitter. The same seed and the same inputs give the same outputs.
+    pub seed: u64,
+    /// Rungs that are known to be refused, from the notices of earlier replies.
+    pub refused: Vec<Refusal>,
+}
+
+impl Plan {
+    /// `request` to a chain of upstreams, with default policy and wording and seed 0.
+    pub fn new(request: impl Into<Arc<Value>>, chain: impl Into<Arc<[Upstream]>>) -> Self {
+        Self {
+            request: request.into(),
+            chain: chain.into(),
+            policy: Arc::default(),
+            wording: Arc::default(),
+            seed: 0,
+            refused: Vec::new(),
+        }
+    }
+}
+
+impl fmt::Debug for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Plan")
+            .field("chain", &self.chain)
+            .field("policy", &self.policy)
+            .field("seed", &self.seed)
+            .field("refused", &self.refused)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A rung that an upstream refuses for a model.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct Refusal {
+    /// The upstream's name.
+    pub upstream: Arc<str>,
+    /// The model as asked for.
+    pub model: Arc<str>,
+    /// The rung.
+    pub by: Resume,
+}
