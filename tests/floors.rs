@@ -38,10 +38,12 @@ const SOFT_CAP: usize = 400;
 const HARD_CAP: usize = 600;
 const MEDIAN_CAP: usize = 200;
 
+/// Banned as any word of a name.
 const BANNED_WORDS: &[&str] = &[
-    "manager", "helper", "helpers", "util", "utils", "common", "misc", "handler", "handlers",
-    "info",
+    "manager", "helper", "helpers", "util", "utils", "misc", "handler", "handlers",
 ];
+/// Banned as a whole name; a `common_prefix` says what it is.
+const BANNED_NAMES: &[&str] = &["common", "info"];
 const BANNED_PREFIXES: &[&str] = &["process_", "do_", "get_"];
 const UNFINISHED: &[&str] = &["todo!", "unimplemented!", "dbg!", "#[ignore"];
 const PANICS: &[&str] = &[".unwrap()", "panic!", "unreachable!"];
@@ -158,6 +160,7 @@ fn every_rule_can_fail() {
         (too_long, "src/x.rs", &"\n".repeat(601)),
         (long_median, "src/x.rs", &"\n".repeat(201)),
         (empty_names, "src/client/util.rs", ""),
+        (empty_names, "src/client/common.rs", ""),
         (empty_names, "src/x.rs", "struct EventHandler;"),
         (empty_names, "src/x.rs", "struct SeamImpl;"),
         (empty_names, "src/x.rs", "fn get_part() {}"),
@@ -220,7 +223,7 @@ fn every_rule_can_pass() {
         ("src/event.rs", "fn f() { if let Some(a) = &&b {} }"),
         ("src/event.rs", "fn f() { if let Some(a) = b(c && d) {} }"),
         ("src/event.rs", "fn f() { match a { b if c && d => {} } }"),
-        ("src/event.rs", "fn information() {} fn processed() {}"),
+        ("src/event.rs", "fn common_prefix() {} fn processed() {}"),
     ];
     let rules: &[Rule] = &[
         wrong_imports,
@@ -311,6 +314,7 @@ fn is_empty_name(name: &str) -> bool {
         snake.extend(c.to_lowercase());
     }
     snake.split('_').any(|word| BANNED_WORDS.contains(&word))
+        || BANNED_NAMES.contains(&name.to_lowercase().as_str())
         || BANNED_PREFIXES
             .iter()
             .any(|prefix| name.starts_with(prefix))
