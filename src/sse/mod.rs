@@ -10,6 +10,7 @@ use std::fmt;
 
 mod encode;
 mod limits;
+mod line;
 #[cfg(test)]
 mod oracle;
 mod parser;

@@ -25,6 +25,7 @@ use std::mem;
 
 use memchr::{memchr, memchr2};
 
+use super::line::{Field, Name, decode, split_line};
 use super::{Event, LimitExceeded, Limits};
 
 /// An incremental parser of one event stream.
@@ -551,80 +552,7 @@ enum At {
 }
 
 impl At {
-    const LINE_START: Self = Self::Name(Name {
-        bytes: [0; Name::LONGEST],
-        len: 0,
-    });
-}
-
-/// The beginning of a line whose field is not known yet.
-#[derive(Clone, Copy)]
-struct Name {
-    bytes: [u8; Self::LONGEST],
-    len: usize,
-}
-
-impl Name {
-    /// `event` and `retry`: what is longer is unknown.
-    const LONGEST: usize = 5;
-
-    /// Adds a byte, unless the name is too long to be known.
-    fn push(&mut self, byte: u8) -> bool {
-        let Some(next) = self.bytes.get_mut(self.len) else {
-            return false;
-        };
-        *next = byte;
-        self.len += 1;
-        true
-    }
-
-    fn field(&self) -> Option<Field> {
-        let (field, rest) = split_name(self.bytes.get(..self.len)?)?;
-        rest.is_empty().then_some(field)
-    }
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Field {
-    Data,
-    Event,
-    Id,
-    Retry,
-}
-
-/// The field and the value of a whole line; [`None`] for a comment or an unknown field.
-fn split_line(line: &[u8]) -> Option<(Field, &[u8])> {
-    let (field, rest) = split_name(line)?;
-    match rest {
-        [] | [b':'] => Some((field, &[])),
-        [b':', b' ', value @ ..] | [b':', value @ ..] => Some((field, value)),
-        _ => None,
-    }
-}
-
-/// The field name that a line begins with, and what follows it.
-const fn split_name(line: &[u8]) -> Option<(Field, &[u8])> {
-    Some(match line {
-        [b'd', b'a', b't', b'a', rest @ ..] => (Field::Data, rest),
-        [b'e', b'v', b'e', b'n', b't', rest @ ..] => (Field::Event, rest),
-        [b'i', b'd', rest @ ..] => (Field::Id, rest),
-        [b'r', b'e', b't', b'r', b'y', rest @ ..] => (Field::Retry, rest),
-        _ => return None,
-    })
-}
-
-/// The text that `bytes` are, by way of `lossy` if they are not UTF-8.
-///
-/// Field by field is the same as the standard's decoding of the whole stream: no sequence of UTF-8,
-/// whole or broken, reaches over the ASCII bytes that bound a value.
-fn decode<'a>(bytes: &'a [u8], lossy: &'a mut String) -> &'a str {
-    match std::str::from_utf8(bytes) {
-        Ok(text) => text,
-        Err(_) => {
-            lossy.push_str(&String::from_utf8_lossy(bytes));
-            lossy
-        }
-    }
+    const LINE_START: Self = Self::Name(Name::new());
 }
 
 /// Empties a buffer, and gives back what one large value has made of it.

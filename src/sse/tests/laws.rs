@@ -100,7 +100,7 @@ fn as_read(event: &Owned, last_id: &str) -> Owned {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 1000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn split(bytes in stream_bytes(), sizes in chunk_sizes(), small in 0_usize..30) {
@@ -170,7 +170,7 @@ mod eventsource_stream {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
+        #![proptest_config(ProptestConfig { cases: 1000, failure_persistence: None, ..ProptestConfig::default() })]
 
         #[test]
         fn says_the_same_where_it_is_right(bytes in its_bytes(), sizes in chunk_sizes()) {
