@@ -4,6 +4,7 @@ pub mod dialect;
 pub mod engine;
 mod error;
 mod event;
+pub mod observe;
 pub mod policy;
 mod report;
 pub mod seam;
@@ -15,7 +16,10 @@ pub mod client;
 #[cfg(feature = "test-util")]
 pub mod testing;
 
-pub use error::{Error, ErrorKind, Origin, Rejection};
+#[cfg(feature = "tokio")]
+pub use client::{Answer, Client, ClientBuilder, Reply, TextStream};
+pub use engine::Upstream;
+pub use error::{ConfigError, Error, ErrorKind, Origin, Rejection};
 pub use event::*;
 pub use report::{AttemptReport, Outcome, Report};
 pub use transcript::{Part, PartState, Progress, Transcript};

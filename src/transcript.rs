@@ -58,6 +58,12 @@ pub enum Progress {
 }
 
 impl Transcript {
+    pub(crate) const EMPTY: Self = Self {
+        head: None,
+        parts: Vec::new(),
+        finish: None,
+    };
+
     /// An empty transcript.
     #[must_use]
     pub fn new() -> Self {

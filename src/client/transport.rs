@@ -3,6 +3,7 @@
 use std::error::Error as StdError;
 use std::fmt;
 use std::future::Future;
+use std::pin::Pin;
 
 use bytes::Bytes;
 use futures_core::Stream;
@@ -85,5 +86,24 @@ impl fmt::Display for TransportError {
 impl StdError for TransportError {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         self.source.as_deref().map(|source| source as _)
+    }
+}
+
+/// A body of any transport.
+pub(super) type BoxBody = Pin<Box<dyn Stream<Item = Result<Bytes, TransportError>> + Send>>;
+
+/// A request under way on any transport.
+pub(super) type BoxOpen =
+    Pin<Box<dyn Future<Output = Result<http::Response<BoxBody>, TransportError>> + Send>>;
+
+/// A [`Transport`] whose types are forgotten.
+pub(super) trait Erased: Send + Sync {
+    fn open(&self, request: http::Request<Bytes>, connection: Connection) -> BoxOpen;
+}
+
+impl<T: Transport> Erased for T {
+    fn open(&self, request: http::Request<Bytes>, connection: Connection) -> BoxOpen {
+        let opening = Transport::open(self, request, connection);
+        Box::pin(async move { Ok(opening.await?.map(|body| Box::pin(body) as BoxBody)) })
     }
 }

@@ -4,7 +4,6 @@
 //! them. Nothing is decided here but what is delivered when (`recovery.md` 3). Laws kept: *Fold*,
 //! *Once*.
 
-use std::borrow::Cow;
 use std::mem;
 
 use bytes::Bytes;
@@ -181,7 +180,7 @@ impl Recovery {
         }
     }
 
-    fn on_append(&mut self, slot: u32, text: &Cow<'_, str>, chunk: &Bytes) {
+    fn on_append(&mut self, slot: u32, text: &str, chunk: &Bytes) {
         let live_tools = self.plan.policy.tools == ToolDelivery::Live;
         let Some(live) = &mut self.live else { return };
         live.last_said = self.now;
@@ -298,7 +297,7 @@ impl Recovery {
         if let Some(verdict) = verdict {
             self.on_verdict(verdict, slot.unwrap_or(NO_SLOT));
         }
-        if let Some(straddle) = self.live.as_mut().and_then(|live| live.straddle.take()) {
+        if let Some(mut straddle) = self.live.as_mut().and_then(|live| live.straddle.take()) {
             let text = straddle.end();
             if !text.is_empty() && self.ended.is_none() {
                 self.deliver(slot.unwrap_or(NO_SLOT), Text::from(text));
@@ -340,7 +339,7 @@ impl Recovery {
             PartKind::ToolCall { .. } if live_tools => self.close_live(open),
             PartKind::RedactedReasoning if live.by.is_some() => {}
             _ => {
-                let empty = open.held.is_empty();
+                let empty = open.held.trim().is_empty();
                 let text = if empty { "{}".to_owned() } else { open.held };
                 self.deliver_whole(open.choice, open.kind, text, false);
             }
@@ -545,15 +544,13 @@ impl Slot {
 const NO_SLOT: u32 = u32::MAX;
 
 /// `text`, sharing the chunk that it lies in; copied where it had to be unescaped or lies elsewhere.
-fn shared(text: &Cow<'_, str>, chunk: &Bytes) -> Text {
-    if let Cow::Borrowed(text) = text {
-        let (start, at) = (chunk.as_ptr() as usize, text.as_ptr() as usize);
-        if at >= start && at + text.len() <= start + chunk.len() {
-            let bytes = chunk.slice(at - start..at - start + text.len());
-            return Text::from_utf8(bytes).unwrap_or_else(|_| Text::from(*text));
-        }
+fn shared(text: &str, chunk: &Bytes) -> Text {
+    let (start, at) = (chunk.as_ptr() as usize, text.as_ptr() as usize);
+    if at >= start && at + text.len() <= start + chunk.len() {
+        let bytes = chunk.slice(at - start..at - start + text.len());
+        return Text::from_utf8(bytes).unwrap_or_else(|_| Text::from(text));
     }
-    Text::from(&**text)
+    Text::from(text)
 }
 
 /// Whether the arguments of a call are whole. None at all means no arguments.

@@ -119,7 +119,7 @@ pub enum Output {
         timer: Option<Timer>,
     },
     /// The reply is over. Comes once.
-    Done(Result<(), Box<Error>>),
+    Done(Result<(), Error>),
 }
 
 /// One reply: the sans-IO core.
@@ -164,6 +164,8 @@ struct Course {
     started: bool,
     /// Attempts in a row that were cut since something new came.
     failures: u32,
+    /// The last attempt that was cut brought nothing new.
+    after_barren: bool,
     stale_used: bool,
     fresh_connection: bool,
     /// Bytes that are held for the caller: what was delivered and what waits for its block's end.
@@ -197,7 +199,7 @@ impl Recovery {
     ///
     /// # Errors
     /// The request cannot be streamed, or the chain is empty.
-    pub fn new(plan: Plan, now: Instant) -> Result<Self, Box<Error>> {
+    pub fn new(plan: Plan, now: Instant) -> Result<Self, Error> {
         let step = Step::enter(&plan, 0)?;
         let delays = plan.policy.backoff.delays(plan.seed);
         Ok(Self {

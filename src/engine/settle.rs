@@ -53,14 +53,14 @@ impl Next {
 
 impl Step {
     /// The state of step `index` before its first attempt.
-    pub(super) fn enter(plan: &Plan, index: usize) -> Result<Self, Box<Error>> {
+    pub(super) fn enter(plan: &Plan, index: usize) -> Result<Self, Error> {
         let invalid = |cause: InvalidRequest| {
             let error = Error::new(
                 ErrorKind::InvalidRequest,
                 Transcript::new(),
                 Report::default(),
             );
-            Box::new(error.caused_by(cause))
+            error.caused_by(cause)
         };
         let Some(upstream) = plan.chain.get(index) else {
             let error = Error::new(
@@ -68,7 +68,7 @@ impl Step {
                 Transcript::new(),
                 Report::default(),
             );
-            return Err(Box::new(error.caused_by(crate::error::ConfigError::NoStep)));
+            return Err(error.caused_by(crate::error::ConfigError::NoStep));
         };
         upstream.dialect.check(&plan.request).map_err(invalid)?;
         let request = upstream.prepare(&plan.request);
@@ -118,7 +118,6 @@ impl Recovery {
                 )
             }
         };
-        let budgeted = !next.free && self.course.failures > 1 || self.step_is_barren();
         let entry = Entry {
             upstream: Arc::clone(&upstream.name),
             model: Arc::clone(&model),
@@ -150,7 +149,7 @@ impl Recovery {
             } else {
                 Connection::Any
             },
-            budgeted: budgeted && !next.free,
+            budgeted: self.course.after_barren && !next.free,
         })));
         self.body = Body::Awaited;
         self.live = Some(Live {
@@ -174,10 +173,6 @@ impl Recovery {
             fresh: false,
         });
         self.state = State::Attempting;
-    }
-
-    fn step_is_barren(&self) -> bool {
-        self.step.barren > 0
     }
 
     pub(super) fn open_waiting(&mut self) {
@@ -311,6 +306,7 @@ impl Recovery {
             self.ledger
                 .close(self.now, outcome, code, live.came, live.delivered);
             self.course.failures += 1;
+            self.course.after_barren = !live.fresh;
             self.step.barren = if live.fresh { 0 } else { self.step.barren + 1 };
             self.clocks.last_new.get_or_insert(self.now);
         }
@@ -602,7 +598,7 @@ impl Recovery {
     }
 
     fn done(&mut self, error: Error) {
-        self.queue.push_back(Output::Done(Err(Box::new(error))));
+        self.queue.push_back(Output::Done(Err(error)));
         self.state = State::Done;
     }
 }

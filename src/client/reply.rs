@@ -1,0 +1,457 @@
+//! The driver: does what the engine says, and decides nothing.
+//!
+//! In: engine outputs. Out: one item a poll. Two rules are its own: bytes are read before a timer is
+//! believed, and the clock is believed, not the timer's wake-up.
+
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::mem;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+use futures_core::Stream;
+use futures_core::stream::FusedStream;
+use serde_json::Value;
+
+use super::Shared;
+use super::transport::{BoxBody, BoxOpen, TransportError};
+use crate::dialect::Dialect;
+use crate::engine::{Attempt, Input, Notice, Output, Plan, Recovery};
+use crate::error::Error;
+use crate::event::{AttemptId, Delta, Event, PartKind, Text};
+use crate::report::Report;
+use crate::transcript::Transcript;
+
+/// One answer, over however many connections it takes.
+///
+/// A fused stream of [`Event`]s. It ends after exactly one of [`Event::Finished`] or an `Err` that
+/// carries everything received so far. Nothing is sent before it is polled first.
+///
+/// # Cancel safety
+/// Polling may stop at any time and go on later; nothing is lost. Dropping it closes the connection to
+/// the upstream at once, so that the provider stops generating.
+///
+/// # Panics
+/// If polled outside a tokio runtime with time enabled, as tokio's own timers do.
+pub struct Reply {
+    shared: Arc<Shared>,
+    state: State,
+    dialect: Arc<dyn Dialect>,
+}
+
+enum State {
+    Planned(Box<Plan>),
+    Running(Box<Running>),
+    /// It could not begin.
+    Unplanned {
+        transcript: Transcript,
+        report: Report,
+    },
+}
+
+struct Running {
+    engine: Recovery,
+    exchange: Exchange,
+    alarm: Alarm,
+    /// The last error of the HTTP stack, which explains an error of the reply.
+    cause: Option<TransportError>,
+    done: bool,
+}
+
+/// The HTTP exchange under way.
+enum Exchange {
+    None,
+    Opening(AttemptId, BoxOpen),
+    Body(AttemptId, BoxBody),
+}
+
+impl Reply {
+    pub(super) fn new(shared: Arc<Shared>, plan: Plan) -> Self {
+        // A client's chain is never empty: its builder refuses that.
+        let dialect = Arc::clone(&shared.chain[0].dialect);
+        Self {
+            shared,
+            state: State::Planned(Box::new(plan)),
+            dialect,
+        }
+    }
+
+    /// All that has been delivered so far.
+    #[must_use]
+    pub fn transcript(&self) -> &Transcript {
+        match &self.state {
+            State::Planned(_) => &NOTHING.0,
+            State::Running(running) => running.engine.transcript(),
+            State::Unplanned { transcript, .. } => transcript,
+        }
+    }
+
+    /// All that has been tried so far.
+    #[must_use]
+    pub fn report(&self) -> &Report {
+        match &self.state {
+            State::Planned(_) => &NOTHING.1,
+            State::Running(running) => running.engine.report(),
+            State::Unplanned { report, .. } => report,
+        }
+    }
+
+    /// The visible text only, of choice 0, as it comes.
+    ///
+    /// Meant for append-only delivery: a [`Rewind`](Event::Rewind) does not show in it.
+    #[must_use]
+    pub const fn text(self) -> TextStream {
+        TextStream { reply: self }
+    }
+
+    /// Waits for the end of the answer.
+    ///
+    /// # Errors
+    /// Why it has no complete end, with everything that was delivered.
+    ///
+    /// # Cancel safety
+    /// Dropping the future drops the reply, as does every call that takes it by value.
+    pub async fn finish(mut self) -> Result<Answer, Error> {
+        while let Some(item) = poll_fn(|cx| Pin::new(&mut self).poll_next(cx)).await {
+            item?;
+        }
+        Ok(Answer {
+            transcript: self.transcript().clone(),
+            report: self.report().clone(),
+            dialect: self.dialect,
+        })
+    }
+
+    fn begin(&mut self, plan: Plan) -> Result<(), Error> {
+        let mut plan = plan;
+        let now = self.shared.clock.now();
+        self.shared.gate.enter(now);
+        plan.refused = self.shared.gate.refusals(now);
+        match Recovery::new(plan, now) {
+            Ok(engine) => {
+                self.state = State::Running(Box::new(Running {
+                    engine,
+                    exchange: Exchange::None,
+                    alarm: Alarm::default(),
+                    cause: None,
+                    done: false,
+                }));
+                Ok(())
+            }
+            Err(error) => {
+                self.state = State::Unplanned {
+                    transcript: Transcript::new(),
+                    report: Report::default(),
+                };
+                Err(error)
+            }
+        }
+    }
+}
+
+impl Stream for Reply {
+    type Item = Result<Event, Error>;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = self.get_mut();
+        if let State::Planned(_) = &this.state {
+            let gone = State::Unplanned {
+                transcript: Transcript::new(),
+                report: Report::default(),
+            };
+            if let State::Planned(plan) = mem::replace(&mut this.state, gone) {
+                if let Err(error) = this.begin(*plan) {
+                    return Poll::Ready(Some(Err(error)));
+                }
+            }
+        }
+        match &mut this.state {
+            State::Running(running) => running.poll_next(&this.shared, cx),
+            State::Planned(_) | State::Unplanned { .. } => Poll::Ready(None),
+        }
+    }
+}
+
+impl FusedStream for Reply {
+    fn is_terminated(&self) -> bool {
+        match &self.state {
+            State::Planned(_) => false,
+            State::Running(running) => running.done,
+            State::Unplanned { .. } => true,
+        }
+    }
+}
+
+impl Running {
+    fn poll_next(
+        &mut self,
+        shared: &Shared,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Event, Error>>> {
+        while !self.done {
+            match self.engine.poll_output() {
+                Output::Event(event) => return Poll::Ready(Some(Ok(event))),
+                Output::Open(attempt) => self.open(shared, *attempt),
+                Output::Abort(_) => self.exchange = Exchange::None,
+                Output::Notice(notice) => shared.hear(&notice),
+                Output::Done(result) => {
+                    self.done = true;
+                    self.exchange = Exchange::None;
+                    let error = result.err().map(|error| self.explain(error));
+                    return Poll::Ready(error.map(Err));
+                }
+                Output::Wait { until, .. } => {
+                    let input = match self.poll_exchange(cx) {
+                        Poll::Ready(input) => input,
+                        Poll::Pending => {
+                            ready!(self.alarm.poll(&shared.clock, until, cx));
+                            Input::Tick
+                        }
+                    };
+                    self.engine.handle_input(shared.clock.now(), input);
+                }
+            }
+        }
+        Poll::Ready(None)
+    }
+
+    fn open(&mut self, shared: &Shared, attempt: Attempt) {
+        let now = shared.clock.now();
+        if attempt.budgeted && !shared.gate.withdraw(now) {
+            return self
+                .engine
+                .handle_input(now, Input::Denied { id: attempt.id });
+        }
+        let opening = shared.transport.open(attempt.request, attempt.connection);
+        self.exchange = Exchange::Opening(attempt.id, opening);
+    }
+
+    fn poll_exchange(&mut self, cx: &mut Context<'_>) -> Poll<Input> {
+        let input = match &mut self.exchange {
+            Exchange::None => return Poll::Pending,
+            Exchange::Opening(id, opening) => {
+                let id = *id;
+                match ready!(opening.as_mut().poll(cx)) {
+                    Ok(response) => {
+                        let (head, body) = response.into_parts();
+                        self.exchange = Exchange::Body(id, body);
+                        let (status, headers) = (head.status, head.headers);
+                        return Poll::Ready(Input::Head {
+                            id,
+                            status,
+                            headers,
+                        });
+                    }
+                    Err(error) => self.failed(id, error),
+                }
+            }
+            Exchange::Body(id, body) => {
+                let id = *id;
+                match ready!(body.as_mut().poll_next(cx)) {
+                    Some(Ok(bytes)) => return Poll::Ready(Input::Chunk { id, bytes }),
+                    Some(Err(error)) => self.failed(id, error),
+                    None => Input::End { id, error: None },
+                }
+            }
+        };
+        self.exchange = Exchange::None;
+        Poll::Ready(input)
+    }
+
+    fn failed(&mut self, id: AttemptId, error: TransportError) -> Input {
+        let kind = error.kind();
+        self.cause = Some(error);
+        Input::End {
+            id,
+            error: Some(kind),
+        }
+    }
+
+    fn explain(&mut self, error: Error) -> Error {
+        use crate::event::Cut;
+        match (error.cut(), self.cause.take()) {
+            (Some(Cut::Unreachable | Cut::Reset | Cut::Garbled), Some(cause)) => {
+                error.caused_by(cause)
+            }
+            _ => error,
+        }
+    }
+}
+
+impl Shared {
+    fn hear(&self, notice: &Notice) {
+        if let Notice::Refused(refusal) = notice {
+            self.gate.learn(refusal.clone(), self.clock.now());
+        }
+        if let Some(observer) = &self.observer {
+            observer.observe(notice);
+        }
+    }
+}
+
+/// The timer that wakes a reply.
+#[derive(Default)]
+struct Alarm {
+    sleep: Option<Pin<Box<tokio::time::Sleep>>>,
+    /// A deadline that passed unobserved, and is believed only after another look at the body.
+    doubted: Option<Instant>,
+}
+
+/// Longest sleep before the clock is looked at again: a timer may stand still while the machine sleeps.
+const SLICE: Duration = Duration::from_secs(10);
+
+/// A deadline that passed longer ago than this was not waited for: the caller did not poll, or the
+/// machine slept. The upstream may have spoken meanwhile, and gets a moment to be heard.
+const LATE: Duration = Duration::from_secs(1);
+
+/// That moment.
+const GRACE: Duration = Duration::from_millis(250);
+
+impl Alarm {
+    /// Ready when the clock has passed `until`.
+    fn poll(
+        &mut self,
+        clock: &super::Clock,
+        until: Option<Instant>,
+        cx: &mut Context<'_>,
+    ) -> Poll<()> {
+        let Some(until) = until else {
+            return Poll::Pending;
+        };
+        loop {
+            let now = clock.now();
+            let left = until.saturating_duration_since(now);
+            let wait = if !left.is_zero() {
+                left.min(SLICE)
+            } else if now.saturating_duration_since(until) > LATE && self.doubted != Some(until) {
+                self.doubted = Some(until);
+                GRACE
+            } else if self.doubted == Some(until) && self.is_armed(cx) {
+                return Poll::Pending;
+            } else {
+                self.sleep = None;
+                return Poll::Ready(());
+            };
+            self.arm(wait);
+            if self.is_armed(cx) {
+                return Poll::Pending;
+            }
+        }
+    }
+
+    fn arm(&mut self, wait: Duration) {
+        let at = tokio::time::Instant::now() + wait;
+        match &mut self.sleep {
+            Some(sleep) => sleep.as_mut().reset(at),
+            None => self.sleep = Some(Box::pin(tokio::time::sleep_until(at))),
+        }
+    }
+
+    /// Whether the timer is still running; then the task is woken when it is not.
+    fn is_armed(&mut self, cx: &mut Context<'_>) -> bool {
+        self.sleep
+            .as_mut()
+            .is_some_and(|sleep| sleep.as_mut().poll(cx).is_pending())
+    }
+}
+
+/// The visible text of a [`Reply`], as it comes.
+pub struct TextStream {
+    reply: Reply,
+}
+
+impl TextStream {
+    /// The reply, to ask for its transcript and report.
+    #[must_use]
+    pub const fn reply(&self) -> &Reply {
+        &self.reply
+    }
+}
+
+impl Stream for TextStream {
+    type Item = Result<Text, Error>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        loop {
+            match ready!(Pin::new(&mut self.reply).poll_next(cx)) {
+                Some(Ok(Event::Delta(Delta::Append { part, text }))) => {
+                    let part = self.reply.transcript().parts().get(part as usize);
+                    let visible = |part: &crate::transcript::Part| {
+                        *part.kind() == PartKind::Text && part.choice() == 0
+                    };
+                    if part.is_some_and(visible) {
+                        return Poll::Ready(Some(Ok(text)));
+                    }
+                }
+                Some(Ok(_)) => {}
+                Some(Err(error)) => return Poll::Ready(Some(Err(error))),
+                None => return Poll::Ready(None),
+            }
+        }
+    }
+}
+
+impl FusedStream for TextStream {
+    fn is_terminated(&self) -> bool {
+        self.reply.is_terminated()
+    }
+}
+
+/// A complete answer.
+#[derive(Clone)]
+#[non_exhaustive]
+pub struct Answer {
+    /// What was said: exactly what was delivered.
+    pub transcript: Transcript,
+    /// What it took.
+    pub report: Report,
+    dialect: Arc<dyn Dialect>,
+}
+
+impl Answer {
+    /// The visible text.
+    #[must_use]
+    pub fn text(&self) -> String {
+        self.transcript.text()
+    }
+
+    /// The assistant turn as the provider of the first step accepts it in a history.
+    #[must_use]
+    pub fn as_message(&self) -> Value {
+        self.dialect.message(&self.transcript)
+    }
+}
+
+impl fmt::Debug for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Answer")
+            .field("transcript", &self.transcript)
+            .field("report", &self.report)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Reply {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reply")
+            .field("transcript", self.transcript())
+            .field("attempts", &self.report().attempts.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for TextStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("TextStream").field(&self.reply).finish()
+    }
+}
+
+/// What has been delivered and tried before the first poll.
+static NOTHING: (Transcript, Report) = (
+    Transcript::EMPTY,
+    Report {
+        attempts: Vec::new(),
+    },
+);

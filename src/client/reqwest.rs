@@ -1,0 +1,221 @@
+//! The reqwest transport: rustls, HTTP/1.1 and HTTP/2.
+
+use std::error::Error as StdError;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_core::Stream;
+use http_body::Body as _;
+use reqwest::redirect;
+
+use super::transport::{Transport, TransportError};
+use crate::error::ConfigError;
+use crate::event::{Connection, TransportErrorKind};
+
+/// How often an HTTP/2 connection is asked whether it lives, and the kernel a TCP one.
+const KEEP_ALIVE: Duration = Duration::from_secs(20);
+
+/// How long the answer to that may take.
+const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long an idle connection is kept for reuse: shorter than most balancers keep theirs, so that
+/// few turn out dead.
+const POOL_IDLE: Duration = Duration::from_secs(20);
+
+/// An HTTP stack on reqwest: rustls, HTTP/1.1 and HTTP/2, keep-alive; no redirects (credentials must
+/// not follow one), no retries of its own, no total timeout.
+#[derive(Clone, Debug)]
+pub struct Reqwest {
+    pooled: reqwest::Client,
+    /// Makes a connection for every request; set up when first needed.
+    fresh: Arc<OnceLock<reqwest::Client>>,
+    setup: Setup,
+    /// A response has been had: a connection may have been reused since.
+    warm: Arc<AtomicBool>,
+}
+
+#[derive(Clone)]
+struct Setup {
+    connect: Duration,
+    configure: Arc<dyn Fn(reqwest::ClientBuilder) -> reqwest::ClientBuilder + Send + Sync>,
+}
+
+impl std::fmt::Debug for Setup {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Setup")
+            .field("connect", &self.connect)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Setup {
+    fn build(&self, idle_per_host: usize) -> Result<reqwest::Client, ConfigError> {
+        (self.configure)(reqwest::Client::builder())
+            .connect_timeout(self.connect)
+            .redirect(redirect::Policy::none())
+            .referer(false)
+            .retry(reqwest::retry::never())
+            .tcp_keepalive(KEEP_ALIVE)
+            .http2_keep_alive_interval(KEEP_ALIVE)
+            .http2_keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
+            .http2_keep_alive_while_idle(true)
+            .pool_idle_timeout(POOL_IDLE)
+            .pool_max_idle_per_host(idle_per_host)
+            .build()
+            .map_err(|_| ConfigError::Transport)
+    }
+}
+
+impl Reqwest {
+    /// A stack that gives up on a connection that is not made within `connect`.
+    ///
+    /// # Errors
+    /// [`ConfigError::Transport`] if TLS cannot be set up.
+    pub fn new(connect: Duration) -> Result<Self, ConfigError> {
+        Self::configured(connect, |builder| builder)
+    }
+
+    /// The same with settings of your own (root certificates, proxies, HTTP/2 only). What this type
+    /// promises (no redirects, no retries, keep-alive) is set after them.
+    ///
+    /// # Errors
+    /// [`ConfigError::Transport`] if TLS cannot be set up.
+    pub fn configured(
+        connect: Duration,
+        configure: impl Fn(reqwest::ClientBuilder) -> reqwest::ClientBuilder + Send + Sync + 'static,
+    ) -> Result<Self, ConfigError> {
+        let setup = Setup {
+            connect,
+            configure: Arc::new(configure),
+        };
+        Ok(Self {
+            pooled: setup.build(usize::MAX)?,
+            fresh: Arc::default(),
+            setup,
+            warm: Arc::default(),
+        })
+    }
+
+    /// Without idle connections the pool is off, for HTTP/2 too: every request makes its own.
+    fn client(&self, connection: Connection) -> &reqwest::Client {
+        match connection {
+            Connection::Any => &self.pooled,
+            Connection::Fresh => self
+                .fresh
+                .get_or_init(|| self.setup.build(0).unwrap_or_else(|_| self.pooled.clone())),
+        }
+    }
+}
+
+impl Transport for Reqwest {
+    type Body = Body;
+
+    fn open(
+        &self,
+        request: http::Request<Bytes>,
+        connection: Connection,
+    ) -> impl Future<Output = Result<http::Response<Body>, TransportError>> + Send + 'static {
+        let client = self.client(connection).clone();
+        let warm = Arc::clone(&self.warm);
+        let reusable = connection == Connection::Any && warm.load(Ordering::Relaxed);
+        async move {
+            let request = reqwest::Request::try_from(request).map_err(request_error)?;
+            let response = client
+                .execute(request)
+                .await
+                .map_err(|error| open_error(error, reusable))?;
+            warm.store(true, Ordering::Relaxed);
+            Ok(http::Response::from(response).map(|body| Body(Box::pin(body))))
+        }
+    }
+}
+
+/// The body of a response.
+#[derive(Debug)]
+pub struct Body(Pin<Box<reqwest::Body>>);
+
+impl Stream for Body {
+    type Item = Result<Bytes, TransportError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        loop {
+            match ready!(self.0.as_mut().poll_frame(cx)) {
+                None => return Poll::Ready(None),
+                Some(Err(error)) => return Poll::Ready(Some(Err(body_error(error)))),
+                // Trailers say nothing about the answer.
+                Some(Ok(frame)) => {
+                    if let Ok(bytes) = frame.into_data() {
+                        return Poll::Ready(Some(Ok(bytes)));
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn request_error(error: reqwest::Error) -> TransportError {
+    TransportError::with_source(TransportErrorKind::Request, error.without_url())
+}
+
+fn open_error(error: reqwest::Error, reusable: bool) -> TransportError {
+    let kind = if error.is_connect() || error.is_timeout() {
+        if mentions_tls(&error) {
+            TransportErrorKind::Tls
+        } else {
+            TransportErrorKind::Connect
+        }
+    } else if error.is_builder() {
+        TransportErrorKind::Request
+    } else {
+        match http2_kind(&error) {
+            Some(kind) => kind,
+            None if is_parse(&error) => TransportErrorKind::Protocol,
+            None if reusable => TransportErrorKind::Stale,
+            None => TransportErrorKind::Reset,
+        }
+    };
+    // An address may carry a key in its query.
+    TransportError::with_source(kind, error.without_url())
+}
+
+fn body_error(error: reqwest::Error) -> TransportError {
+    let kind = http2_kind(&error).unwrap_or(TransportErrorKind::Body);
+    TransportError::with_source(kind, error.without_url())
+}
+
+fn causes(error: &reqwest::Error) -> impl Iterator<Item = &(dyn StdError + 'static)> {
+    std::iter::successors(error.source(), |error: &&(dyn StdError + 'static)| (*error).source())
+}
+
+fn http2_kind(error: &reqwest::Error) -> Option<TransportErrorKind> {
+    let error = causes(error).find_map(|cause| cause.downcast_ref::<h2::Error>())?;
+    if error.is_go_away() {
+        Some(TransportErrorKind::GoAway)
+    } else if error.is_reset() {
+        Some(TransportErrorKind::StreamReset)
+    } else {
+        None
+    }
+}
+
+fn is_parse(error: &reqwest::Error) -> bool {
+    causes(error)
+        .filter_map(|cause| cause.downcast_ref::<hyper::Error>())
+        .any(hyper::Error::is_parse)
+}
+
+/// rustls hands its errors up inside `io::Error`, so only their words tell.
+fn mentions_tls(error: &reqwest::Error) -> bool {
+    causes(error).any(|cause| {
+        let words = cause.to_string().to_ascii_lowercase();
+        ["certificate", "tls", "handshake", "alert"]
+            .iter()
+            .any(|word| words.contains(word))
+    })
+}
