@@ -101,3 +101,52 @@ impl<'a> Iterator for Lines<'a> {
         Some((line, width))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn encoded(event: Event<'_>) -> String {
+        let mut out = Vec::new();
+        encode(&event, &mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn what_is_not_needed_is_left_out() {
+        assert_eq!(encoded(Event::new("a")), "data: a\n\n");
+        assert_eq!(encoded(Event::new("").event("")), "data:\n\n");
+        let full = Event::new("a").event("e").id("7").retry(u64::MAX);
+        let retry = "retry: 18446744073709551615";
+        assert_eq!(
+            encoded(full),
+            format!("event: e\nid: 7\n{retry}\ndata: a\n\n")
+        );
+    }
+
+    #[test]
+    fn each_line_of_data_has_a_field() {
+        let lines = "data: a\ndata: b\ndata:\ndata: c\ndata:  d\ndata:\n\n";
+        assert_eq!(encoded(Event::new("a\nb\r\rc\r\n d\n")), lines);
+    }
+
+    #[test]
+    fn no_type_and_no_id_breaks_the_frame() {
+        let typed = encoded(Event::new("a").event("x\ndata: y\r\n\r\nz"));
+        let marks = "event: x\u{FFFD}data: y\u{FFFD}\u{FFFD}\u{FFFD}\u{FFFD}z\n";
+        assert_eq!(typed, format!("{marks}data: a\n\n"));
+        for id in ["1\ndata: y", "1\r", "\n", "1\0"] {
+            assert_eq!(encoded(Event::new("a").id(id)), "data: a\n\n", "{id:?}");
+        }
+    }
+
+    #[test]
+    fn a_comment_stays_a_comment() {
+        let mut out = Vec::new();
+        encode_comment("a\ndata: b\r\r\nevent: c", &mut out);
+        assert_eq!(out, b": a\n: data: b\n:\n: event: c\n");
+        out.clear();
+        encode_comment("", &mut out);
+        assert_eq!(out, b":\n");
+    }
+}

@@ -183,7 +183,6 @@ impl Parser {
             if excess.is_some() {
                 self.dropping = true;
                 self.clear_event();
-                lent = Lent::default();
             }
             if !self.dropping {
                 if from_start && ended {
@@ -302,7 +301,7 @@ impl Parser {
             At::Name(_) | At::Space(_) | At::Skip | At::Comment => {}
         }
         if let (At::Space(field) | At::Value(field), true) = (self.at, ended) {
-            self.end_value(field, lent);
+            self.end_value(field);
         }
     }
 
@@ -339,15 +338,13 @@ impl Parser {
         rest
     }
 
-    /// Ends a field whose line came in pieces.
-    fn end_value(&mut self, field: Field, lent: &mut Lent<'_>) {
+    /// Ends a field whose line came in pieces. It is the first to end in its chunk, so the chunk
+    /// has lent nothing yet that it could replace.
+    fn end_value(&mut self, field: Field) {
         let mut value = mem::take(&mut self.value);
         match field {
             Field::Data => {}
-            Field::Event => {
-                mem::swap(&mut self.kind, &mut value);
-                lent.kind = None;
-            }
+            Field::Event => mem::swap(&mut self.kind, &mut value),
             Field::Id => self.set_id(&value),
             Field::Retry => self.set_retry(&value),
         }

@@ -220,6 +220,22 @@ fn what_is_dropped_is_not_stored() {
     assert!(parser.capacity() < 1000);
 }
 
+#[test]
+fn memory_is_given_back_at_the_excess() {
+    let mut parser = Parser::new(Limits::new().max_event(1_000_000));
+    for field in [&b"data: "[..], b"event: "] {
+        feed(&mut parser, field);
+        feed(&mut parser, &[b'x'; 900_000]);
+        assert!(parser.capacity() >= 900_000);
+        let mut chunk = &[b'x'; 200_000][..];
+        let excess = LimitExceeded::Event { limit: 1_000_000 };
+        assert_eq!(parser.next_event(&mut chunk), Err(excess));
+        // A little of either buffer stays for the next event.
+        assert!(parser.capacity() <= 2 * 64 * 1024, "{}", parser.capacity());
+        feed(&mut parser, b"\n\n");
+    }
+}
+
 /// Bytes looked at for each byte of `bytes`, in chunks of `size`.
 fn work_per_byte(bytes: &[u8], size: usize) -> usize {
     let mut parser = Parser::default();
