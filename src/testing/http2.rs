@@ -8,7 +8,7 @@ use std::io;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use h2::server::{Connection, SendResponse};
+use h2::server::SendResponse;
 use h2::{Reason, RecvStream, SendStream};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
@@ -25,7 +25,7 @@ use super::steps::{Step, Steps};
 pub(super) async fn serve(stream: TcpStream, play: Arc<Play>, socket: usize) -> io::Result<()> {
     // `h2` keeps the socket; a second handle to it sets the linger and writes what is no frame.
     let stream = stream.into_std()?;
-    let twin = TcpStream::from_std(stream.try_clone()?)?;
+    let mut twin = TcpStream::from_std(stream.try_clone()?)?;
     let stream = TcpStream::from_std(stream)?;
     let mut connection = h2::server::handshake(stream)
         .await
@@ -47,30 +47,34 @@ pub(super) async fn serve(stream: TcpStream, play: Arc<Play>, socket: usize) -> 
                 if let End::StreamReset(code) = end {
                     half.reset(Reason::from(code));
                 } else {
-                    return break_off(connection, twin, &end).await;
+                    return break_off(&mut twin, &end).await;
                 }
             }
         }
     }
 }
 
-/// Ends the connection: the table at [`End`].
-async fn break_off(
-    mut connection: Connection<TcpStream, Bytes>,
-    mut twin: TcpStream,
-    end: &End,
-) -> io::Result<()> {
+/// Ends the connection, which the caller then drops: the table at [`End`].
+async fn break_off(twin: &mut TcpStream, end: &End) -> io::Result<()> {
     match end {
-        End::Refused | End::Reset => close_by_reset(&twin),
+        End::Refused | End::Reset => close_by_reset(twin),
         // The header of a frame longer than any may be.
         End::Broken => twin.write_all(&[0xff; 9]).await,
-        End::GoAway(code) => {
-            connection.abrupt_shutdown(Reason::from(*code));
-            let closed = poll_fn(|context| connection.poll_closed(context)).await;
-            closed.map_err(io::Error::other)
-        }
+        End::GoAway(code) => twin.write_all(&go_away(*code)).await,
         _ => Ok(()),
     }
+}
+
+/// A GOAWAY frame (RFC 9113 section 6.8) that has processed no stream at all.
+///
+/// `h2` would name the stream that it did process, and a client then sees the closed connection
+/// and not the GOAWAY as the end of that stream.
+fn go_away(code: u32) -> [u8; 17] {
+    let mut frame = [0; 17];
+    frame[2] = 8;
+    frame[3] = 7;
+    frame[13..].copy_from_slice(&code.to_be_bytes());
+    frame
 }
 
 /// An end that the connection's task must bring about.
