@@ -1,0 +1,292 @@
+//! The engine in virtual time: no runtime, no sleep, no socket.
+//!
+//! A run plays the exchanges of an upstream against one `Recovery`, checks the laws that every run
+//! must keep (`recovery.md` 9), and hands back all that happened.
+#![allow(dead_code, reason = "each test file uses a part of it")]
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use unbroken::engine::{Attempt, Input, Output, Plan, Recovery};
+use unbroken::testing::{End, Exchange, Step, Steps};
+use unbroken::{
+    Delta, Error, Event, PartKind, PartState, Report, Transcript, TransportErrorKind,
+};
+
+/// What a run came to.
+#[derive(Debug)]
+pub struct Run {
+    pub events: Vec<Event>,
+    pub transcript: Transcript,
+    pub report: Report,
+    pub result: Result<(), Error>,
+    /// The body of every request that was sent.
+    pub requests: Vec<Value>,
+    /// One line for every output and input: the same seed gives the same trace.
+    pub trace: String,
+    pub took: Duration,
+}
+
+/// An exchange under way.
+struct Wire {
+    attempt: unbroken::AttemptId,
+    steps: Steps,
+    /// When the next step is due.
+    due: Instant,
+    step: Option<Step>,
+}
+
+/// More steps than any honest run takes.
+const STEPS_MAX: usize = 3_000_000;
+
+/// Outputs in a row that any honest input leads to, beside the deltas that its bytes hold.
+const DRAIN_MAX: usize = 100_000;
+
+/// Plays `respond` against the plan until the reply is over.
+pub fn run(plan: Plan, mut respond: impl FnMut(&Value, &Attempt) -> Exchange) -> Run {
+    #[expect(clippy::disallowed_methods, reason = "an instant to start from; time is virtual")]
+    let start = Instant::now();
+    let attempts_max = plan.policy.max_attempts;
+    let mut now = start;
+    let mut engine = match Recovery::new(plan, now) {
+        Ok(engine) => engine,
+        Err(error) => return refused(error),
+    };
+    let mut run = Run {
+        events: Vec::new(),
+        transcript: Transcript::new(),
+        report: Report::default(),
+        result: Ok(()),
+        requests: Vec::new(),
+        trace: String::new(),
+        took: Duration::ZERO,
+    };
+    let mut wire: Option<Wire> = None;
+    let mut drained = 0;
+    for _ in 0..STEPS_MAX {
+        drained += 1;
+        assert!(drained < DRAIN_MAX, "law Drain: the engine does not come to rest");
+        match engine.poll_output() {
+            Output::Open(attempt) => {
+                let request = serde_json::from_slice(attempt.request.body()).unwrap();
+                let mut steps = respond(&request, &attempt).steps();
+                run.log(start, now, &format!("open {} by {:?}", attempt.id.get(), attempt.by));
+                run.requests.push(request);
+                let step = steps.next();
+                wire = Some(Wire { attempt: attempt.id, steps, due: now, step });
+            }
+            Output::Abort(id) => {
+                run.log(start, now, &format!("abort {}", id.get()));
+                wire = None;
+            }
+            Output::Event(event) => {
+                run.log(start, now, &serde_json::to_string(&event).unwrap());
+                run.transcript.apply(&event);
+                assert_eq!(&run.transcript, engine.transcript(), "law Fold");
+                run.events.push(event);
+            }
+            Output::Notice(_) => {}
+            Output::Done(result) => {
+                run.report = engine.report().clone();
+                run.result = result;
+                run.took = now - start;
+                assert!(
+                    matches!(engine.poll_output(), Output::Wait { until: None, .. }),
+                    "law Terminal: nothing follows the end"
+                );
+                run.check(attempts_max);
+                return run;
+            }
+            Output::Wait { until, timer } => {
+                drained = 0;
+                now = advance(&mut engine, &mut wire, now, until);
+                run.log(start, now, &format!("woke, next timer {timer:?}"));
+            }
+        }
+    }
+    panic!("law Drain: the run does not end\n{}", run.tail());
+}
+
+fn refused(error: Error) -> Run {
+    Run {
+        events: Vec::new(),
+        transcript: Transcript::new(),
+        report: Report::default(),
+        result: Err(error),
+        requests: Vec::new(),
+        trace: String::new(),
+        took: Duration::ZERO,
+    }
+}
+
+/// Feeds the next thing that happens: a step of the exchange, or time. Bytes come before timers.
+fn advance(
+    engine: &mut Recovery,
+    wire: &mut Option<Wire>,
+    now: Instant,
+    until: Option<Instant>,
+) -> Instant {
+    let Some(open) = wire else {
+        let at = until.expect("law Drain: it waits for nothing").max(now);
+        engine.handle_input(at, Input::Tick);
+        return at;
+    };
+    let id = open.attempt;
+    match open.step.take() {
+        Some(Step::Wait(wait)) => {
+            open.due += wait;
+            open.step = open.steps.next();
+            if let Some(at) = until.filter(|at| *at < open.due) {
+                engine.handle_input(at.max(now), Input::Tick);
+                return at.max(now);
+            }
+            now
+        }
+        Some(step) if open.due > now && until.is_some_and(|at| at < open.due) => {
+            open.step = Some(step);
+            let at = until.unwrap_or(now).max(now);
+            engine.handle_input(at, Input::Tick);
+            at
+        }
+        Some(step) => {
+            let at = open.due.max(now);
+            let input = match step {
+                Step::Head => {
+                    let exchange = open.steps.exchange();
+                    let (status, headers) = (exchange.status(), exchange.headers().clone());
+                    Input::Head { id, status, headers }
+                }
+                Step::Piece { bytes, .. } => Input::Chunk { id, bytes },
+                Step::End(end) => match ended(&end, open.steps.exchange().has_head()) {
+                    Some(error) => Input::End { id, error },
+                    None => {
+                        open.step = None;
+                        let at = until.expect("law Drain: silence without a timer").max(now);
+                        engine.handle_input(at, Input::Tick);
+                        return at;
+                    }
+                },
+                Step::Wait(_) => unreachable!("taken above"),
+            };
+            open.step = open.steps.next();
+            if matches!(input, Input::End { .. }) {
+                *wire = None;
+            }
+            engine.handle_input(at, input);
+            at
+        }
+        None => {
+            let at = until.expect("law Drain: silence without a timer").max(now);
+            engine.handle_input(at, Input::Tick);
+            at
+        }
+    }
+}
+
+/// How an end looks to the engine; `None`: silence.
+fn ended(end: &End, head: bool) -> Option<Option<TransportErrorKind>> {
+    let broken = if head { TransportErrorKind::Body } else { TransportErrorKind::Reset };
+    match end {
+        End::Stall | End::Pings { .. } => None,
+        End::Clean if head => Some(None),
+        End::Refused if !head => Some(Some(TransportErrorKind::Connect)),
+        End::Broken => Some(Some(TransportErrorKind::Protocol)),
+        End::StreamReset(_) => Some(Some(TransportErrorKind::StreamReset)),
+        End::GoAway(_) => Some(Some(TransportErrorKind::GoAway)),
+        _ => Some(Some(broken)),
+    }
+}
+
+impl Run {
+    pub fn text(&self) -> String {
+        self.transcript.text()
+    }
+
+    /// What outlasts: text, whole calls with their arguments, signed reasoning, blocks.
+    pub fn kept(&self) -> Vec<(String, String)> {
+        kept(&self.transcript)
+    }
+
+    fn log(&mut self, start: Instant, now: Instant, line: &str) {
+        use std::fmt::Write as _;
+        let _ = writeln!(self.trace, "{:>9.3}s {line}", (now - start).as_secs_f64());
+    }
+
+    fn tail(&self) -> &str {
+        let from = self.trace.len().saturating_sub(4000);
+        let from = (from..).find(|at| self.trace.is_char_boundary(*at)).unwrap_or(0);
+        &self.trace[from..]
+    }
+
+    /// The laws that hold for every run.
+    fn check(&self, attempts_max: u32) {
+        let finished = self.events.iter().filter(|e| matches!(e, Event::Finished(_))).count();
+        assert_eq!(finished, usize::from(self.result.is_ok()), "law Terminal\n{}", self.tail());
+        if finished == 1 {
+            assert!(matches!(self.events.last(), Some(Event::Finished(_))), "law Terminal");
+        }
+        let counted = self.report.attempts.iter().filter(|attempt| !attempt.free).count();
+        assert!(counted <= attempts_max as usize, "law Spend: {counted} attempts");
+        assert_eq!(self.requests.len(), self.report.attempts.len(), "law Spend");
+        self.check_parts();
+        if let Err(error) = &self.result {
+            assert_eq!(error.transcript(), &self.transcript, "an error carries what came");
+        }
+    }
+
+    /// Parts open once, in order, with content; what is closed stays closed; no call comes twice.
+    fn check_parts(&self) {
+        let mut open = BTreeSet::new();
+        let mut next = 0;
+        let mut calls = BTreeSet::new();
+        for event in &self.events {
+            let Event::Delta(delta) = event else { continue };
+            match delta {
+                Delta::Open { part, kind, .. } => {
+                    assert_eq!(*part, next, "parts are numbered in order");
+                    next += 1;
+                    open.insert(*part);
+                    if let PartKind::ToolCall { id, .. } = kind {
+                        assert!(calls.insert(id.clone()) || id.is_empty(), "law Once: {id}");
+                    }
+                }
+                Delta::Append { part, text } => {
+                    assert!(open.contains(part), "text for a part that is not open");
+                    assert!(!text.is_empty(), "an append without content");
+                }
+                Delta::Annotate { part, .. } => assert!(open.contains(part)),
+                Delta::Close { part } | Delta::Truncate { part } => {
+                    assert!(open.remove(part), "a part is closed once\n{}", self.tail());
+                }
+                Delta::Abandon { part } => {
+                    open.remove(part);
+                }
+                _ => {}
+            }
+        }
+        if self.result.is_ok() {
+            assert!(open.is_empty(), "parts left open: {open:?}\n{}", self.tail());
+        }
+    }
+}
+
+/// What of a transcript outlasts; adjacent texts are one.
+pub fn kept(transcript: &Transcript) -> Vec<(String, String)> {
+    let mut all: Vec<(String, String)> = Vec::new();
+    for part in transcript.kept() {
+        let name = match part.kind() {
+            PartKind::Text => "text".to_owned(),
+            PartKind::Reasoning => "reasoning".to_owned(),
+            PartKind::ToolCall { name, .. } => format!("call {name}"),
+            PartKind::ServerCall { name, .. } => format!("server call {name}"),
+            other => format!("{other:?}"),
+        };
+        let name = if part.state() == PartState::Truncated { name + " (cut)" } else { name };
+        match all.last_mut() {
+            Some((last, text)) if name == "text" && last == "text" => text.push_str(part.text()),
+            _ => all.push((name, part.text().to_owned())),
+        }
+    }
+    all
+}
