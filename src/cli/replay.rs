@@ -188,7 +188,11 @@ fn dialect_of(body: &[u8]) -> Option<DialectName> {
         if let Ok(Value::Object(fields)) = serde_json::from_str(event.data) {
             let named = fields.get("type").is_some_and(Value::is_string);
             let anthropic = named && !fields.contains_key("choices");
-            return Some(if anthropic { DialectName::Anthropic } else { DialectName::OpenAiChat });
+            return Some(if anthropic {
+                DialectName::Anthropic
+            } else {
+                DialectName::OpenAiChat
+            });
         }
     }
     None
@@ -211,28 +215,41 @@ impl<'a> Player<'a> {
             DialectName::Anthropic => Upstream::new("recorded", Anthropic, uri),
             DialectName::OpenAiChat => Upstream::new("recorded", OpenAiChat, uri),
         };
-        let request = json!({ "model": "recorded", "messages": [{ "role": "user", "content": "-" }] });
+        let request =
+            json!({ "model": "recorded", "messages": [{ "role": "user", "content": "-" }] });
         let mut plan = Plan::new(request, vec![upstream]);
         plan.policy = Policy::new().max_attempts(1).into();
-        #[expect(clippy::disallowed_methods, reason = "an instant to start from; no time passes")]
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "an instant to start from; no time passes"
+        )]
         let now = Instant::now();
         let engine = Recovery::new(plan, now).map_err(|error| {
             eprintln!("unbroken: {error}");
             Stop::Status(USAGE)
         })?;
-        Ok(Self { engine, attempt: None, now, events, out, status: None })
+        Ok(Self {
+            engine,
+            attempt: None,
+            now,
+            events,
+            out,
+            status: None,
+        })
     }
 
     fn feed(&mut self, bytes: Bytes) -> Result<(), Stop> {
         if let Some(id) = self.attempt {
-            self.engine.handle_input(self.now, Input::Chunk { id, bytes });
+            self.engine
+                .handle_input(self.now, Input::Chunk { id, bytes });
         }
         self.drain()
     }
 
     fn end(mut self) -> Result<u8, Stop> {
         if let Some(id) = self.attempt {
-            self.engine.handle_input(self.now, Input::End { id, error: None });
+            self.engine
+                .handle_input(self.now, Input::End { id, error: None });
         }
         self.drain()?;
         Ok(self.status.unwrap_or(TRUNCATED))
@@ -245,7 +262,14 @@ impl<'a> Player<'a> {
                     let id = attempt.id;
                     self.attempt = Some(id);
                     let (status, headers) = (StatusCode::OK, HeaderMap::new());
-                    self.engine.handle_input(self.now, Input::Head { id, status, headers });
+                    self.engine.handle_input(
+                        self.now,
+                        Input::Head {
+                            id,
+                            status,
+                            headers,
+                        },
+                    );
                 }
                 Output::Event(event) => self.print(&event).map_err(Stop::Output)?,
                 Output::Notice(Notice::Skipped { .. }) => {
@@ -264,7 +288,9 @@ impl<'a> Player<'a> {
             let line = serde_json::to_string(event).map_err(io::Error::other)?;
             return writeln!(self.out, "{line}");
         }
-        let Event::Delta(Delta::Append { part, text }) = event else { return Ok(()) };
+        let Event::Delta(Delta::Append { part, text }) = event else {
+            return Ok(());
+        };
         let part = self.engine.transcript().parts().get(*part as usize);
         if part.is_some_and(|part| *part.kind() == PartKind::Text && part.choice() == 0) {
             self.out.write_all(text.as_bytes())?;

@@ -190,7 +190,9 @@ fn body_error(error: reqwest::Error) -> TransportError {
 }
 
 fn causes(error: &reqwest::Error) -> impl Iterator<Item = &(dyn StdError + 'static)> {
-    std::iter::successors(error.source(), |error: &&(dyn StdError + 'static)| (*error).source())
+    std::iter::successors(error.source(), |error: &&(dyn StdError + 'static)| {
+        (*error).source()
+    })
 }
 
 fn http2_kind(error: &reqwest::Error) -> Option<TransportErrorKind> {

@@ -3,6 +3,9 @@
 //! In: why the attempt ended and where the answer stands. Out: one [`Move`]. It must not change
 //! anything; the engine carries the move out.
 
+#[cfg(test)]
+mod tests;
+
 use std::time::Duration;
 
 use crate::dialect::{Fault, FaultClass};
