@@ -15,6 +15,16 @@ use crate::event::{FinishReason, PartKind, Resume, Usage};
 use crate::sse;
 use crate::transcript::Transcript;
 
+mod anthropic;
+mod capability;
+mod fault;
+mod openai_chat;
+mod request;
+mod wire;
+
+pub use self::anthropic::Anthropic;
+pub use self::openai_chat::OpenAiChat;
+
 /// A wire format that several providers may share.
 pub trait Dialect: Debug + Send + Sync + 'static {
     /// Stable name, as the command line has it: `anthropic`, `openai-chat`.

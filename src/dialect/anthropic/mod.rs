@@ -1,0 +1,74 @@
+//! Anthropic Messages.
+//!
+//! In: events of `POST /v1/messages` with `stream: true`, or such a request. Out: signals, or the
+//! request that continues it. Facts: <https://platform.claude.com/docs/en/build-with-claude/streaming>,
+//! read in November 2026.
+
+mod decode;
+mod frame;
+
+use http::{HeaderMap, StatusCode};
+use serde_json::Value;
+
+use self::decode::AnthropicDecoder;
+use super::{
+    Capabilities, Continuation, Decoder, Dialect, Fault, InvalidRequest, Outline, Rewrite,
+    Unresumable, capability, fault, request,
+};
+use crate::event::Resume;
+use crate::transcript::Transcript;
+
+/// The dialect of Anthropic's Messages API, wherever it is served.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::exhaustive_structs, reason = "a unit struct stays one")]
+pub struct Anthropic;
+
+impl Dialect for Anthropic {
+    fn name(&self) -> &'static str {
+        "anthropic"
+    }
+
+    fn check(&self, request: &Value) -> Result<(), InvalidRequest> {
+        request::check(request)
+    }
+
+    fn capabilities(&self, host: &str, model: &str) -> Capabilities {
+        capability::anthropic(host, model)
+    }
+
+    fn outline(&self, request: &Value) -> Outline {
+        Outline {
+            model: request::model(request),
+            choices: 1,
+            reasoning: request::thinks(request.get("thinking")),
+            stops: request::strings(request.get("stop_sequences")),
+            max_tokens: request.get("max_tokens").and_then(Value::as_u64),
+        }
+    }
+
+    fn decoder(&self, _: &Outline, _: &Capabilities) -> Box<dyn Decoder> {
+        Box::new(AnthropicDecoder::default())
+    }
+
+    fn resumes(&self, _: &Value, _: &Transcript, _: &Capabilities) -> Vec<Resume> {
+        vec![]
+    }
+
+    fn rewrite(
+        &self,
+        _request: &Value,
+        _transcript: &Transcript,
+        _by: Resume,
+        _context: &Rewrite<'_>,
+    ) -> Result<Continuation, Unresumable> {
+        Err(Unresumable)
+    }
+
+    fn classify(&self, status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Fault {
+        fault::of_response(status, headers, body)
+    }
+
+    fn message(&self, _transcript: &Transcript) -> Value {
+        Value::Null
+    }
+}

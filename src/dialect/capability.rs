@@ -1,0 +1,284 @@
+//! What is known of upstreams and models, by host and name.
+//!
+//! In: a host and a model. Out: [`Capabilities`]. It must never promise what has not been read in
+//! the vendor's documentation or measured: what is not known has no prefill and no pings. A server
+//! that one runs oneself is declared ([`Declared`](super::Declared)).
+//!
+//! As of November 2026:
+//!
+//! | host, model | prefill | echo | source |
+//! |---|---|---|---|
+//! | Claude up to 4.5, wherever it is served | trailing turn | never | <https://platform.claude.com/docs/en/build-with-claude/streaming> ("error recovery"); later ones answer 400 |
+//! | `api.mistral.ai` | `prefix: true` | always | <https://docs.mistral.ai/capabilities/completion/prefix> |
+//! | `api.moonshot.ai`, `api.moonshot.cn` | `partial: true` | unknown | <https://platform.moonshot.ai/docs/guide/use-partial-mode-feature-of-kimi> |
+//! | `api.deepseek.com` | none: `prefix: true` works only below `/beta`, which the host does not tell; declare it | never | <https://api-docs.deepseek.com/guides/chat_prefix_completion> |
+//! | `openrouter.ai`, Claude up to 4.5 | trailing turn | unknown | <https://openrouter.ai/docs/api-reference/overview> ("assistant prefill"); for other models it depends on who serves them |
+//! | `api.openai.com`, Azure | none: 200, and the model starts over | – | measured by others |
+//! | anything else | none | unknown | – |
+//!
+//! vLLM and SGLang continue with `continue_final_message`, llama.cpp and Ollama any trailing turn:
+//! all of them are declared.
+//!
+//! Pings: `api.anthropic.com` sends `ping` events; `openrouter.ai` and `api.deepseek.com` send
+//! comments while they wait.
+
+use super::{Capabilities, Echo, Prefill};
+
+/// What is known of a model behind a host that speaks Anthropic Messages.
+pub(super) fn anthropic(host: &str, model: &str) -> Capabilities {
+    let continues = continues_turns(model);
+    Capabilities {
+        prefill: if continues {
+            Prefill::Trailing
+        } else {
+            Prefill::None
+        },
+        echo: if continues {
+            Echo::Never
+        } else {
+            Echo::Unknown
+        },
+        pings: is_host(host, "anthropic.com"),
+        ..unknown()
+    }
+}
+
+/// What is known of a model behind a host that speaks Chat Completions.
+pub(super) fn openai_chat(host: &str, model: &str) -> Capabilities {
+    let (prefill, echo) = if is_host(host, "api.mistral.ai") {
+        (Prefill::Prefix, Echo::Always)
+    } else if is_host(host, "api.moonshot.ai") || is_host(host, "api.moonshot.cn") {
+        (Prefill::Partial, Echo::Unknown)
+    } else if is_host(host, "openrouter.ai") && continues_turns(model) {
+        (Prefill::Trailing, Echo::Unknown)
+    } else {
+        (Prefill::None, Echo::Unknown)
+    };
+    Capabilities {
+        prefill,
+        echo,
+        pings: is_host(host, "openrouter.ai") || is_host(host, "api.deepseek.com"),
+        reasoning: reasons_unasked(model),
+        ..unknown()
+    }
+}
+
+/// What is assumed of what is not known.
+const fn unknown() -> Capabilities {
+    Capabilities {
+        prefill: Prefill::None,
+        echo: Echo::Unknown,
+        pings: false,
+        done_is_proof: false,
+        reasoning: false,
+    }
+}
+
+/// Whether `host` is `domain` or below it; a port does not count.
+fn is_host(host: &str, domain: &str) -> bool {
+    let host = host
+        .split(':')
+        .next()
+        .unwrap_or_default()
+        .to_ascii_lowercase();
+    host.strip_suffix(domain)
+        .is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+}
+
+/// Whether `model` is a Claude of 4.5 or before, under any of the names it is served by:
+/// `claude-sonnet-4-5-20250929`, `us.anthropic.claude-opus-4-1-20250805-v1:0`,
+/// `claude-haiku-4-5@20251001`, `anthropic/claude-3.5-sonnet`, `anthropic.claude-v2:1`.
+fn continues_turns(model: &str) -> bool {
+    let model = model.to_ascii_lowercase();
+    let Some((_, name)) = model.split_once("claude-") else {
+        return false;
+    };
+    let mut version = Vec::new();
+    for token in name.split(['-', '.', '@', ':']) {
+        let token = if version.is_empty() {
+            token.trim_start_matches('v')
+        } else {
+            token
+        };
+        match token.parse::<u8>() {
+            Ok(number) if token.len() <= 2 => version.push(number),
+            _ if !version.is_empty() => break,
+            _ if matches!(token, "opus" | "sonnet" | "haiku" | "instant") => {}
+            // A family that did not exist at 4.5.
+            _ => return false,
+        }
+    }
+    let minor = version.get(1).copied().unwrap_or_default();
+    version
+        .first()
+        .is_some_and(|major| (*major, minor) <= LAST_TO_CONTINUE)
+}
+
+/// Whether `model` reasons unless it is told not to.
+fn reasons_unasked(model: &str) -> bool {
+    let model = model.to_ascii_lowercase();
+    let name = model.rsplit('/').next().unwrap_or_default();
+    let family = |family: &str| {
+        name.strip_prefix(family)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with(['-', '.']))
+    };
+    let any = |words: &[&str]| words.iter().any(|word| name.contains(word));
+    if any(&["non-reasoning", "non-thinking", "-chat-latest"]) {
+        return false;
+    }
+    [
+        "o1",
+        "o3",
+        "o4",
+        "gpt-5",
+        "gpt-oss",
+        "magistral",
+        "qwq",
+        "grok-4",
+    ]
+    .into_iter()
+    .any(family)
+        || any(&["reasoner", "reasoning", "thinking", "deepseek-r1"])
+}
+
+/// The last version of Claude that continues an assistant turn.
+const LAST_TO_CONTINUE: (u8, u8) = (4, 5);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn claude_up_to_4_5_continues_turns() {
+        for (model, continues) in [
+            ("claude-2.1", true),
+            ("claude-instant-1.2", true),
+            ("anthropic.claude-v2:1", true),
+            ("claude-3-haiku-20240307", true),
+            ("claude-3-7-sonnet-latest", true),
+            ("anthropic/claude-3.5-sonnet", true),
+            ("claude-sonnet-4-20250514", true),
+            ("claude-opus-4-0", true),
+            ("claude-opus-4-1-20250805", true),
+            ("us.anthropic.claude-opus-4-1-20250805-v1:0", true),
+            ("claude-haiku-4-5@20251001", true),
+            ("claude-sonnet-4-5", true),
+            ("claude-opus-4-5-20251101", true),
+            ("databricks-claude-sonnet-4", true),
+            ("claude-sonnet-4-6", false),
+            ("claude-opus-4.7", false),
+            ("claude-opus-5-5", false),
+            ("claude-opus-4-10", false),
+            ("claude-fable-5-1", false),
+            ("claude-mythos-preview", false),
+            ("claude-sonnet-latest", false),
+            ("gpt-4o", false),
+            ("", false),
+        ] {
+            assert_eq!(continues_turns(model), continues, "{model}");
+        }
+    }
+
+    #[test]
+    fn hosts_are_matched_whole() {
+        for (host, model, prefill, echo, pings) in [
+            (
+                "api.openai.com",
+                "gpt-4o",
+                Prefill::None,
+                Echo::Unknown,
+                false,
+            ),
+            (
+                "api.mistral.ai",
+                "mistral-large",
+                Prefill::Prefix,
+                Echo::Always,
+                false,
+            ),
+            (
+                "API.MISTRAL.AI:443",
+                "mistral-large",
+                Prefill::Prefix,
+                Echo::Always,
+                false,
+            ),
+            (
+                "api.mistral.ai.evil.example",
+                "m",
+                Prefill::None,
+                Echo::Unknown,
+                false,
+            ),
+            (
+                "notapi.mistral.ai",
+                "m",
+                Prefill::None,
+                Echo::Unknown,
+                false,
+            ),
+            (
+                "api.moonshot.cn",
+                "kimi-k2",
+                Prefill::Partial,
+                Echo::Unknown,
+                false,
+            ),
+            (
+                "api.deepseek.com",
+                "deepseek-chat",
+                Prefill::None,
+                Echo::Unknown,
+                true,
+            ),
+            (
+                "openrouter.ai",
+                "anthropic/claude-3.5-sonnet",
+                Prefill::Trailing,
+                Echo::Unknown,
+                true,
+            ),
+            (
+                "openrouter.ai",
+                "anthropic/claude-opus-4.6",
+                Prefill::None,
+                Echo::Unknown,
+                true,
+            ),
+            (
+                "localhost:8000",
+                "llama",
+                Prefill::None,
+                Echo::Unknown,
+                false,
+            ),
+        ] {
+            let known = openai_chat(host, model);
+            assert_eq!(
+                (known.prefill, known.echo, known.pings),
+                (prefill, echo, pings),
+                "{host}"
+            );
+            assert!(!known.done_is_proof, "{host}");
+        }
+        assert!(anthropic("api.anthropic.com", "claude-opus-5-5").pings);
+        assert!(!anthropic("gateway.example", "claude-opus-5-5").pings);
+    }
+
+    #[test]
+    fn models_that_reason_unasked() {
+        for (model, reasons) in [
+            ("o3-mini", true),
+            ("gpt-5.1", true),
+            ("openai/gpt-oss-120b", true),
+            ("deepseek-reasoner", true),
+            ("kimi-k2-thinking", true),
+            ("gpt-5-chat-latest", false),
+            ("gpt-4o", false),
+            ("grok-4-1-fast-non-reasoning", false),
+            ("olmo-3", false),
+        ] {
+            assert_eq!(reasons_unasked(model), reasons, "{model}");
+        }
+    }
+}

@@ -1,0 +1,417 @@
+//! Reads Chat Completions chunks.
+//!
+//! In: the events of one attempt. Out: signals. It must never call an answer finished before every
+//! choice is, and never take `[DONE]` for a finish unless its server is declared to end so. Law
+//! kept: *Truth*.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use serde_json::value::RawValue;
+
+use super::super::wire::{self, Count, Word};
+use super::super::{Capabilities, DecodeError, Decoder, Outline, Signal, fault};
+use super::calls::{Calls, Piece};
+use super::frame::{
+    Choice, Chunk, Content, ContentPart, Delta, Groq, ThinkingPart, Usage as RawUsage,
+};
+use super::reason_of;
+use crate::event::{FinishReason, PartKind, Usage};
+use crate::sse;
+
+type Sink<'s> = dyn FnMut(Signal<'_>) + 's;
+
+/// The decoder of one attempt.
+#[derive(Debug)]
+pub(super) struct ChatDecoder {
+    /// Choices asked for.
+    expected: usize,
+    done_is_proof: bool,
+    choices: BTreeMap<u32, Progress>,
+    next_slot: u32,
+    started: Started,
+    usage: Usage,
+    /// The last reason that was handed on.
+    finished: Option<FinishReason>,
+    /// An error came; whatever follows, `[DONE]` included, proves nothing.
+    faulted: bool,
+}
+
+/// Where one choice stands.
+#[derive(Debug, Default)]
+struct Progress {
+    /// The open text, reasoning or refusal. There is one at most: another one, or a tool call,
+    /// shows that it is over.
+    open: Option<(Channel, u32)>,
+    calls: Calls,
+    /// Something has been said.
+    said: bool,
+    reason: Option<FinishReason>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Channel {
+    Text,
+    Reasoning,
+    Refusal,
+}
+
+/// What has been handed on of the answer's id and model.
+#[derive(Debug, Default)]
+struct Started {
+    id: bool,
+    model: bool,
+}
+
+impl ChatDecoder {
+    pub(super) fn new(outline: &Outline, capabilities: &Capabilities) -> Self {
+        Self {
+            expected: outline.choices as usize,
+            done_is_proof: capabilities.done_is_proof,
+            choices: BTreeMap::new(),
+            next_slot: 0,
+            started: Started::default(),
+            usage: Usage::default(),
+            finished: None,
+            faulted: false,
+        }
+    }
+}
+
+impl Decoder for ChatDecoder {
+    fn decode(
+        &mut self,
+        event: &sse::Event<'_>,
+        sink: &mut dyn FnMut(Signal<'_>),
+    ) -> Result<(), DecodeError> {
+        let data = event.data.trim();
+        if data == "[DONE]" {
+            self.end(sink);
+            return Ok(());
+        }
+        let chunk = match wire::object::<Chunk<'_>>(data) {
+            Ok(chunk) => chunk,
+            Err(_) if event.event == "error" => {
+                self.faulted = true;
+                sink(Signal::Fault(fault::of_frame(data)));
+                return Ok(());
+            }
+            // A keep-alive of a gateway's own making: `event: ping` with the time.
+            Err(_) if data.is_empty() || is_foreign(event.event, data) => {
+                sink(Signal::Alive);
+                return Ok(());
+            }
+            Err(error) => return Err(error),
+        };
+        if let Some(error) = error_of(&chunk, event.event, data) {
+            self.faulted = true;
+            sink(Signal::Fault(fault::of_frame(error)));
+            return Ok(());
+        }
+        let mut spoke = false;
+        self.read(chunk, &mut |signal| {
+            spoke = true;
+            sink(signal);
+        })?;
+        if !spoke {
+            sink(Signal::Alive);
+        }
+        Ok(())
+    }
+}
+
+impl ChatDecoder {
+    fn read(&mut self, chunk: Chunk<'_>, sink: &mut Sink<'_>) -> Result<(), DecodeError> {
+        self.start(&chunk, sink);
+        let mut finished = false;
+        for choice in chunk.choices.unwrap_or_default() {
+            finished |= self.choice(choice, sink)?;
+        }
+        let groq = wire::lenient::<Groq<'_>>(chunk.x_groq).unwrap_or_default();
+        self.count(groq.usage, sink);
+        self.count(chunk.usage, sink);
+        if finished {
+            self.conclude(sink);
+        }
+        Ok(())
+    }
+
+    fn start(&mut self, chunk: &Chunk<'_>, sink: &mut Sink<'_>) {
+        let (id, model) = (chunk.id.given(), chunk.model.given());
+        let news = !self.started.id && id.is_some() || !self.started.model && model.is_some();
+        if news {
+            self.started.id |= id.is_some();
+            self.started.model |= model.is_some();
+            sink(Signal::Started { id, model });
+        }
+    }
+
+    /// Reads one choice, and says whether it has finished.
+    fn choice(&mut self, choice: Choice<'_>, sink: &mut Sink<'_>) -> Result<bool, DecodeError> {
+        let number = choice.index.unwrap_or_default();
+        let mut progress = self.choices.remove(&number).unwrap_or_default();
+        let mut slots = Slots {
+            next: &mut self.next_slot,
+            choice: number,
+        };
+        // `message` may hold the answer so far, so it counts only as the one thing said.
+        let delta = match (choice.delta, choice.message) {
+            (Some(delta), _) => Some(delta),
+            (None, Some(message)) if !progress.said => {
+                Some(wire::object::<Delta<'_>>(message.get())?)
+            }
+            (None, _) => None,
+        };
+        if let Some(delta) = delta {
+            progress.read(delta, &mut slots, sink)?;
+        }
+        let fault = choice.finish_reason.given().and_then(fault::of_reason);
+        let reason = choice
+            .finish_reason
+            .given()
+            .filter(|_| fault.is_none())
+            .map(reason_of);
+        let finished = reason.is_some();
+        match reason {
+            Some(reason) => progress.finish(reason, &mut slots, sink),
+            None => progress.settle(sink),
+        }
+        self.choices.insert(number, progress);
+        if let Some(fault) = fault {
+            self.faulted = true;
+            sink(Signal::Fault(fault));
+        }
+        Ok(finished)
+    }
+
+    /// A choice has finished: finishes the answer if all have.
+    fn conclude(&mut self, sink: &mut Sink<'_>) {
+        let whole = self.choices.len() >= self.expected
+            && self
+                .choices
+                .values()
+                .all(|progress| progress.reason.is_some());
+        if !whole || self.reason() == self.finished {
+            return;
+        }
+        self.finished = self.reason();
+        if let Some(reason) = self.reason() {
+            sink(Signal::Finish { reason });
+        }
+    }
+
+    /// The reason of the lowest choice, which speaks for the answer.
+    fn reason(&self) -> Option<FinishReason> {
+        self.choices.values().next()?.reason.clone()
+    }
+
+    fn end(&mut self, sink: &mut Sink<'_>) {
+        if self.done_is_proof && self.finished.is_none() && !self.faulted {
+            for (number, progress) in &mut self.choices {
+                let mut slots = Slots {
+                    next: &mut self.next_slot,
+                    choice: *number,
+                };
+                if progress.reason.is_none() {
+                    progress.finish(FinishReason::Unstated, &mut slots, sink);
+                }
+            }
+            let reason = self.reason().unwrap_or(FinishReason::Unstated);
+            self.finished = Some(reason.clone());
+            sink(Signal::Finish { reason });
+        }
+        sink(Signal::Terminal);
+    }
+
+    fn count(&mut self, usage: Option<&RawValue>, sink: &mut Sink<'_>) {
+        let Some(usage) = wire::lenient::<RawUsage>(usage) else {
+            return;
+        };
+        let before = self.usage;
+        let set = |count: &mut u64, new: Count| *count = new.0.unwrap_or(*count);
+        set(&mut self.usage.input_tokens, usage.prompt_tokens);
+        set(&mut self.usage.output_tokens, usage.completion_tokens);
+        set(
+            &mut self.usage.cached_input_tokens,
+            usage.prompt_cache_hit_tokens,
+        );
+        if let Some(details) = usage.prompt_tokens_details {
+            set(&mut self.usage.cached_input_tokens, details.cached_tokens);
+            set(
+                &mut self.usage.cache_write_tokens,
+                details.cache_write_tokens,
+            );
+        }
+        if let Some(details) = usage.completion_tokens_details {
+            set(&mut self.usage.reasoning_tokens, details.reasoning_tokens);
+        }
+        if self.usage != before {
+            sink(Signal::Usage(self.usage));
+        }
+    }
+}
+
+impl Progress {
+    fn read(
+        &mut self,
+        delta: Delta<'_>,
+        slots: &mut Slots<'_>,
+        sink: &mut Sink<'_>,
+    ) -> Result<(), DecodeError> {
+        // Both names for the same piece: one is enough.
+        let reasoning = delta.reasoning_content.said().or(delta.reasoning.said());
+        self.say(Channel::Reasoning, reasoning, slots, sink);
+        match delta.content {
+            Content::None => {}
+            Content::Text(text) => self.say(Channel::Text, Some(text), slots, sink),
+            Content::Parts(parts) => {
+                for part in parts {
+                    self.read_part(part, slots, sink)?;
+                }
+            }
+        }
+        self.say(Channel::Refusal, delta.refusal.said(), slots, sink);
+        for call in delta.tool_calls.iter().flatten() {
+            self.call(Piece::of_tool(call)?, slots, sink)?;
+        }
+        match &delta.function_call {
+            Some(function) => self.call(Piece::of_function(function)?, slots, sink),
+            None => Ok(()),
+        }
+    }
+
+    fn read_part(
+        &mut self,
+        part: ContentPart<'_>,
+        slots: &mut Slots<'_>,
+        sink: &mut Sink<'_>,
+    ) -> Result<(), DecodeError> {
+        match (part.kind.given(), part.thinking.map(RawValue::get)) {
+            (Some("thinking"), Some(raw)) if raw.starts_with('[') => {
+                let thoughts: Vec<ThinkingPart<'_>> =
+                    serde_json::from_str(raw).map_err(|_| DecodeError)?;
+                for thought in thoughts {
+                    self.say(Channel::Reasoning, thought.text.said(), slots, sink);
+                }
+            }
+            (Some("thinking"), Some(raw)) => {
+                let thought: Word<'_> = serde_json::from_str(raw).map_err(|_| DecodeError)?;
+                self.say(Channel::Reasoning, thought.said(), slots, sink);
+            }
+            (Some("text" | "output_text") | None, _) => {
+                self.say(Channel::Text, part.text.said(), slots, sink);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn say(
+        &mut self,
+        channel: Channel,
+        text: Option<Cow<'_, str>>,
+        slots: &mut Slots<'_>,
+        sink: &mut Sink<'_>,
+    ) {
+        let Some(text) = text.filter(|text| !text.is_empty()) else {
+            return;
+        };
+        self.said = true;
+        let slot = match self.open {
+            Some((open, slot)) if open == channel => slot,
+            _ => {
+                self.close(sink);
+                let slot = slots.open(channel.kind(), sink);
+                self.open = Some((channel, slot));
+                slot
+            }
+        };
+        sink(Signal::Append { slot, text });
+    }
+
+    fn call(
+        &mut self,
+        piece: Piece<'_>,
+        slots: &mut Slots<'_>,
+        sink: &mut Sink<'_>,
+    ) -> Result<(), DecodeError> {
+        self.said = true;
+        self.close(sink);
+        self.calls
+            .push(piece, &mut |kind, sink| slots.open(kind, sink), sink)
+    }
+
+    fn finish(&mut self, reason: FinishReason, slots: &mut Slots<'_>, sink: &mut Sink<'_>) {
+        self.close(sink);
+        let cut_short = matches!(
+            reason,
+            FinishReason::Length | FinishReason::ContextWindow | FinishReason::ContentFilter
+        );
+        self.calls
+            .finish(cut_short, &mut |kind, sink| slots.open(kind, sink), sink);
+        self.reason = Some(reason);
+    }
+
+    /// What comes after the finish has no other marker of its end.
+    fn settle(&mut self, sink: &mut Sink<'_>) {
+        if self.reason.is_some() {
+            self.close(sink);
+            self.calls.settle(sink);
+        }
+    }
+
+    fn close(&mut self, sink: &mut Sink<'_>) {
+        if let Some((_, slot)) = self.open.take() {
+            sink(Signal::Close { slot });
+        }
+    }
+}
+
+impl Channel {
+    const fn kind(self) -> PartKind {
+        match self {
+            Self::Text => PartKind::Text,
+            Self::Reasoning => PartKind::Reasoning,
+            Self::Refusal => PartKind::Refusal,
+        }
+    }
+}
+
+/// Opens slots of one choice.
+struct Slots<'a> {
+    next: &'a mut u32,
+    choice: u32,
+}
+
+impl Slots<'_> {
+    fn open(&mut self, kind: PartKind, sink: &mut Sink<'_>) -> u32 {
+        let slot = *self.next;
+        *self.next = slot.wrapping_add(1);
+        sink(Signal::Open {
+            slot,
+            choice: self.choice,
+            kind,
+        });
+        slot
+    }
+}
+
+/// The error in a chunk: its own, a choice's, or the whole chunk where that is one by its type.
+fn error_of<'a>(chunk: &Chunk<'a>, event: &str, data: &'a str) -> Option<&'a str> {
+    let choices = chunk
+        .choices
+        .iter()
+        .flatten()
+        .filter_map(|choice| choice.error);
+    let mut errors = chunk.error.into_iter().chain(choices).map(RawValue::get);
+    let says_error = |word: &Word<'_>| word.given() == Some("error");
+    let is_error = event == "error" || says_error(&chunk.object) || says_error(&chunk.kind);
+    errors
+        .find(|error| fault::is_error(error))
+        .or_else(|| is_error.then_some(data))
+}
+
+/// Whether an event is none of this dialect's, whose events have no type.
+fn is_foreign(event: &str, data: &str) -> bool {
+    event != "message" && !data.starts_with('{')
+}

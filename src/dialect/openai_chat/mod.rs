@@ -1,0 +1,115 @@
+//! OpenAI Chat Completions, and the servers that speak it.
+//!
+//! In: events of `POST /v1/chat/completions` with `stream: true`, or such a request. Out: signals,
+//! or the request that continues it. Facts: <https://platform.openai.com/docs/api-reference/chat-streaming>
+//! and the sources of vLLM, SGLang and llama.cpp, read in November 2026.
+
+mod calls;
+mod decode;
+mod frame;
+
+use std::sync::Arc;
+
+use http::{HeaderMap, StatusCode};
+use serde_json::Value;
+
+use self::decode::ChatDecoder;
+use super::{
+    Capabilities, Continuation, Decoder, Dialect, Fault, InvalidRequest, Outline, Rewrite,
+    Unresumable, capability, fault, request,
+};
+use crate::event::{FinishReason, Resume};
+use crate::transcript::Transcript;
+
+/// The dialect of OpenAI's Chat Completions API, wherever it is served.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::exhaustive_structs, reason = "a unit struct stays one")]
+pub struct OpenAiChat;
+
+impl Dialect for OpenAiChat {
+    fn name(&self) -> &'static str {
+        "openai-chat"
+    }
+
+    fn check(&self, request: &Value) -> Result<(), InvalidRequest> {
+        request::check(request)
+    }
+
+    fn capabilities(&self, host: &str, model: &str) -> Capabilities {
+        capability::openai_chat(host, model)
+    }
+
+    fn outline(&self, request: &Value) -> Outline {
+        let number = |key: &str| request.get(key).and_then(Value::as_u64);
+        let choices = number("n").and_then(|n| u32::try_from(n).ok());
+        Outline {
+            model: request::model(request),
+            choices: choices.unwrap_or(1).max(1),
+            reasoning: reasons(request),
+            stops: request::strings(request.get("stop")),
+            max_tokens: number("max_completion_tokens").or_else(|| number("max_tokens")),
+        }
+    }
+
+    fn decoder(&self, outline: &Outline, capabilities: &Capabilities) -> Box<dyn Decoder> {
+        Box::new(ChatDecoder::new(outline, capabilities))
+    }
+
+    fn resumes(&self, _: &Value, _: &Transcript, _: &Capabilities) -> Vec<Resume> {
+        vec![]
+    }
+
+    fn rewrite(
+        &self,
+        _request: &Value,
+        _transcript: &Transcript,
+        _by: Resume,
+        _context: &Rewrite<'_>,
+    ) -> Result<Continuation, Unresumable> {
+        Err(Unresumable)
+    }
+
+    fn classify(&self, status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Fault {
+        fault::of_response(status, headers, body)
+    }
+
+    fn message(&self, _transcript: &Transcript) -> Value {
+        Value::Null
+    }
+}
+
+/// Whether the request turns reasoning on, by any of the names that servers have for it.
+fn reasons(request: &Value) -> bool {
+    let is_on =
+        |effort: Option<&Value>| effort.and_then(Value::as_str).is_some_and(|e| e != "none");
+    let is_true = |value: Option<&Value>| value.and_then(Value::as_bool) == Some(true);
+    let template = request.get("chat_template_kwargs");
+    let reasoning = request.get("reasoning");
+    let reasoning_on = match reasoning.and_then(|reasoning| reasoning.get("enabled")) {
+        Some(enabled) => is_true(Some(enabled)),
+        None => reasoning.is_some_and(|reasoning| {
+            is_on(reasoning.get("effort")) || reasoning.get("max_tokens").is_some()
+        }),
+    };
+    // OpenAI and Groq; OpenRouter; Z.ai and DeepSeek; Alibaba; vLLM and SGLang.
+    is_on(request.get("reasoning_effort"))
+        || reasoning_on
+        || request::thinks(request.get("thinking"))
+        || is_true(request.get("enable_thinking"))
+        || is_true(template.and_then(|template| template.get("enable_thinking")))
+        || is_true(template.and_then(|template| template.get("thinking")))
+}
+
+fn reason_of(word: &str) -> FinishReason {
+    match word {
+        "stop" | "eos" | "eos_token" | "end_turn" => FinishReason::Stop,
+        "length" | "max_tokens" => FinishReason::Length,
+        "tool_calls" | "function_call" | "tool_use" => FinishReason::ToolUse,
+        "content_filter" => FinishReason::ContentFilter,
+        "stop_sequence" => FinishReason::StopSequence,
+        "refusal" => FinishReason::Refusal,
+        // Mistral: the model's context, not `max_tokens`.
+        "model_length" => FinishReason::ContextWindow,
+        other => FinishReason::Other(Arc::from(other)),
+    }
+}

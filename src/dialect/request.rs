@@ -1,0 +1,66 @@
+//! What both dialects' requests have in common.
+//!
+//! In: a caller's request. Out: what it says, or why it cannot be streamed. It must never show any
+//! of the request's content.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::InvalidRequest;
+
+/// Whether the request can be streamed and recovered at all.
+///
+/// Only what the crate itself needs is checked; the rest is the provider's to judge. A model may be
+/// missing: some gateways have it in the path.
+pub(super) fn check(request: &Value) -> Result<(), InvalidRequest> {
+    let Value::Object(fields) = request else {
+        return Err(InvalidRequest::NotAnObject);
+    };
+    match fields.get("messages") {
+        None => return Err(InvalidRequest::Missing("messages")),
+        Some(Value::Array(_)) => {}
+        Some(_) => return Err(InvalidRequest::WrongType("messages")),
+    }
+    match fields.get("model") {
+        None | Some(Value::Null | Value::String(_)) => {}
+        Some(_) => return Err(InvalidRequest::WrongType("model")),
+    }
+    match fields.get("stream") {
+        None | Some(Value::Null | Value::Bool(true)) => Ok(()),
+        Some(Value::Bool(false)) => Err(InvalidRequest::NotStreaming),
+        Some(_) => Err(InvalidRequest::WrongType("stream")),
+    }
+}
+
+/// The model asked for; empty where the request names none.
+pub(super) fn model(request: &Value) -> Arc<str> {
+    Arc::from(
+        request
+            .get("model")
+            .and_then(Value::as_str)
+            .unwrap_or_default(),
+    )
+}
+
+/// A string or a list of strings; what is empty stops nothing.
+pub(super) fn strings(value: Option<&Value>) -> Vec<Box<str>> {
+    let list = match value {
+        Some(Value::Array(items)) => items.as_slice(),
+        Some(one) => std::slice::from_ref(one),
+        None => &[],
+    };
+    let strings = list.iter().filter_map(Value::as_str);
+    strings
+        .filter(|text| !text.is_empty())
+        .map(Box::from)
+        .collect()
+}
+
+/// Whether `thinking` turns reasoning on.
+pub(super) fn thinks(thinking: Option<&Value>) -> bool {
+    let kind = thinking
+        .and_then(|thinking| thinking.get("type"))
+        .and_then(Value::as_str);
+    matches!(kind, Some("enabled" | "adaptive"))
+}
