@@ -1,0 +1,376 @@
+//! Text that should begin with the anchor.
+//!
+//! In: what was delivered, the anchor, and the text character by character. Out: where what goes
+//! on begins, and what shows it. It must never take the anchor for given where the words only come
+//! again: what looks like it counts at the head, or behind what can be a preamble.
+
+use super::fence::Fence;
+use super::fold::{JOINER, counts, extends, fold, push_folded, unfolded_len};
+use super::overlap::{Habit, Overlap, overlap};
+use super::preamble::{More, Peel, opens, preamble};
+use super::{Feed, HOLD_MAX, LONG_MATCH};
+use crate::event::Join;
+
+/// The end of `sent` that a model is to repeat: its last 40 or so characters, from a non-space on
+/// (the beginning of a word, if there is one near) and without the whitespace at its end. Where
+/// these stand in `sent` more than once it is longer, up to 80 characters, until it stands there
+/// once.
+///
+/// Empty where `sent` has nothing but whitespace.
+#[must_use]
+pub fn anchor_of(sent: &str) -> &str {
+    let sent = sent.trim_end();
+    let folded = fold(sent);
+    let once = |at: &usize| stands_once(&folded, &fold(&sent[*at..]));
+    let mut short = sent.len();
+    let mut long = Vec::new();
+    let mut words = Vec::new();
+    for (count, (at, c)) in (1..=ANCHOR_MAX).zip(sent.char_indices().rev()) {
+        let before = sent[..at].chars().next_back();
+        if c.is_whitespace() || extends(c) || before == Some(JOINER) {
+            continue;
+        }
+        if count < ANCHOR_CHARS {
+            short = at;
+            continue;
+        }
+        long.push(at);
+        if count <= ANCHOR_WORD && before.is_none_or(char::is_whitespace) {
+            words.push(at);
+        }
+    }
+    let candidates = || words.iter().chain(&long).copied();
+    let start = candidates().find(once).or_else(|| candidates().next());
+    &sent[start.unwrap_or(short)..]
+}
+
+/// Text of which it is not known yet how it goes on.
+pub(super) struct Anchored {
+    /// The anchor, folded.
+    anchor: String,
+    /// Where the anchor and its longer ends begin in it.
+    ends: Vec<usize>,
+    /// Most bytes held.
+    window: usize,
+    held: String,
+    /// What is held, folded.
+    folded: String,
+    context: Option<Context>,
+    habit: Option<Habit>,
+}
+
+impl Anchored {
+    /// None where there is no anchor to find.
+    pub(super) fn new(anchor: &str) -> Option<Self> {
+        let anchor = anchor.trim();
+        if anchor.is_empty() {
+            return None;
+        }
+        let window = anchor.len().saturating_add(HOLD_MAX);
+        let anchor = fold(anchor);
+        let ends = anchor
+            .char_indices()
+            .filter(|(at, c)| *c != ' ' && (*at == 0 || counts(&anchor[*at..])))
+            .map(|(at, _)| at)
+            .collect();
+        Some(Self {
+            anchor,
+            ends,
+            window,
+            held: String::new(),
+            folded: String::new(),
+            context: None,
+            habit: None,
+        })
+    }
+
+    pub(super) const fn held(&self) -> usize {
+        self.held.len()
+    }
+
+    /// Takes the next character; the first `sent` bytes of `said` were sent.
+    pub(super) fn feed(&mut self, c: char, said: &str, sent: &str) -> Feed {
+        self.held.push(c);
+        push_folded(&mut self.folded, c);
+        let more = if self.held.len() > self.window {
+            More::TooLate
+        } else {
+            More::Perhaps
+        };
+        match self.reading(said, sent, more) {
+            Reading::Found(found) => self.release(found),
+            Reading::Again { from } => self.again(from),
+            Reading::Open | Reading::Inside | Reading::None => Feed::Hold,
+        }
+    }
+
+    /// Nothing more comes. None where the text ended inside its preamble or anchor.
+    pub(super) fn end(&mut self, said: &str, sent: &str) -> Option<Feed> {
+        if self.held.is_empty() {
+            return Some(self.release(Found::UNVERIFIED));
+        }
+        match self.reading(said, sent, More::Never) {
+            Reading::Found(found) => Some(self.release(found)),
+            Reading::Again { from } => Some(self.again(from)),
+            Reading::Open | Reading::Inside | Reading::None => None,
+        }
+    }
+
+    fn release(&self, found: Found) -> Feed {
+        let Found { lead, end, join } = found;
+        let mut text = self.held.get(..lead).unwrap_or_default().to_owned();
+        text.push_str(self.held.get(end..).unwrap_or_default());
+        Feed::Release {
+            text,
+            trimmed: end - lead,
+            join,
+        }
+    }
+
+    const fn again(&self, from: usize) -> Feed {
+        Feed::Swallow {
+            matched: self.held.len() - from,
+            trimmed: self.held.len(),
+        }
+    }
+
+    /// What all that is held is; decided from scratch, so that it depends on nothing else.
+    fn reading(&mut self, said: &str, sent: &str, more: More) -> Reading {
+        match self.head(0, sent, more) {
+            Reading::None => {}
+            reading => return reading,
+        }
+        let context = match self.context.take() {
+            Some(context) => context,
+            None => Context::of(said, sent, &self.anchor, self.window),
+        };
+        let reading = if context.once && self.behind_preamble(&context.before) {
+            Reading::Found(Found::at(self.held.len(), Join::Anchor))
+        } else if context.once && more == More::Perhaps {
+            Reading::Open
+        } else {
+            self.without_anchor(&context, sent, more)
+        };
+        self.context = Some(context);
+        reading
+    }
+
+    /// What the head of what is held from byte `from` on is: the anchor or its end, or the answer
+    /// from its beginning.
+    fn head(&mut self, from: usize, sent: &str, more: More) -> Reading {
+        let text = self.held.get(from..).unwrap_or_default();
+        let body = text.trim_start();
+        let skipped = from + (text.len() - body.len());
+        let folded = fold(body);
+        let mut open = false;
+        let mut found = None;
+        for at in &self.ends {
+            let end = &self.anchor[*at..];
+            if folded.starts_with(end) {
+                let anchor = unfolded_len(body, end.len()).map(|len| skipped + len);
+                found = anchor.map(|end| Found::at(end, Join::Anchor));
+                if *at == 0 && found.is_some() {
+                    return found.map_or(Reading::None, Reading::Found);
+                }
+                break;
+            }
+            open |= end.starts_with(&folded);
+        }
+        let inside = !folded.is_empty() && (self.anchor.starts_with(&folded) || counts(&folded));
+        let inside = open && inside && more == More::Never;
+        match self.restart(from, sent, open, more) {
+            Reading::None => {}
+            reading => return reading,
+        }
+        match found {
+            _ if open && more == More::Perhaps => Reading::Open,
+            Some(found) => Reading::Found(found),
+            None if inside => Reading::Inside,
+            None => Reading::None,
+        }
+    }
+
+    /// Whether what is held from byte `from` on is the answer from its beginning. While the anchor
+    /// is possible too (`anchor`), that comes first: it was asked for.
+    fn restart(&mut self, from: usize, sent: &str, anchor: bool, more: More) -> Reading {
+        let text = self.held.get(from..).unwrap_or_default();
+        if !sent.starts_with(text) {
+            return Reading::None;
+        }
+        if text.len() == sent.len() {
+            return Reading::Again { from };
+        }
+        let open = if more == More::Perhaps {
+            Reading::Open
+        } else {
+            Reading::None
+        };
+        if text.len() < LONG_MATCH || (anchor && more == More::Perhaps) {
+            return open;
+        }
+        let habit = self.habit.get_or_insert_with(|| Habit::of(sent));
+        if habit.repetition {
+            return open;
+        }
+        // A head that stands in the answer again may be its next item: wait until it is longer.
+        if text.len() > habit.head_again || more == More::TooLate {
+            return Reading::Again { from };
+        }
+        open
+    }
+
+    /// Whether what is held ends in the anchor, and what is before it can be a preamble. Where the
+    /// same characters stand before it as in the answer, the passage rather comes again, unless all
+    /// that came is the end of the answer, or it is conversation.
+    fn behind_preamble(&self, context: &str) -> bool {
+        let Some(before) = self.folded.strip_suffix(self.anchor.as_str()) else {
+            return false;
+        };
+        let last_two = |text: &str| -> Vec<char> { text.chars().rev().take(2).collect() };
+        counts(&self.anchor)
+            && (!before.contains(char::is_alphanumeric)
+                || context.ends_with(without_fence(before))
+                || opens(before.trim_start())
+                || last_two(before) != last_two(context))
+    }
+
+    /// What is held is when the anchor is not to be expected any more.
+    fn without_anchor(&mut self, context: &Context, sent: &str, more: More) -> Reading {
+        let mut off = Found::UNVERIFIED;
+        for layer in [Layer::Bare, Layer::Preamble, Layer::Fence] {
+            let text = self.held.get(off.end..).unwrap_or_default();
+            let peel = match layer {
+                Layer::Bare => Peel::Off { lead: 0, end: 0 },
+                Layer::Preamble => preamble(text, more),
+                Layer::Fence => match &context.fence {
+                    Some(fence) => fence.reopened(text, more),
+                    None => Peel::None,
+                },
+            };
+            match peel {
+                Peel::None => continue,
+                Peel::Open => return Reading::Open,
+                Peel::Off { lead, end } => {
+                    if off.end == 0 {
+                        off.lead = lead;
+                    }
+                    off.end += end;
+                }
+            }
+            match self.examine(off.end, sent, more) {
+                Reading::None => {}
+                reading => return reading,
+            }
+        }
+        Reading::Found(off)
+    }
+
+    /// Examines what is held from byte `from` on, before which something has been taken off.
+    fn examine(&mut self, from: usize, sent: &str, more: More) -> Reading {
+        if from > 0 {
+            let text = self.held.get(from..).unwrap_or_default();
+            match more {
+                More::Perhaps if text.is_empty() => return Reading::Open,
+                More::Never if text.trim_start().is_empty() => return Reading::Inside,
+                More::Perhaps | More::TooLate | More::Never => {}
+            }
+            match self.head(from, sent, more) {
+                Reading::Found(found) => return Reading::Found(found),
+                Reading::None => {}
+                reading => return reading,
+            }
+        }
+        let text = self.held.get(from..).unwrap_or_default();
+        match overlap(text, sent, self.window, more) {
+            Overlap::Open => Reading::Open,
+            Overlap::Found(end) => Reading::Found(Found::at(from + end, Join::Overlap)),
+            Overlap::None => Reading::None,
+        }
+    }
+}
+
+/// What is asked of the answer once, when the head of the text is neither anchor nor restart.
+struct Context {
+    /// The anchor stands in it once, and is long enough to be found anywhere.
+    once: bool,
+    /// What stands before the anchor, folded, as far as it can come again.
+    before: String,
+    fence: Option<Fence>,
+}
+
+impl Context {
+    fn of(said: &str, sent: &str, anchor: &str, reach: usize) -> Self {
+        let folded = fold(sent);
+        let before = folded.strip_suffix(anchor);
+        let mut from = before.map_or(0, |before| before.len().saturating_sub(reach));
+        while !folded.is_char_boundary(from) {
+            from += 1;
+        }
+        Self {
+            once: counts(anchor) && stands_once(&folded, anchor),
+            before: before.map_or_else(String::new, |before| before[from..].to_owned()),
+            fence: Fence::open_in(said),
+        }
+    }
+}
+
+/// Where what goes on begins: what is held up to `lead`, then from `end` on.
+#[derive(Clone, Copy)]
+struct Found {
+    lead: usize,
+    end: usize,
+    join: Join,
+}
+
+impl Found {
+    const UNVERIFIED: Self = Self::at(0, Join::Unverified);
+
+    const fn at(end: usize, join: Join) -> Self {
+        Self { lead: 0, end, join }
+    }
+}
+
+enum Reading {
+    /// Not known yet.
+    Open,
+    Found(Found),
+    /// From byte `from` on it is the answer from its beginning.
+    Again {
+        from: usize,
+    },
+    /// It ended before anything new.
+    Inside,
+    /// None of those looked for.
+    None,
+}
+
+/// What may stand at the head, from the outside in.
+#[derive(Clone, Copy)]
+enum Layer {
+    Bare,
+    Preamble,
+    Fence,
+}
+
+/// Folded text without a fence line at its head.
+fn without_fence(folded: &str) -> &str {
+    let body = folded.trim_start();
+    if !(body.starts_with("```") || body.starts_with("~~~")) {
+        return folded;
+    }
+    body.split_once(' ').map_or("", |(_, after)| after)
+}
+
+/// Whether the end of `folded` is `anchor`, and nothing before it is.
+fn stands_once(folded: &str, anchor: &str) -> bool {
+    folded.find(anchor).map(|at| at + anchor.len()) == Some(folded.len())
+}
+
+/// Fewest characters of an anchor where there are as many.
+const ANCHOR_CHARS: usize = 40;
+
+/// Most characters of an anchor that is longer only to begin at a word.
+const ANCHOR_WORD: usize = 56;
+
+/// Most characters of an anchor: what a model is sure to repeat exactly is short.
+const ANCHOR_MAX: usize = 80;
