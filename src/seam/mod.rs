@@ -244,13 +244,17 @@ impl Seam {
     fn follow(&mut self, feed: Feed) -> Option<String> {
         match feed {
             Feed::Hold => None,
-            Feed::Swallow { matched, trimmed } => {
+            Feed::Swallow {
+                text,
+                matched,
+                trimmed,
+            } => {
                 self.trimmed += trimmed;
                 self.stage = Stage::Swallow {
                     at: matched,
                     join: Join::Echo,
                 };
-                None
+                Some(text)
             }
             Feed::Release {
                 text,
@@ -409,8 +413,10 @@ enum Step {
 /// What one more character led to.
 enum Feed {
     Hold,
-    /// What came equals the first `matched` bytes of the answer, and is a repetition of it.
+    /// What came equals the first `matched` bytes of the answer, and is a repetition of it; `text`
+    /// comes after that.
     Swallow {
+        text: String,
         matched: usize,
         trimmed: usize,
     },
