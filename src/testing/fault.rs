@@ -101,11 +101,11 @@ impl Fault {
                 let kept = last_frame_end(&whole);
                 let mut body = whole[..kept].to_vec();
                 body.extend_from_slice(&frame);
-                exchange.body_of(body).ends(end)
+                exchange.with_body(body).ends(end)
             }
             Self::Garble { at } => {
                 let body = garbled(&exchange.body, at);
-                exchange.body_of(body)
+                exchange.with_body(body)
             }
             Self::Instead(other) => *other,
         }
@@ -137,7 +137,7 @@ impl fmt::Debug for Fault {
 /// | `Stall`, `Pings` | pending for ever | open for ever | open for ever |
 /// | `Broken` | `Protocol` | a chunk size that is no number; headless: no status line | a frame that is none |
 /// | `StreamReset` | `StreamReset` | as `Reset` | `RST_STREAM` with this code |
-/// | `GoAway` | `GoAway` | as `Close` | `GOAWAY` with this code, then FIN |
+/// | `GoAway` | `GoAway` | as `Close` | `GOAWAY` with this code that has processed no stream, then FIN |
 ///
 /// The words in the second column are
 /// [`TransportErrorKind`](crate::client::TransportErrorKind)s.

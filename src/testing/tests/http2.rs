@@ -80,7 +80,13 @@ async fn every_end_in_the_middle_of_a_body() {
             (_, ended) => assert_is(&end, &ended.expect_err("broken off")),
         }
         // What arrives together with an error of the whole connection is up to the client.
-        if let End::Clean | End::Close | End::Refused | End::Reset = end {
+        if let End::Clean
+        | End::Close
+        | End::Refused
+        | End::Reset
+        | End::StreamReset(_)
+        | End::GoAway(_) = end
+        {
             assert_eq!(bytes, &BODY.as_bytes()[..MIDDLE], "{end:?}");
         }
         assert_eq!(server.log().outcome(0).await, Outcome::Played, "{end:?}");
