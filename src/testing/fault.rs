@@ -131,6 +131,7 @@ impl fmt::Debug for Fault {
 /// | end | in-memory transport | HTTP/1.1 socket | HTTP/2 socket |
 /// |---|---|---|---|
 /// | `Refused` | `Connect` | RST when the request has come | as `Reset` |
+/// | `Stale` | `Stale`; after the head: `Body` | as `Reset` | as `Reset` |
 /// | `Clean` | end of body; headless: `Reset` | zero chunk; headless: FIN | `END_STREAM`; headless: FIN |
 /// | `Close` | `Body`; headless: `Reset` | FIN without the zero chunk | FIN without `END_STREAM` |
 /// | `Reset` | `Body`; headless: `Reset` | RST | RST |
@@ -146,6 +147,9 @@ impl fmt::Debug for Fault {
 pub enum End {
     /// No connection; only before the head. After it: as `Reset`.
     Refused,
+    /// The connection was a reused one and had died while it was idle; only before the head. Over
+    /// a socket it is the client that knows whether it was reused.
+    Stale,
     /// The HTTP body ends as it should, whatever its content.
     Clean,
     /// The connection is closed (FIN) inside the body.
@@ -173,6 +177,7 @@ impl fmt::Debug for End {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Refused => f.write_str("Refused"),
+            Self::Stale => f.write_str("Stale"),
             Self::Clean => f.write_str("Clean"),
             Self::Close => f.write_str("Close"),
             Self::Reset => f.write_str("Reset"),

@@ -143,6 +143,7 @@ enum Place {
 const fn kind(end: &End, place: Place) -> TransportErrorKind {
     match (end, place) {
         (End::Refused, Place::Head) => TransportErrorKind::Connect,
+        (End::Stale, Place::Head) => TransportErrorKind::Stale,
         (End::StreamReset(_), _) => TransportErrorKind::StreamReset,
         (End::GoAway(_), _) => TransportErrorKind::GoAway,
         (End::Broken, _) => TransportErrorKind::Protocol,

@@ -141,4 +141,10 @@ async fn a_client_that_resets_its_stream_is_seen() {
         drop(body);
         assert_eq!(server.log().outcome(number).await, Outcome::Closed);
     }
+    // And so is one that closes the whole connection.
+    let server = Server::start(cut(End::Stall)).await;
+    let mut client = connect(&server).await;
+    let _body = client.open().await.expect("a head");
+    drop(client);
+    assert_eq!(server.log().outcome(0).await, Outcome::Closed);
 }
