@@ -6,9 +6,11 @@
 
 mod decode;
 mod frame;
+mod message;
+mod rewrite;
 
 use http::{HeaderMap, StatusCode};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use self::decode::AnthropicDecoder;
 use super::{
@@ -50,25 +52,30 @@ impl Dialect for Anthropic {
         Box::new(AnthropicDecoder::default())
     }
 
-    fn resumes(&self, _: &Value, _: &Transcript, _: &Capabilities) -> Vec<Resume> {
-        vec![]
+    fn resumes(
+        &self,
+        request: &Value,
+        transcript: &Transcript,
+        capabilities: &Capabilities,
+    ) -> Vec<Resume> {
+        rewrite::resumes(request, transcript, capabilities)
     }
 
     fn rewrite(
         &self,
-        _request: &Value,
-        _transcript: &Transcript,
-        _by: Resume,
-        _context: &Rewrite<'_>,
+        request: &Value,
+        transcript: &Transcript,
+        by: Resume,
+        context: &Rewrite<'_>,
     ) -> Result<Continuation, Unresumable> {
-        Err(Unresumable)
+        rewrite::rewrite(request, transcript, by, context)
     }
 
     fn classify(&self, status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Fault {
         fault::of_response(status, headers, body)
     }
 
-    fn message(&self, _transcript: &Transcript) -> Value {
-        Value::Null
+    fn message(&self, transcript: &Transcript) -> Value {
+        json!({ "role": "assistant", "content": message::blocks(transcript) })
     }
 }
