@@ -51,10 +51,8 @@ impl Terms {
         let ends_in_reasoning = transcript
             .kept()
             .last()
-            .is_some_and(|part| match part.kind() {
-                PartKind::Reasoning => true,
-                PartKind::Opaque { name } => **name == *"redacted_thinking",
-                _ => false,
+            .is_some_and(|part| {
+                matches!(part.kind(), PartKind::Reasoning | PartKind::RedactedReasoning)
             });
         self.can_prefill
             && known.prefill != Prefill::None

@@ -400,12 +400,3 @@ pub struct DecodeError;
 
 /// Longest provider error code that is kept.
 const CODE_MAX: usize = 64;
-
-impl Default for Wording {
-    fn default() -> Self {
-        Self {
-            instruct: "".into(),
-            quote: "".into(),
-        }
-    }
-}

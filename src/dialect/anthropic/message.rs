@@ -126,7 +126,9 @@ fn block(part: &Part, servers: &Servers<'_>) -> Option<Value> {
         PartKind::ServerResult { call } => {
             object(part.text()).filter(|_| is_whole && servers.calls.contains(&**call))
         }
-        PartKind::Opaque { .. } => object(part.text()).filter(|_| is_whole),
+        PartKind::RedactedReasoning | PartKind::Opaque { .. } => {
+            object(part.text()).filter(|_| is_whole)
+        }
     }
 }
 

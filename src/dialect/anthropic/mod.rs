@@ -9,7 +9,7 @@ mod frame;
 mod message;
 mod rewrite;
 
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use serde_json::{Value, json};
 
 use self::decode::AnthropicDecoder;
@@ -28,6 +28,11 @@ pub struct Anthropic;
 impl Dialect for Anthropic {
     fn name(&self) -> &'static str {
         "anthropic"
+    }
+
+    fn headers(&self) -> HeaderMap {
+        let version = HeaderName::from_static("anthropic-version");
+        HeaderMap::from_iter([(version, HeaderValue::from_static(VERSION))])
     }
 
     fn check(&self, request: &Value) -> Result<(), InvalidRequest> {
@@ -79,3 +84,7 @@ impl Dialect for Anthropic {
         json!({ "role": "assistant", "content": message::blocks(transcript) })
     }
 }
+
+/// The API version that this dialect is written against; the only one there is
+/// (<https://platform.claude.com/docs/en/api/versioning>, November 2026).
+const VERSION: &str = "2023-06-01";
