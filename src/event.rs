@@ -234,7 +234,8 @@ pub enum Cut {
         /// The status.
         #[serde(serialize_with = "status_as_number")]
         status: StatusCode,
-        /// The wait that the provider asked for.
+        /// The wait that the provider asked for; milliseconds in JSON.
+        #[serde(serialize_with = "crate::event::as_millis_if_any")]
         retry_after: Option<Duration>,
     },
     /// The body ended cleanly, without the provider's terminal marker.
@@ -260,6 +261,20 @@ pub enum Cut {
 
 fn status_as_number<S: Serializer>(status: &StatusCode, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_u16(status.as_u16())
+}
+
+/// Durations are whole milliseconds in JSON.
+pub(crate) fn as_millis<S: Serializer>(wait: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    as_millis_if_any(&Some(*wait), serializer)
+}
+
+/// The same for one that may be missing.
+pub(crate) fn as_millis_if_any<S: Serializer>(
+    wait: &Option<Duration>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    let millis = |wait: Duration| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+    wait.map(millis).serialize(serializer)
 }
 
 /// The clocks of a reply; lengths and defaults are in [`Timeouts`](crate::policy::Timeouts).
@@ -312,7 +327,8 @@ pub struct Interruption {
     pub cut: Cut,
     /// What is done about it.
     pub next: Next,
-    /// How long the next attempt waits.
+    /// How long the next attempt waits; milliseconds in JSON.
+    #[serde(serialize_with = "crate::event::as_millis")]
     pub delay: Duration,
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::event::{AttemptId, Cut, Join, Resume, Usage};
+use crate::event::{AttemptId, Cut, Join, Resume, Usage, as_millis, as_millis_if_any};
 
 /// What an answer took, attempt by attempt.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -17,7 +17,7 @@ pub struct Report {
     pub attempts: Vec<AttemptReport>,
 }
 
-/// One HTTP exchange.
+/// One HTTP exchange. Durations are whole milliseconds in JSON.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct AttemptReport {
@@ -32,12 +32,16 @@ pub struct AttemptReport {
     /// Not counted as an attempt: it replaced one that cost nothing.
     pub free: bool,
     /// How long it was waited before it.
+    #[serde(serialize_with = "as_millis")]
     pub delay: Duration,
     /// When it was sent, from the start of the reply.
+    #[serde(serialize_with = "as_millis")]
     pub opened: Duration,
     /// When its first body byte came, from the start of the reply.
+    #[serde(serialize_with = "as_millis_if_any")]
     pub first_byte: Option<Duration>,
     /// When it was over, from the start of the reply.
+    #[serde(serialize_with = "as_millis_if_any")]
     pub ended: Option<Duration>,
     /// How it ended.
     pub outcome: Outcome,

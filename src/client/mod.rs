@@ -19,7 +19,7 @@ use serde_json::Value;
 
 pub use self::reply::{Answer, Reply, TextStream};
 #[cfg(feature = "reqwest")]
-pub use self::reqwest::Reqwest;
+pub use self::reqwest::{Reqwest, ReqwestBody};
 pub use self::transport::{BoxError, Transport, TransportError};
 pub use crate::event::{Connection, TransportErrorKind};
 

@@ -114,13 +114,13 @@ impl Reqwest {
 }
 
 impl Transport for Reqwest {
-    type Body = Body;
+    type Body = ReqwestBody;
 
     fn open(
         &self,
         request: http::Request<Bytes>,
         connection: Connection,
-    ) -> impl Future<Output = Result<http::Response<Body>, TransportError>> + Send + 'static {
+    ) -> impl Future<Output = Result<http::Response<ReqwestBody>, TransportError>> + Send + 'static {
         let client = self.client(connection).clone();
         let warm = Arc::clone(&self.warm);
         let reusable = connection == Connection::Any && warm.load(Ordering::Relaxed);
@@ -131,16 +131,16 @@ impl Transport for Reqwest {
                 .await
                 .map_err(|error| open_error(error, reusable))?;
             warm.store(true, Ordering::Relaxed);
-            Ok(http::Response::from(response).map(|body| Body(Box::pin(body))))
+            Ok(http::Response::from(response).map(|body| ReqwestBody(Box::pin(body))))
         }
     }
 }
 
 /// The body of a response.
 #[derive(Debug)]
-pub struct Body(Pin<Box<reqwest::Body>>);
+pub struct ReqwestBody(Pin<Box<reqwest::Body>>);
 
-impl Stream for Body {
+impl Stream for ReqwestBody {
     type Item = Result<Bytes, TransportError>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {

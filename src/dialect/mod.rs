@@ -18,9 +18,11 @@ use crate::transcript::Transcript;
 mod anthropic;
 mod capability;
 mod fault;
+mod ladder;
 mod openai_chat;
 mod request;
 mod wire;
+mod wording;
 
 pub use self::anthropic::Anthropic;
 pub use self::openai_chat::OpenAiChat;
@@ -356,8 +358,7 @@ impl Continuation {
 
 /// The wording of the note that asks a model to go on: a user speaking.
 ///
-/// `{anchor}` stands for the quoted end of the text so far. The default is English; see
-/// [`Wording::DEFAULT`].
+/// `{anchor}` stands for the quoted end of the text so far. The default is English.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Wording {
@@ -399,12 +400,3 @@ pub struct DecodeError;
 
 /// Longest provider error code that is kept.
 const CODE_MAX: usize = 64;
-
-impl Default for Wording {
-    fn default() -> Self {
-        Self {
-            instruct: "".into(),
-            quote: "".into(),
-        }
-    }
-}

@@ -67,8 +67,9 @@ pub(super) struct Live {
     pub(super) usage: Option<Usage>,
     /// The HTTP exchange is over.
     pub(super) over: bool,
-    /// Tool calls that are closed or overtaken, and whose JSON does not parse.
-    pub(super) broken: Vec<Slot>,
+    /// Tool calls that cannot be delivered before the end of the answer is known, by slot: ones whose
+    /// JSON does not parse, ones that were overtaken, and whole ones behind such a call.
+    pub(super) late: Vec<(u32, Slot)>,
     /// Bytes of content that came, and of these the ones that were handed on.
     pub(super) came: usize,
     pub(super) delivered: usize,
@@ -87,9 +88,15 @@ pub(super) struct Slot {
     pub(super) held: String,
     /// Said before, by the attempt that this one repeats.
     pub(super) muted: bool,
+    /// The provider closed it.
+    pub(super) closed: bool,
 }
 
 impl Slot {
+    pub(super) const fn is_call(&self) -> bool {
+        matches!(self.kind, PartKind::ToolCall { .. })
+    }
+
     /// Whether the block is delivered only when it is closed.
     pub(super) const fn is_whole(&self, live_tools: bool) -> bool {
         match self.kind {
@@ -101,6 +108,12 @@ impl Slot {
 }
 
 impl Live {
+    /// Whether a call that began before `slot` is not delivered yet.
+    pub(super) fn has_call_before(&self, slot: u32) -> bool {
+        let open = self.slots.range(..slot).any(|(_, slot)| slot.is_call() && !slot.muted);
+        open || !self.late.is_empty()
+    }
+
     pub(super) fn has_open(&self, matches: impl Fn(&PartKind) -> bool) -> bool {
         self.slots.values().any(|slot| matches(&slot.kind))
     }

@@ -162,9 +162,10 @@ impl Recovery {
             part: None,
             held: String::new(),
             muted,
+            closed: false,
         };
         if let Some(old) = live.slots.insert(slot, new) {
-            self.overtake(old);
+            self.overtake(slot, old);
         }
         if ends_text {
             self.end_of_text();
@@ -172,11 +173,9 @@ impl Recovery {
     }
 
     /// Another block took the slot of one that was never closed.
-    fn overtake(&mut self, old: Slot) {
-        if let Some(live) = &mut self.live {
-            if matches!(old.kind, PartKind::ToolCall { .. }) {
-                live.broken.push(old);
-            }
+    fn overtake(&mut self, slot: u32, old: Slot) {
+        if let Some(live) = self.live.as_mut().filter(|_| old.is_call()) {
+            live.late.push((slot, old));
         }
     }
 
@@ -335,14 +334,14 @@ impl Recovery {
         match open.kind {
             PartKind::Text | PartKind::Refusal => self.close_text(&open),
             PartKind::Reasoning => self.close_reasoning(&open),
-            PartKind::ToolCall { .. } if !is_json(&open.held) => live.broken.push(open),
-            PartKind::ToolCall { .. } if live_tools => self.close_live(open),
-            PartKind::RedactedReasoning if live.by.is_some() => {}
-            _ => {
-                let empty = open.held.trim().is_empty();
-                let text = if empty { "{}".to_owned() } else { open.held };
-                self.deliver_whole(open.choice, open.kind, text, false);
+            PartKind::ToolCall { .. } if live_tools && is_json(&open.held) => self.close_live(open),
+            PartKind::ToolCall { .. }
+                if live_tools || !is_json(&open.held) || live.has_call_before(slot) =>
+            {
+                live.late.push((slot, Slot { closed: true, ..open }));
             }
+            PartKind::RedactedReasoning if live.by.is_some() => {}
+            _ => self.deliver_call(open, false),
         }
     }
 
@@ -366,8 +365,7 @@ impl Recovery {
 
     fn close_live(&mut self, mut open: Slot) {
         if open.part.is_none() {
-            let text = "{}".to_owned();
-            return self.deliver_whole(open.choice, open.kind, text, false);
+            return self.deliver_call(open, false);
         }
         if let Some(part) = open.part.take() {
             self.fresh();
@@ -384,19 +382,15 @@ impl Recovery {
             return;
         }
         let Some(live) = &mut self.live else { return };
-        let mut broken = mem::take(&mut live.broken);
-        let is_call = |slot: &Slot| matches!(slot.kind, PartKind::ToolCall { .. });
-        let unclosed: Vec<u32> = live
-            .slots
-            .iter()
-            .filter(|(_, slot)| is_call(slot))
-            .map(|(id, _)| *id)
-            .collect();
-        broken.extend(unclosed.iter().filter_map(|id| live.slots.remove(id)));
+        let mut late = mem::take(&mut live.late);
+        let unclosed: Vec<u32> =
+            live.slots.iter().filter(|(_, slot)| slot.is_call()).map(|(id, _)| *id).collect();
+        late.extend(unclosed.iter().filter_map(|id| Some((*id, live.slots.remove(id)?))));
+        late.sort_by_key(|(slot, _)| *slot);
         live.finish = Some((reason.clone(), self.now));
         let attempt = live.id;
-        for call in broken {
-            self.truncate_call(call);
+        for (_, call) in late {
+            self.late_call(call);
         }
         if matches!(reason, FinishReason::Other(_)) {
             self.queue
@@ -404,12 +398,20 @@ impl Recovery {
         }
     }
 
-    /// The provider itself ended the answer in the middle of this call.
-    fn truncate_call(&mut self, call: Slot) {
+    /// A call that had to wait for the end of the answer. Where it is not whole, the provider itself
+    /// ended the answer in the middle of it.
+    fn late_call(&mut self, call: Slot) {
+        let whole = call.closed && is_json(&call.held);
         match call.part {
             Some(part) => self.emit(Event::Delta(Delta::Truncate { part })),
-            None => self.deliver_whole(call.choice, call.kind, call.held, true),
+            None => self.deliver_call(call, !whole),
         }
+    }
+
+    fn deliver_call(&mut self, call: Slot, truncated: bool) {
+        let empty = call.held.trim().is_empty() && !truncated;
+        let text = if empty { "{}".to_owned() } else { call.held };
+        self.deliver_whole(call.choice, call.kind, text, truncated);
     }
 
     fn deliver_whole(&mut self, choice: u32, kind: PartKind, text: String, truncated: bool) {

@@ -164,7 +164,7 @@ impl Recovery {
             seam,
             straddle,
             slots: std::collections::BTreeMap::new(),
-            broken: Vec::new(),
+            late: Vec::new(),
             finish: None,
             usage: None,
             over: false,

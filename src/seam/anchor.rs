@@ -8,44 +8,48 @@ use super::fence::Fence;
 use super::fold::{JOINER, counts, extends, fold, push_folded, unfolded_len};
 use super::overlap::{Habit, Overlap, overlap};
 use super::preamble::{More, Peel, opens, preamble};
-use super::{Feed, HOLD_MAX, LONG_MATCH};
+use super::{Feed, HOLD_MAX, LONG_MATCH, common_prefix};
 use crate::event::Join;
 
 /// The end of `sent` that a model is to repeat: its last 40 or so characters, from a non-space on
-/// and without the whitespace at its end. Where these stand in `sent` more than once it is longer,
-/// up to 80 characters, until it stands there once.
+/// (the beginning of a word, if there is one near) and without the whitespace at its end. Where
+/// these stand in `sent` more than once it is longer, up to 80 characters, until it stands there
+/// once.
 ///
 /// Empty where `sent` has nothing but whitespace.
 #[must_use]
 pub fn anchor_of(sent: &str) -> &str {
     let sent = sent.trim_end();
     let folded = fold(sent);
-    let mut fallback = None;
-    let mut shorter = sent.len();
-    for (count, (at, c)) in (1..).zip(sent.char_indices().rev()) {
-        let joined = sent[..at].ends_with(JOINER);
-        if c.is_whitespace() || extends(c) || joined {
+    let once = |at: &usize| stands_once(&folded, &fold(&sent[*at..]));
+    let mut short = sent.len();
+    let mut long = Vec::new();
+    let mut words = Vec::new();
+    for (count, (at, c)) in (1..=ANCHOR_MAX).zip(sent.char_indices().rev()) {
+        let before = sent[..at].chars().next_back();
+        if c.is_whitespace() || extends(c) || before == Some(JOINER) {
             continue;
         }
-        if count > ANCHOR_MAX {
-            break;
-        }
-        shorter = at;
         if count < ANCHOR_CHARS {
+            short = at;
             continue;
         }
-        fallback = fallback.or(Some(at));
-        if stands_once(&folded, &fold(&sent[at..])) {
-            return &sent[at..];
+        long.push(at);
+        if count <= ANCHOR_WORD && before.is_none_or(char::is_whitespace) {
+            words.push(at);
         }
     }
-    &sent[fallback.unwrap_or(shorter)..]
+    let candidates = || words.iter().chain(&long).copied();
+    let start = candidates().find(once).or_else(|| candidates().next());
+    &sent[start.unwrap_or(short)..]
 }
 
 /// Text of which it is not known yet how it goes on.
 pub(super) struct Anchored {
     /// The anchor, folded.
     anchor: String,
+    /// The anchor as it was given.
+    typed: String,
     /// Where the anchor and its longer ends begin in it.
     ends: Vec<usize>,
     /// Most bytes held.
@@ -53,6 +57,10 @@ pub(super) struct Anchored {
     held: String,
     /// What is held, folded.
     folded: String,
+    /// What is held begins with neither anchor nor answer, and more of it will not change that.
+    headless: bool,
+    /// The same from these bytes on, and with no overlap.
+    barren: Vec<usize>,
     context: Option<Context>,
     habit: Option<Habit>,
 }
@@ -65,6 +73,7 @@ impl Anchored {
             return None;
         }
         let window = anchor.len().saturating_add(HOLD_MAX);
+        let typed = anchor.to_owned();
         let anchor = fold(anchor);
         let ends = anchor
             .char_indices()
@@ -73,10 +82,13 @@ impl Anchored {
             .collect();
         Some(Self {
             anchor,
+            typed,
             ends,
             window,
             held: String::new(),
             folded: String::new(),
+            headless: false,
+            barren: Vec::new(),
             context: None,
             habit: None,
         })
@@ -97,7 +109,7 @@ impl Anchored {
         };
         match self.reading(said, sent, more) {
             Reading::Found(found) => self.release(found),
-            Reading::Again { from } => self.again(from),
+            Reading::Again { from, equal } => self.again(from, equal),
             Reading::Open | Reading::Inside | Reading::None => Feed::Hold,
         }
     }
@@ -109,7 +121,7 @@ impl Anchored {
         }
         match self.reading(said, sent, More::Never) {
             Reading::Found(found) => Some(self.release(found)),
-            Reading::Again { from } => Some(self.again(from)),
+            Reading::Again { from, equal } => Some(self.again(from, equal)),
             Reading::Open | Reading::Inside | Reading::None => None,
         }
     }
@@ -125,29 +137,38 @@ impl Anchored {
         }
     }
 
-    const fn again(&self, from: usize) -> Feed {
+    fn again(&self, from: usize, equal: usize) -> Feed {
+        let end = from + equal;
         Feed::Swallow {
-            matched: self.held.len() - from,
-            trimmed: self.held.len(),
+            text: self.held.get(end..).unwrap_or_default().to_owned(),
+            matched: equal,
+            trimmed: end,
         }
     }
 
-    /// What all that is held is; decided from scratch, so that it depends on nothing else.
+    /// What all that is held is.
     fn reading(&mut self, said: &str, sent: &str, more: More) -> Reading {
-        match self.head(0, sent, more) {
-            Reading::None => {}
-            reading => return reading,
+        if !self.headless {
+            match self.head(0, sent, more) {
+                Reading::None => self.headless = true,
+                reading => return reading,
+            }
         }
         let context = match self.context.take() {
             Some(context) => context,
-            None => Context::of(said, sent, &self.anchor, self.window),
+            None => Context::of(said, sent, self),
         };
-        let reading = if context.once && self.behind_preamble(&context.before) {
+        let reading = if context.once && self.behind_preamble(&context) {
             Reading::Found(Found::at(self.held.len(), Join::Anchor))
-        } else if context.once && more == More::Perhaps {
-            Reading::Open
         } else {
-            self.without_anchor(&context, sent, more)
+            match self.without_anchor(&context, sent, more) {
+                Reading::Found(found)
+                    if found.join == Join::Unverified && context.once && more == More::Perhaps =>
+                {
+                    Reading::Open
+                }
+                reading => reading,
+            }
         };
         self.context = Some(context);
         reading
@@ -192,44 +213,50 @@ impl Anchored {
     /// is possible too (`anchor`), that comes first: it was asked for.
     fn restart(&mut self, from: usize, sent: &str, anchor: bool, more: More) -> Reading {
         let text = self.held.get(from..).unwrap_or_default();
-        if !sent.starts_with(text) {
-            return Reading::None;
+        let equal = common_prefix(sent, text);
+        if equal == sent.len() {
+            return Reading::Again { from, equal };
         }
-        if text.len() == sent.len() {
-            return Reading::Again { from };
-        }
-        let open = if more == More::Perhaps {
+        let goes_on = equal == text.len();
+        let open = if more == More::Perhaps && goes_on {
             Reading::Open
         } else {
             Reading::None
         };
-        if text.len() < LONG_MATCH || (anchor && more == More::Perhaps) {
+        if equal < LONG_MATCH || (anchor && more != More::TooLate) {
             return open;
         }
         let habit = self.habit.get_or_insert_with(|| Habit::of(sent));
-        if habit.repetition {
-            return open;
-        }
         // A head that stands in the answer again may be its next item: wait until it is longer.
-        if text.len() > habit.head_again || more == More::TooLate {
-            return Reading::Again { from };
+        let long = equal > habit.head_again || (goes_on && more == More::TooLate);
+        if long && !habit.repetition {
+            return Reading::Again { from, equal };
         }
         open
     }
 
-    /// Whether what is held ends in the anchor, and what is before it can be a preamble. Where the
-    /// same characters stand before it as in the answer, the passage rather comes again, unless all
-    /// that came is the end of the answer, or it is conversation.
-    fn behind_preamble(&self, context: &str) -> bool {
+    /// Whether what is held ends in the anchor, and what is before it can be a preamble. It cannot
+    /// where the anchor follows in the middle of a line, or on a line as in the answer: there the
+    /// passage may just come again.
+    fn behind_preamble(&self, context: &Context) -> bool {
         let Some(before) = self.folded.strip_suffix(self.anchor.as_str()) else {
             return false;
         };
-        let last_two = |text: &str| -> Vec<char> { text.chars().rev().take(2).collect() };
-        counts(&self.anchor)
-            && (!before.contains(char::is_alphanumeric)
-                || context.ends_with(before)
-                || opens(before.trim_start())
-                || last_two(before) != last_two(context))
+        if !before.contains(char::is_alphanumeric)
+            || context.before.ends_with(without_fence(before))
+        {
+            return true;
+        }
+        let typed = unfolded_len(&self.held, before.len()).unwrap_or_default();
+        let (typed, after) = self.held.split_at(typed);
+        let body = typed.trim_end_matches(|c: char| !c.is_alphanumeric() && c != '\n');
+        let body = body.trim_end_matches('\n');
+        let after = &after[..after.len() - after.trim_start().len()];
+        let on_a_line = typed[body.len()..].contains('\n') || after.contains('\n');
+        let line = body.trim();
+        let one_line = !line.contains('\n');
+        let leads_over = one_line && line.ends_with(SENTENCE_ENDS);
+        (one_line && opens(line)) || (on_a_line && (leads_over || !context.on_a_line))
     }
 
     /// What is held is when the anchor is not to be expected any more.
@@ -263,17 +290,19 @@ impl Anchored {
         Reading::Found(off)
     }
 
-    /// Examines what is held from byte `from` on, before which something has been taken off.
+    /// Examines what is held from byte `from` on, before which something may have been taken off.
     fn examine(&mut self, from: usize, sent: &str, more: More) -> Reading {
+        if self.barren.contains(&from) {
+            return Reading::None;
+        }
+        let text = self.held.get(from..).unwrap_or_default();
         if from > 0 {
-            let text = self.held.get(from..).unwrap_or_default();
             match more {
                 More::Perhaps if text.is_empty() => return Reading::Open,
                 More::Never if text.trim_start().is_empty() => return Reading::Inside,
                 More::Perhaps | More::TooLate | More::Never => {}
             }
             match self.head(from, sent, more) {
-                Reading::Found(found) => return Reading::Found(found),
                 Reading::None => {}
                 reading => return reading,
             }
@@ -282,7 +311,10 @@ impl Anchored {
         match overlap(text, sent, self.window, more) {
             Overlap::Open => Reading::Open,
             Overlap::Found(end) => Reading::Found(Found::at(from + end, Join::Overlap)),
-            Overlap::None => Reading::None,
+            Overlap::None => {
+                self.barren.push(from);
+                Reading::None
+            }
         }
     }
 }
@@ -293,20 +325,28 @@ struct Context {
     once: bool,
     /// What stands before the anchor, folded, as far as it can come again.
     before: String,
+    /// It begins a line of it.
+    on_a_line: bool,
     fence: Option<Fence>,
 }
 
 impl Context {
-    fn of(said: &str, sent: &str, anchor: &str, reach: usize) -> Self {
+    fn of(said: &str, sent: &str, expected: &Anchored) -> Self {
+        let anchor = expected.anchor.as_str();
         let folded = fold(sent);
-        let before = folded.strip_suffix(anchor);
-        let mut from = before.map_or(0, |before| before.len().saturating_sub(reach));
-        while !folded.is_char_boundary(from) {
+        let before = folded.strip_suffix(anchor).unwrap_or_default();
+        let mut from = before.len().saturating_sub(expected.window);
+        while !before.is_char_boundary(from) {
             from += 1;
         }
+        let typed = sent.strip_suffix(expected.typed.as_str());
         Self {
             once: counts(anchor) && stands_once(&folded, anchor),
-            before: before.map_or_else(String::new, |before| before[from..].to_owned()),
+            before: before[from..].to_owned(),
+            on_a_line: typed.is_none_or(|before| {
+                let before = before.trim_end_matches([' ', '\t']);
+                before.is_empty() || before.ends_with('\n')
+            }),
             fence: Fence::open_in(said),
         }
     }
@@ -332,9 +372,10 @@ enum Reading {
     /// Not known yet.
     Open,
     Found(Found),
-    /// From byte `from` on it is the answer from its beginning.
+    /// From byte `from` on it is the answer from its beginning, for `equal` bytes.
     Again {
         from: usize,
+        equal: usize,
     },
     /// It ended before anything new.
     Inside,
@@ -350,13 +391,30 @@ enum Layer {
     Fence,
 }
 
+/// Folded text without a fence line at its head.
+fn without_fence(folded: &str) -> &str {
+    let body = folded.trim_start();
+    if !(body.starts_with("```") || body.starts_with("~~~")) {
+        return folded;
+    }
+    body.split_once(' ').map_or("", |(_, after)| after)
+}
+
 /// Whether the end of `folded` is `anchor`, and nothing before it is.
 fn stands_once(folded: &str, anchor: &str) -> bool {
     folded.find(anchor).map(|at| at + anchor.len()) == Some(folded.len())
 }
 
+/// How a line that only leads over to something ends.
+const SENTENCE_ENDS: [char; 8] = [
+    '.', ':', '!', '\u{2026}', '\u{3002}', '\u{ff1a}', '\u{ff01}', '\u{ff0e}',
+];
+
 /// Fewest characters of an anchor where there are as many.
 const ANCHOR_CHARS: usize = 40;
+
+/// Most characters of an anchor that is longer only to begin at a word.
+const ANCHOR_WORD: usize = 56;
 
 /// Most characters of an anchor: what a model is sure to repeat exactly is short.
 const ANCHOR_MAX: usize = 80;

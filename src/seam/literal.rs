@@ -53,6 +53,7 @@ impl Literal {
             Reading::Open => Feed::Hold,
             Reading::Literal => literal(self.held(sent).to_owned()),
             Reading::Repetition => Feed::Swallow {
+                text: String::new(),
                 matched: self.matched,
                 trimmed: self.matched,
             },

@@ -48,7 +48,9 @@ pub use anchor::anchor_of;
 pub use stops::{Straddle, Straddled};
 
 /// What the text of a continuation is expected to begin with.
-#[derive(Clone, Debug, PartialEq, Eq)]
+///
+/// `Debug` prints sizes, never text.
+#[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Expect {
     /// The continuation itself: the first `sent` bytes of the delivered text went in as prefill.
@@ -70,7 +72,9 @@ pub enum Expect {
 }
 
 /// What a seam makes of the text so far.
-#[derive(Clone, Debug, PartialEq, Eq)]
+///
+/// `Debug` prints sizes, never text.
+#[derive(Clone, PartialEq, Eq)]
 #[expect(
     clippy::exhaustive_enums,
     reason = "the engine must handle every verdict"
@@ -240,13 +244,17 @@ impl Seam {
     fn follow(&mut self, feed: Feed) -> Option<String> {
         match feed {
             Feed::Hold => None,
-            Feed::Swallow { matched, trimmed } => {
+            Feed::Swallow {
+                text,
+                matched,
+                trimmed,
+            } => {
                 self.trimmed += trimmed;
                 self.stage = Stage::Swallow {
                     at: matched,
                     join: Join::Echo,
                 };
-                None
+                Some(text)
             }
             Feed::Release {
                 text,
@@ -336,6 +344,44 @@ impl std::fmt::Debug for Seam {
     }
 }
 
+impl std::fmt::Debug for Expect {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Literal { sent, echo } => f
+                .debug_struct("Literal")
+                .field("sent", sent)
+                .field("echo", echo)
+                .finish(),
+            Self::Anchor { sent, anchor } => f
+                .debug_struct("Anchor")
+                .field("sent", sent)
+                .field("anchor", &anchor.len())
+                .finish(),
+            Self::Align => f.write_str("Align"),
+        }
+    }
+}
+
+impl std::fmt::Debug for Verdict {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Hold => f.write_str("Hold"),
+            Self::Resolved {
+                text,
+                join,
+                trimmed,
+            } => f
+                .debug_struct("Resolved")
+                .field("text", &text.len())
+                .field("join", join)
+                .field("trimmed", trimmed)
+                .finish(),
+            Self::Diverged { at } => f.debug_struct("Diverged").field("at", at).finish(),
+            Self::Incomplete => f.write_str("Incomplete"),
+        }
+    }
+}
+
 enum Stage {
     /// Goes on literally, or repeats what was sent: not known yet.
     Literal(Literal),
@@ -365,11 +411,12 @@ enum Step {
 }
 
 /// What one more character led to.
-#[derive(Debug)]
 enum Feed {
     Hold,
-    /// What came equals the first `matched` bytes of the answer, and is a repetition of it.
+    /// What came equals the first `matched` bytes of the answer, and is a repetition of it; `text`
+    /// comes after that.
     Swallow {
+        text: String,
         matched: usize,
         trimmed: usize,
     },

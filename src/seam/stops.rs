@@ -14,7 +14,9 @@ pub struct Straddle {
 }
 
 /// What a [`Straddle`] makes of the text so far.
-#[derive(Clone, Debug, PartialEq, Eq)]
+///
+/// `Debug` prints sizes, never text.
+#[derive(Clone, PartialEq, Eq)]
 #[expect(
     clippy::exhaustive_enums,
     reason = "the engine must handle every outcome"
@@ -76,5 +78,15 @@ impl std::fmt::Debug for Straddle {
             .field("missing", &self.missing.len())
             .field("held", &self.held.len())
             .finish()
+    }
+}
+
+impl std::fmt::Debug for Straddled {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Hold => f.write_str("Hold"),
+            Self::Pass(text) => f.debug_tuple("Pass").field(&text.len()).finish(),
+            Self::Stopped => f.write_str("Stopped"),
+        }
     }
 }

@@ -1,1 +1,634 @@
+//! One row for each sentence of the contract, read whole, by character and split at every place.
 
+use proptest::prelude::*;
+
+use super::fence::Fence;
+use super::fold::{coincidences, counts, fold};
+use super::{Expect, HOLD_MAX, Seam, Straddle, Straddled, Verdict, anchor_of};
+use crate::dialect::Echo;
+use crate::event::Join;
+
+/// How a row's seam is made; what is sent is what was said without the whitespace at its end.
+#[derive(Clone, Copy, Debug)]
+enum Mode {
+    Prefill(Echo),
+    /// The anchor of the engine.
+    Anchor,
+    Align,
+}
+
+impl Mode {
+    fn expect(self, said: &str) -> Expect {
+        let sent = said.trim_end().len();
+        match self {
+            Self::Prefill(echo) => Expect::Literal { sent, echo },
+            Self::Anchor => Expect::Anchor {
+                sent,
+                anchor: anchor_of(&said[..sent]).to_owned(),
+            },
+            Self::Align => Expect::Align,
+        }
+    }
+}
+
+/// What a caller gets of a continuation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Outcome {
+    /// The new text, how it joined, the bytes taken off.
+    Joined(String, Join, usize),
+    Diverged(usize),
+    Incomplete,
+}
+
+/// Pushes `pieces` and ends; with the most that was held.
+fn read<'a>(
+    said: &str,
+    expect: Expect,
+    pieces: impl IntoIterator<Item = &'a str>,
+) -> (Outcome, usize) {
+    let mut seam = Seam::new(said, expect);
+    let mut pieces = pieces.into_iter();
+    let mut most = 0;
+    let verdict = loop {
+        let Some(piece) = pieces.next() else {
+            break seam.end();
+        };
+        match seam.push(piece) {
+            Verdict::Hold => most = most.max(seam.held()),
+            verdict => break verdict,
+        }
+    };
+    let outcome = match verdict {
+        Verdict::Hold => panic!("the end says hold"),
+        Verdict::Resolved {
+            mut text,
+            join,
+            trimmed,
+        } => {
+            text.extend(pieces);
+            Outcome::Joined(text, join, trimmed)
+        }
+        Verdict::Diverged { at } => Outcome::Diverged(at),
+        Verdict::Incomplete => Outcome::Incomplete,
+    };
+    (outcome, most)
+}
+
+fn by_char(text: &str) -> impl Iterator<Item = &str> {
+    text.char_indices()
+        .map(move |(at, c)| &text[at..at + c.len_utf8()])
+}
+
+/// Reads `text` in every way and returns the one outcome.
+fn read_all(name: &str, said: &str, mode: Mode, text: &str) -> Outcome {
+    let (whole, _) = read(said, mode.expect(said), [text]);
+    let (chars, _) = read(said, mode.expect(said), by_char(text));
+    assert_eq!(whole, chars, "{name}: by character");
+    for (at, _) in text.char_indices() {
+        let (left, right) = text.split_at(at);
+        let (split, _) = read(said, mode.expect(said), [left, right]);
+        assert_eq!(whole, split, "{name}: split at {at}");
+    }
+    if let Outcome::Joined(new, _, trimmed) = &whole {
+        assert_eq!(new.len() + trimmed, text.len(), "{name}: bytes");
+    }
+    whole
+}
+
+const NEVER: Mode = Mode::Prefill(Echo::Never);
+const UNKNOWN: Mode = Mode::Prefill(Echo::Unknown);
+const ALWAYS: Mode = Mode::Prefill(Echo::Always);
+
+/// Rows of name, what was said, mode, continuation, new text, join.
+type Row = (
+    &'static str,
+    &'static str,
+    Mode,
+    &'static str,
+    &'static str,
+    Join,
+);
+
+fn joins(rows: &[Row]) {
+    for (name, said, mode, text, new, join) in rows {
+        match read_all(name, said, *mode, text) {
+            Outcome::Joined(got, by, _) => {
+                assert_eq!((got.as_str(), by), (*new, *join), "{name}");
+            }
+            other => panic!("{name}: {other:?}"),
+        }
+    }
+}
+
+const FOX: &str =
+    "Once upon a time there was a forest. The quick brown fox jumps over the lazy dog";
+/// A text that ends in an anchor which stands in it twice.
+const TWICE: &str = "It says so twice. Now the same eighty characters come once more, and they are \
+    the same as those before them. And so: Now the same eighty characters come once more, and they \
+    are the same as those before them.";
+const RUST: &str =
+    "Look:\n\n```rust\nfn main() {\n    let answer = 42;\n    let result = compute(ans";
+
+#[test]
+#[rustfmt::skip]
+fn whitespace() {
+    use Join::{Anchor, Echo as Echoed, Literal, Unverified};
+    joins(&[
+        ("all of it", "plan:\n\n", NEVER, "\n\n1.", "1.", Literal),
+        ("longest common prefix", "plan:\n", NEVER, "\n\n1.", "\n1.", Literal),
+        ("part of it", "plan:\n\n", NEVER, "\n1.", "1.", Literal),
+        ("none of it stands", "plan:\n\n", NEVER, "1.", "1.", Literal),
+        ("another kind stands", "plan:\n", NEVER, " 1.", " 1.", Literal),
+        ("nothing but it", "plan:\n\n", NEVER, "\n", "", Literal),
+        ("dropped space is not invented", "plan", NEVER, "ned", "ned", Literal),
+        ("no space invented", "The quick brown", NEVER, "fox", "fox", Literal),
+        ("after an echo", "a plan:\n\n", ALWAYS, "a plan:\n\n1.", "1.", Echoed),
+        ("after an echo of what was sent", "a plan:\n\n", ALWAYS, "a plan:\n1.", "1.", Echoed),
+        ("echo without it", "a plan:\n\n", ALWAYS, "a plan:1.", "1.", Echoed),
+        ("after an anchor", "This is the plan:\n\n", Mode::Anchor, "This is the plan:\n\n1.", "1.", Anchor),
+        ("unverified", "This is the plan:\n\n", Mode::Anchor, "\n\n1. Go.", "1. Go.", Unverified),
+        ("all whitespace said", "\n ", NEVER, "\n x", "x", Literal),
+        ("no-break space", "plan:\u{a0}", NEVER, "\u{a0}x", "x", Literal),
+        ("one byte in common is not whitespace in common", "plan:\u{a0}", NEVER, "é", "é", Literal),
+    ]);
+}
+
+#[test]
+#[rustfmt::skip]
+fn literal_continuation() {
+    use Join::Literal;
+    joins(&[
+        ("no overlap is guessed", "ha ha ", NEVER, "ha", "ha", Literal),
+        ("no overlap is guessed, unknown", "ha ha ", UNKNOWN, "ha", "ha", Literal),
+        ("all of it repeated", "ha ha ", NEVER, "ha ha", "ha ha", Literal),
+        ("all of a repetition, unknown", "ha ha ha ha ", UNKNOWN, "ha ha ha ha ha", "ha ha ha ha ha", Literal),
+        ("long repetition", "ha ha ha ha ha ha ha ha ha ha ha ha ", NEVER, "ha ha ha ha ha ha ha ha ha ha ha ha ha", "ha ha ha ha ha ha ha ha ha ha ha ha ha", Literal),
+        ("next item with the first one's head", "- The first point of this list is a.\n- The first point of this list is b.\n", NEVER, "- The first point of this list is c.", "- The first point of this list is c.", Literal),
+        ("overlap with the end", FOX, NEVER, " the lazy dog again", " the lazy dog again", Literal),
+        ("a preamble stays", FOX, NEVER, "Sure, continuing:\n x", "Sure, continuing:\n x", Literal),
+        ("a fence stays", RUST, NEVER, "```rust\nwer)", "```rust\nwer)", Literal),
+        ("documented: a short head is new text", FOX, NEVER, "Once upon a time it", "Once upon a time it", Literal),
+        ("unknown: seven bytes are new text", FOX, UNKNOWN, "Once upside", "Once upside", Literal),
+        ("unknown: three characters of CJK are new text", "日本語の文章です。", UNKNOWN, "日本語で", "日本語で", Literal),
+        ("unknown: three characters sent are no echo", "Yes", UNKNOWN, "Yes", "Yes", Literal),
+        ("a family is one coincidence", "👨‍👩‍👧 are here", UNKNOWN, "👨‍👩‍👧 too", "👨‍👩‍👧 too", Literal),
+        ("nothing", FOX, NEVER, "", "", Literal),
+        ("nothing was said", "", UNKNOWN, "Hello", "Hello", Literal),
+        ("ends inside a short head", FOX, UNKNOWN, "Once", "Once", Literal),
+    ]);
+}
+
+#[test]
+#[rustfmt::skip]
+fn echo() {
+    joins(&[
+        ("then goes on", FOX, NEVER, "Once upon a time there was a forest. The quick brown fox jumps over the lazy dog and", " and", Join::Echo),
+        ("and nothing new", FOX, NEVER, FOX, "", Join::Echo),
+        ("unknown", "To be,", UNKNOWN, "To be, or not", " or not", Join::Echo),
+        ("unknown, short", "Yes.", UNKNOWN, "Yes. No.", " No.", Join::Echo),
+        ("known, one character", "A", ALWAYS, "Answer", "nswer", Join::Echo),
+        ("known, a repetition", "ha ha ha ", ALWAYS, "ha ha ha ha", "ha", Join::Echo),
+        ("known, but not this time", "To be,", ALWAYS, " or not", " or not", Join::Literal),
+        ("known, not all of it", "To be,", ALWAYS, "To do", "To do", Join::Literal),
+        ("a head that stands twice", "- A list of things one\n- A list of things two", NEVER, "- A list of things one\n- A list of things two\n- A", "\n- A", Join::Echo),
+        ("CJK", "日本語の文章です。", UNKNOWN, "日本語の文章です。次", "次", Join::Echo),
+    ]);
+}
+
+#[test]
+#[rustfmt::skip]
+fn restart() {
+    let rows = [
+        ("documented, 24 bytes", FOX, NEVER, "Once upon a time there was a tree", Outcome::Diverged(29)),
+        ("ends before the end", FOX, NEVER, "Once upon a time there was", Outcome::Diverged(26)),
+        ("unknown, eight bytes", FOX, UNKNOWN, "Once upon the", Outcome::Diverged(10)),
+        ("unknown, four characters of CJK", "日本語の文章です。", UNKNOWN, "日本語の本", Outcome::Diverged(12)),
+        ("differs inside a character", "Im Wald größer", UNKNOWN, "Im Wald grün", Outcome::Diverged(10)),
+        ("instead of an anchor", FOX, Mode::Anchor, "Once upon a time there was a tree", Outcome::Diverged(29)),
+        ("behind a preamble", TWICE, Mode::Anchor, "Sure, continuing from there:\n\nIt says so twice. Now the same thing", Outcome::Diverged(31)),
+        ("align differs", FOX, Mode::Align, "Once upon a day", Outcome::Diverged(12)),
+        ("align differs at once", FOX, Mode::Align, "No", Outcome::Diverged(0)),
+        ("align ends early", FOX, Mode::Align, "Once", Outcome::Diverged(4)),
+        ("align says nothing", FOX, Mode::Align, "", Outcome::Diverged(0)),
+        ("align without the whitespace", "a \n", Mode::Align, "a b", Outcome::Diverged(2)),
+    ];
+    for (name, said, mode, text, want) in rows {
+        let got = read_all(name, said, mode, text);
+        assert_eq!(got, want, "{name}");
+    }
+    joins(&[
+        ("over the end", FOX, Mode::Anchor, "Once upon a time there was a forest. The quick brown fox jumps over the lazy dog. End", ". End", Join::Echo),
+        ("align", FOX, Mode::Align, "Once upon a time there was a forest. The quick brown fox jumps over the lazy dog. End", ". End", Join::Aligned),
+        ("align and nothing new", "a\n", Mode::Align, "a\n", "", Join::Aligned),
+        ("align with the whitespace", "a\n", Mode::Align, "a\n\nb", "\nb", Join::Aligned),
+        ("align with nothing", "", Mode::Align, "b", "b", Join::Aligned),
+    ]);
+}
+
+#[test]
+#[rustfmt::skip]
+fn anchor_given() {
+    use Join::Anchor;
+    assert_eq!(anchor_of(FOX), "The quick brown fox jumps over the lazy dog");
+    joins(&[
+        ("exact", FOX, Mode::Anchor, "The quick brown fox jumps over the lazy dog. End", ". End", Anchor),
+        ("glued", FOX, Mode::Anchor, "The quick brown fox jumps over the lazy dogs", "s", Anchor),
+        ("folded whitespace", FOX, Mode::Anchor, "The quick brown\nfox  jumps over the\n\nlazy dog. End", ". End", Anchor),
+        ("after whitespace", FOX, Mode::Anchor, "\n\nThe quick brown fox jumps over the lazy dog. End", ". End", Anchor),
+        ("curly quotes", "She said: \"It's the end of 'all' things...\" and then", Mode::Anchor, "\u{201c}It\u{2019}s the end of \u{2018}all\u{2019} things\u{2026}\u{201d} and then left", " left", Anchor),
+        ("straight quotes", "She said: \u{201c}It\u{2019}s the end of all things\u{2026}\u{201d} and then", Mode::Anchor, "said: \"It's the end of all things...\" and then left", " left", Anchor),
+        ("in quotes", FOX, Mode::Anchor, "\"The quick brown fox jumps over the lazy dog. End", ". End", Anchor),
+        ("a preamble", FOX, Mode::Anchor, "Sure, continuing:\n\nThe quick brown fox jumps over the lazy dog. End", ". End", Anchor),
+        ("a preamble in another language", FOX, Mode::Anchor, "Gerne, weiter geht's:\n\nThe quick brown fox jumps over the lazy dog. End", ". End", Anchor),
+        ("a longer end", FOX, Mode::Anchor, "was a forest. The quick brown fox jumps over the lazy dog. End", ". End", Anchor),
+        ("a fence", RUST, Mode::Anchor, "```rust\n    let answer = 42;\n    let result = compute(answer);", "wer);", Anchor),
+        ("half", FOX, Mode::Anchor, "over the lazy dog. End", ". End", Anchor),
+        ("half, eight bytes", FOX, Mode::Anchor, "lazy dog. End", ". End", Anchor),
+        ("half, of four characters", "春が来た。花が咲いて、鳥が歌う", Mode::Anchor, "鳥が歌う朝", "朝", Anchor),
+        ("half behind a preamble", FOX, Mode::Anchor, "Sure, continuing from there:\n\nover the lazy dog. End", ". End", Anchor),
+        ("all of a short answer", "I", Mode::Anchor, "I think", " think", Anchor),
+        ("and nothing new", FOX, Mode::Anchor, "The quick brown fox jumps over the lazy dog", "", Anchor),
+        ("half and nothing new", FOX, Mode::Anchor, "over the lazy dog", "", Anchor),
+        ("one that stands twice, at the head", TWICE, Mode::Anchor, "and they are the same as those before them. End", " End", Anchor),
+        ("behind a preamble, one that stands twice", TWICE, Mode::Anchor, "Okay, picking up:\n\nand they are the same as those before them. End", " End", Anchor),
+    ]);
+}
+
+#[test]
+#[rustfmt::skip]
+fn anchor_not_given() {
+    use Join::{Overlap, Unverified};
+    let rows: &[Row] = &[
+        ("new text", FOX, Mode::Anchor, " and then sleeps.", " and then sleeps.", Unverified),
+        ("half, seven bytes", FOX, Mode::Anchor, "azy dog. End", "azy dog. End", Unverified),
+        ("half, three characters", "春が来た。花が咲いて、鳥が歌う", Mode::Anchor, "が歌う朝", "が歌う朝", Unverified),
+        ("half, one emoji", "We are a happy family 👨‍👩‍👧", Mode::Anchor, "👨‍👩‍👧 again", "👨‍👩‍👧 again", Unverified),
+        ("short head of the answer", FOX, Mode::Anchor, "Once upon a day", "Once upon a day", Unverified),
+        ("nothing", FOX, Mode::Anchor, "", "", Unverified),
+        ("whitespace", FOX, Mode::Anchor, "\n", "\n", Unverified),
+        ("preamble", FOX, Mode::Anchor, "Sure, continuing from where I left off:\n\nIt sleeps.", "It sleeps.", Unverified),
+        ("preamble after line ends", FOX, Mode::Anchor, "\n\nSorry, I was interrupted.\nIt sleeps.", "\n\nIt sleeps.", Unverified),
+        ("preamble, other answer's word", FOX, Mode::Anchor, "Here\u{2019}s the rest of the story:\r\n\r\nIt sleeps.", "It sleeps.", Unverified),
+        ("no capital", FOX, Mode::Anchor, "sure, continuing from there:\nIt sleeps.", "sure, continuing from there:\nIt sleeps.", Unverified),
+        ("does not name the continuation", FOX, Mode::Anchor, "Certainly, foxes do sleep.\nIt sleeps.", "Certainly, foxes do sleep.\nIt sleeps.", Unverified),
+        ("does not end in a colon or full stop", FOX, Mode::Anchor, "Sure, continuing\nIt sleeps.", "Sure, continuing\nIt sleeps.", Unverified),
+        ("no line end", FOX, Mode::Anchor, "Sure, continuing: it sleeps", "Sure, continuing: it sleeps", Unverified),
+        ("a sentence that contains such a word", FOX, Mode::Anchor, " It will surely continue.\nSure.", " It will surely continue.\nSure.", Unverified),
+        ("a longer word", FOX, Mode::Anchor, "Surely it will continue.\nYes.", "Surely it will continue.\nYes.", Unverified),
+        ("second paragraph", FOX, Mode::Anchor, "It sleeps.\n\nSure, continuing:\nx", "It sleeps.\n\nSure, continuing:\nx", Unverified),
+        ("the passage comes again", "1. Item with a long explanation, and why it is so\n", Mode::Anchor, "2. Item with a long explanation, and why it is so\n", "2. Item with a long explanation, and why it is so\n", Unverified),
+        ("overlap of words that stand once, longer than the anchor", TWICE, Mode::Anchor, "And so: Now the same eighty characters come once more, and they are the same as those before them. End", " End", Overlap),
+        ("overlap of words that stand twice", TWICE, Mode::Anchor, "once more, and they are the same as those before them. End", "once more, and they are the same as those before them. End", Unverified),
+    ];
+    joins(rows);
+}
+
+#[test]
+#[rustfmt::skip]
+fn fences() {
+    use Join::{Anchor, Unverified};
+    const LINE: &str = "Look:\n\n```rust\nfn main() {\n    // The answer is known to be forty-two.\n    let answer = 42;";
+    joins(&[
+        ("info string", RUST, Mode::Anchor, "```rust\nwer);\n}\n```", "wer);\n}\n```", Unverified),
+        ("info string, new line of the block", LINE, Mode::Anchor, "```rust\n    let b = 1;\n", "\n    let b = 1;\n", Unverified),
+        ("info string after a line end", LINE, Mode::Anchor, "\n```rust\n    let b = 1;\n", "\n    let b = 1;\n", Unverified),
+        ("behind a preamble", RUST, Mode::Anchor, "Sure, here is the rest of the code. Continuing:\n\n```rust\nwer);", "wer);", Unverified),
+        ("bare, the unfinished line goes on", RUST, Mode::Anchor, "```\n    let result = compute(answer);", "wer);", Anchor),
+        ("bare, its indentation goes on", LINE, Mode::Anchor, "```\n    let b = 1;\n", "\n    let b = 1;\n", Unverified),
+        ("bare, something else follows", LINE, Mode::Anchor, "```\n\nThat is all.", "```\n\nThat is all.", Unverified),
+        ("bare, after a line end", LINE, Mode::Anchor, "\n```\n    That", "\n```\n    That", Unverified),
+        ("bare, at the beginning of a line", "```\n  a and b and c and d\n", Mode::Anchor, "```\n  x", "```\n  x", Unverified),
+        ("bare, at the end", LINE, Mode::Anchor, "```", "```", Unverified),
+        ("outside of a fence", FOX, Mode::Anchor, "\n```rust\nfn x", "\n```rust\nfn x", Unverified),
+        ("other marks are content", "~~~md\nSome text about fences of all kinds", Mode::Anchor, "```rust\nfn x", "```rust\nfn x", Unverified),
+        ("fewer marks are content", "````md\nSome text about fences of all kinds", Mode::Anchor, "```rust\nfn x", "```rust\nfn x", Unverified),
+        ("inline code", "```\nSome text about fences of all kinds", Mode::Anchor, "```a``` b\nc", "```a``` b\nc", Unverified),
+    ]);
+}
+
+#[test]
+fn fence_state() {
+    for (said, open) in [
+        ("", false),
+        ("```", true),
+        ("```\n", true),
+        ("a\n   ~~~ rs\nx", true),
+        ("a\n    ```\nx", false),
+        ("```\n```", false),
+        ("```\n``` x\n", true),
+        ("````\n```\n", true),
+        ("```\n````\n", false),
+        ("```\n~~~\n", true),
+        ("``` a`b\n", false),
+        ("```\n    ```\n", true),
+        ("```a\n```\n```b\n", true),
+        ("```\r\n```\r\n", false),
+    ] {
+        assert_eq!(Fence::open_in(said).is_some(), open, "{said:?}");
+    }
+}
+
+#[test]
+#[rustfmt::skip]
+fn ends_inside_preamble_or_anchor() {
+    for (name, said, text) in [
+        ("anchor", FOX, "The quick brown"),
+        ("anchor's first character", FOX, "T"),
+        ("folded anchor", FOX, "\nThe quick  bro"),
+        ("half of the anchor", FOX, "jumps over"),
+        ("preamble", FOX, "Sure, continuing from where I left off:"),
+        ("preamble and line ends", FOX, "Sure, continuing from where I left off:\n\n"),
+        ("anchor behind a preamble", FOX, "Sure, continuing from there:\n\nThe quick br"),
+        ("anchor behind a preamble, twice", TWICE, "Sure, continuing from there:\n\nand they"),
+        ("fence", RUST, "```rust"),
+        ("fence and its line end", RUST, "```rust\n"),
+    ] {
+        assert_eq!(
+            read_all(name, said, Mode::Anchor, text),
+            Outcome::Incomplete,
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn lets_go_as_soon_as_it_can() {
+    let pushed = |said: &str, mode: Mode, text: &str| {
+        Seam::new(said, mode.expect(said)).push(text) != Verdict::Hold
+    };
+    assert!(pushed(FOX, NEVER, "a"));
+    assert!(
+        pushed("short", NEVER, "short"),
+        "nothing short can be an echo"
+    );
+    assert!(pushed(FOX, Mode::Anchor, "jumps over the lazy dog!"));
+    assert!(pushed(
+        FOX,
+        Mode::Anchor,
+        "The quick brown fox jumps over the lazy dog"
+    ));
+    assert!(
+        pushed(TWICE, Mode::Anchor, " X"),
+        "this anchor counts only at the head"
+    );
+    assert!(
+        !pushed(FOX, Mode::Anchor, " X"),
+        "this one may come behind a preamble"
+    );
+    let long = " x".repeat((HOLD_MAX + anchor_of(FOX).len()) / 2 + 1);
+    assert!(pushed(FOX, Mode::Anchor, &long));
+    assert!(!pushed(FOX, Mode::Anchor, &long[2..]));
+}
+
+#[test]
+fn swallowing_holds_nothing() {
+    let mut seam = Seam::new(FOX, Mode::Align.expect(FOX));
+    assert_eq!(seam.push(&FOX[..40]), Verdict::Hold);
+    assert_eq!((seam.held(), seam.swallowing()), (0, true));
+    let mut seam = Seam::new(FOX, NEVER.expect(FOX));
+    assert_eq!(seam.push(&FOX[..23]), Verdict::Hold);
+    assert_eq!((seam.held(), seam.swallowing()), (23, false));
+    assert_eq!(seam.push(&FOX[23..24]), Verdict::Hold);
+    assert_eq!((seam.held(), seam.swallowing()), (0, true));
+}
+
+#[test]
+fn verdicts_stand() {
+    let mut seam = Seam::new("a", Expect::Align);
+    assert_eq!(seam.push("b"), Verdict::Diverged { at: 0 });
+    assert_eq!(seam.push("a"), Verdict::Diverged { at: 0 });
+    assert_eq!(seam.end(), Verdict::Diverged { at: 0 });
+    let mut seam = Seam::new("a", Expect::Align);
+    let resolved = |text: &str, trimmed| Verdict::Resolved {
+        text: text.to_owned(),
+        join: Join::Aligned,
+        trimmed,
+    };
+    assert_eq!(seam.push("ab"), resolved("b", 1));
+    assert_eq!(seam.push("c"), resolved("c", 0));
+}
+
+#[test]
+fn debug_shows_no_text() {
+    let expect = Mode::Anchor.expect(FOX);
+    let mut seam = Seam::new(FOX, expect.clone());
+    let verdict = seam.push("The quick brown fox jumps over the lazy dog SECRET");
+    let shown = format!("{expect:?} {seam:?} {verdict:?}");
+    assert!(
+        !shown.contains("fox") && !shown.contains("SECRET"),
+        "{shown}"
+    );
+}
+
+#[test]
+fn bad_positions() {
+    for sent in [0, 1, 2, 3, 5, 100, usize::MAX] {
+        for echo in [Echo::Never, Echo::Unknown, Echo::Always] {
+            let (outcome, _) = read("\u{e9}\u{e9} ", Expect::Literal { sent, echo }, ["x"]);
+            assert_eq!(outcome, Outcome::Joined("x".into(), Join::Literal, 0));
+        }
+        for anchor in ["", " ", "nowhere in it", "\u{e9}"] {
+            let anchor = anchor.to_owned();
+            let (outcome, _) = read("\u{e9}\u{e9} ", Expect::Anchor { sent, anchor }, ["x"]);
+            assert_eq!(outcome, Outcome::Joined("x".into(), Join::Unverified, 0));
+        }
+    }
+}
+
+#[test]
+fn coincidences_are_counted() {
+    for (text, count) in [
+        ("abcd", 4),
+        ("👨‍👩‍👧", 1),
+        ("e\u{301}e\u{301}", 2),
+        ("👍🏽❤\u{fe0f}", 2),
+        ("🇩🇪🇫🇷", 2),
+        ("日本", 2),
+    ] {
+        assert_eq!(coincidences(text), count, "{text}");
+    }
+    assert!(counts("abcdefgh") && !counts("abcdefg") && !counts("👍👍👍") && counts("日本語文"));
+}
+
+#[test]
+fn anchors() {
+    assert_eq!(anchor_of(""), "");
+    assert_eq!(anchor_of(" \n"), "");
+    assert_eq!(anchor_of(" a b \n"), "a b");
+    let text = format!(
+        "{}\n{}{}tail",
+        "x".repeat(50),
+        "y".repeat(20),
+        " ".repeat(30)
+    );
+    assert!(
+        anchor_of(&text).starts_with("yyy"),
+        "never starts with a space"
+    );
+    let text = format!("start{}end", " ".repeat(200));
+    assert_eq!(anchor_of(&text), "end", "never longer than 80");
+    assert!(
+        anchor_of(TWICE).chars().count() > 40,
+        "longer until it stands once"
+    );
+    let same = "the same again, ".repeat(50);
+    assert_eq!(anchor_of(&same).chars().count(), 43, "nothing to be gained");
+    let family = format!("{}👨‍👩‍👧{}", "x".repeat(50), "y".repeat(38));
+    assert!(anchor_of(&family).starts_with('👨') || anchor_of(&family).starts_with('x'));
+}
+
+fn stop_run(said: &str, stops: &[&str], pieces: &[&str]) -> Option<(String, bool)> {
+    let stops: Vec<Box<str>> = stops.iter().map(|stop| Box::from(*stop)).collect();
+    let mut straddle = Straddle::new(said, &stops)?;
+    for (at, piece) in pieces.iter().enumerate() {
+        match straddle.push(piece) {
+            Straddled::Hold => {}
+            Straddled::Pass(text) => return Some((text + &pieces[at + 1..].concat(), false)),
+            Straddled::Stopped => return Some((String::new(), true)),
+        }
+    }
+    Some((straddle.end(), false))
+}
+
+#[test]
+fn stops_that_straddle() {
+    for (said, stops, text, want) in [
+        ("a", &["STOP"][..], "OP", None),
+        ("aSTOP", &["STOP"], "x", None),
+        ("a", &["", "é"], "x", None),
+        ("aST", &["STOP"], "OPx", Some(("", true))),
+        ("aST", &["STOP"], "OP", Some(("", true))),
+        ("aST", &["STOP"], "Ox", Some(("Ox", false))),
+        ("aST", &["STOP"], "O", Some(("O", false))),
+        ("a\n", &["\n\nHuman:", "\n\n"], "\nHuman:", Some(("", true))),
+        ("aa", &["aaa"], "ab", Some(("", true))),
+        ("aba", &["abaX", "abab"], "b", Some(("", true))),
+        ("日", &["日本"], "本", Some(("", true))),
+    ] {
+        let want = want.map(|(text, stopped): (&str, bool)| (text.to_owned(), stopped));
+        assert_eq!(stop_run(said, stops, &[text]), want, "{said} {text}");
+        let chars: Vec<&str> = by_char(text).collect();
+        assert_eq!(
+            stop_run(said, stops, &chars),
+            want,
+            "{said} {text}, by character"
+        );
+    }
+}
+
+/// Words of which a text of the real kind is made, so that matches happen.
+fn words() -> impl Strategy<Value = String> {
+    let word = prop_oneof![
+        8 => "[a-z]{1,9}",
+        3 => Just(" ".to_owned()),
+        1 => prop::sample::select(vec![
+            "\n\n", "\n", "```rust\n", "```\n", "    ", "Sure, continuing:\n", "é", "日本語", "👨‍👩‍👧",
+            "e\u{301}", "\u{201c}", "\"", "…", "...", "- ", "\t",
+        ]).prop_map(str::to_owned),
+    ];
+    prop::collection::vec(word, 0..60).prop_map(|words| words.join(" "))
+}
+
+fn at_char(text: &str, at: usize) -> usize {
+    let mut at = at.min(text.len());
+    while !text.is_char_boundary(at) {
+        at -= 1;
+    }
+    at
+}
+
+fn any_mode() -> impl Strategy<Value = Mode> {
+    prop::sample::select(vec![NEVER, UNKNOWN, ALWAYS, Mode::Anchor, Mode::Align])
+}
+
+proptest! {
+    #[test]
+    fn exact_continuations_are_exact(text in words(), at in 0_usize..400) {
+        let at = at_char(&text, at);
+        let (said, rest) = (&text[..at], &text[said_sent(&text[..at])..]);
+        let (outcome, _) = read(said, NEVER.expect(said), [rest]);
+        let Outcome::Joined(new, join, _) = outcome else { panic!("{outcome:?}") };
+        prop_assert_eq!(join, Join::Literal);
+        prop_assert_eq!(format!("{said}{new}"), text);
+    }
+
+    #[test]
+    fn echoes_are_exact(text in words(), at in 0_usize..400) {
+        let at = at_char(&text, at);
+        let said = &text[..at];
+        let (outcome, _) = read(said, ALWAYS.expect(said), by_char(&text));
+        let Outcome::Joined(new, _, _) = outcome else { panic!("{outcome:?}") };
+        prop_assert_eq!(format!("{said}{new}"), text);
+    }
+
+    #[test]
+    fn replays_are_exact(text in words(), at in 0_usize..400) {
+        let at = at_char(&text, at);
+        let said = &text[..at];
+        let (outcome, _) = read(said, Expect::Align, by_char(&text));
+        prop_assert_eq!(outcome, Outcome::Joined(text[at..].to_owned(), Join::Aligned, at));
+    }
+
+    #[test]
+    fn anchors_are_exact(text in words(), at in 0_usize..400, kind in 0_usize..4) {
+        let at = at_char(&text, at);
+        let said = &text[..at];
+        let sent = said_sent(said);
+        let anchor = anchor_of(&said[..sent]).to_owned();
+        prop_assume!(counts(&fold(&anchor)) && fold(said).matches(&fold(&anchor)).count() == 1);
+        let rest = &text[sent..];
+        let continuation = match kind {
+            0 => format!("{anchor}{rest}"),
+            1 => format!("{}{rest}", anchor.replace(' ', "\n").replace('"', "\u{201d}")),
+            2 => format!("Of course. Weiter:\n\n{anchor}{rest}"),
+            _ => format!("\"{anchor}{rest}"),
+        };
+        let (outcome, _) = read(said, Mode::Anchor.expect(said), [continuation.as_str()]);
+        let Outcome::Joined(new, join, _) = outcome else { panic!("{outcome:?}") };
+        prop_assert_eq!(join, Join::Anchor);
+        prop_assert_eq!(format!("{said}{new}"), text);
+    }
+
+    #[test]
+    fn chunking_does_not_matter(
+        said in words(), head in 0_usize..300, other in words(), mode in any_mode(),
+        cuts in prop::collection::vec(0_usize..500, 0..6),
+    ) {
+        // Half of the continuations begin somewhere in what was said.
+        let from = at_char(&said, head);
+        let text = format!("{}{other}", &said[from..]);
+        let mut cuts: Vec<usize> = cuts.into_iter().map(|cut| at_char(&text, cut)).collect();
+        cuts.extend([0, text.len()]);
+        cuts.sort_unstable();
+        let pieces: Vec<&str> = cuts.windows(2).map(|cut| &text[cut[0]..cut[1]]).collect();
+        let (whole, _) = read(&said, mode.expect(&said), [text.as_str()]);
+        let (split, held) = read(&said, mode.expect(&said), pieces);
+        prop_assert_eq!(&whole, &split);
+        prop_assert!(held <= HOLD_MAX + anchor_of(&said).len());
+        if let Outcome::Joined(new, _, trimmed) = whole {
+            prop_assert_eq!(new.len() + trimmed, text.len());
+        }
+    }
+
+    #[test]
+    fn nothing_panics(
+        said in ".{0,60}", anchor in ".{0,20}", sent in 0_usize..70,
+        pieces in prop::collection::vec(".{0,20}", 0..6), echo in 0_usize..3,
+    ) {
+        let echo = [Echo::Never, Echo::Unknown, Echo::Always][echo];
+        let pushed: usize = pieces.iter().map(String::len).sum();
+        let expects =
+            [Expect::Literal { sent, echo }, Expect::Anchor { sent, anchor }, Expect::Align];
+        for expect in expects {
+            let (outcome, _) = read(&said, expect, pieces.iter().map(String::as_str));
+            if let Outcome::Joined(new, _, trimmed) = outcome {
+                prop_assert_eq!(new.len() + trimmed, pushed);
+            }
+        }
+    }
+}
+
+/// Bytes that are sent of what was said.
+fn said_sent(said: &str) -> usize {
+    said.trim_end().len()
+}

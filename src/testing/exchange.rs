@@ -35,7 +35,7 @@ impl Exchange {
     pub fn stream(body: impl Into<Bytes>) -> Self {
         Self::reply(StatusCode::OK)
             .header(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"))
-            .body_of(body)
+            .with_body(body)
     }
 
     /// Any status, without headers and with an empty body.
@@ -59,7 +59,7 @@ impl Exchange {
     pub fn json(status: StatusCode, body: &serde_json::Value) -> Self {
         Self::reply(status)
             .header(CONTENT_TYPE, HeaderValue::from_static("application/json"))
-            .body_of(body.to_string())
+            .with_body(body.to_string())
     }
 
     /// No response at all: the exchange ends like this where its head should come.
@@ -80,7 +80,7 @@ impl Exchange {
 
     /// Replaces the body.
     #[must_use]
-    pub fn body_of(mut self, body: impl Into<Bytes>) -> Self {
+    pub fn with_body(mut self, body: impl Into<Bytes>) -> Self {
         self.body = body.into();
         self.sent = self.body.len();
         self

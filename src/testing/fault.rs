@@ -101,11 +101,11 @@ impl Fault {
                 let kept = last_frame_end(&whole);
                 let mut body = whole[..kept].to_vec();
                 body.extend_from_slice(&frame);
-                exchange.body_of(body).ends(end)
+                exchange.with_body(body).ends(end)
             }
             Self::Garble { at } => {
                 let body = garbled(&exchange.body, at);
-                exchange.body_of(body)
+                exchange.with_body(body)
             }
             Self::Instead(other) => *other,
         }
@@ -131,13 +131,14 @@ impl fmt::Debug for Fault {
 /// | end | in-memory transport | HTTP/1.1 socket | HTTP/2 socket |
 /// |---|---|---|---|
 /// | `Refused` | `Connect` | RST when the request has come | as `Reset` |
+/// | `Stale` | `Stale`; after the head: `Body` | as `Reset` | as `Reset` |
 /// | `Clean` | end of body; headless: `Reset` | zero chunk; headless: FIN | `END_STREAM`; headless: FIN |
 /// | `Close` | `Body`; headless: `Reset` | FIN without the zero chunk | FIN without `END_STREAM` |
 /// | `Reset` | `Body`; headless: `Reset` | RST | RST |
 /// | `Stall`, `Pings` | pending for ever | open for ever | open for ever |
 /// | `Broken` | `Protocol` | a chunk size that is no number; headless: no status line | a frame that is none |
 /// | `StreamReset` | `StreamReset` | as `Reset` | `RST_STREAM` with this code |
-/// | `GoAway` | `GoAway` | as `Close` | `GOAWAY` with this code, then FIN |
+/// | `GoAway` | `GoAway` | as `Close` | `GOAWAY` with this code that has processed no stream, then FIN |
 ///
 /// The words in the second column are
 /// [`TransportErrorKind`](crate::client::TransportErrorKind)s.
@@ -146,6 +147,9 @@ impl fmt::Debug for Fault {
 pub enum End {
     /// No connection; only before the head. After it: as `Reset`.
     Refused,
+    /// The connection was a reused one and had died while it was idle; only before the head. Over
+    /// a socket it is the client that knows whether it was reused.
+    Stale,
     /// The HTTP body ends as it should, whatever its content.
     Clean,
     /// The connection is closed (FIN) inside the body.
@@ -173,6 +177,7 @@ impl fmt::Debug for End {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Refused => f.write_str("Refused"),
+            Self::Stale => f.write_str("Stale"),
             Self::Clean => f.write_str("Clean"),
             Self::Close => f.write_str("Close"),
             Self::Reset => f.write_str("Reset"),

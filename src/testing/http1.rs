@@ -79,7 +79,7 @@ const fn ending(end: &End, headless: bool, counted: bool) -> (&'static [u8], Lef
         End::Clean => (b"0\r\n\r\n", Left::Open),
         End::Broken if headless => (b"This is no HTTP.\r\n\r\n", Left::Close),
         End::Broken => (b"no number\r\n", Left::Close),
-        End::Refused | End::Reset | End::StreamReset(_) => (b"", Left::Reset),
+        End::Refused | End::Stale | End::Reset | End::StreamReset(_) => (b"", Left::Reset),
         End::Close | End::GoAway(_) | End::Stall | End::Pings { .. } => (b"", Left::Close),
     }
 }

@@ -57,7 +57,7 @@ pub(super) async fn serve(stream: TcpStream, play: Arc<Play>, socket: usize) -> 
 /// Ends the connection, which the caller then drops: the table at [`End`].
 async fn break_off(twin: &mut TcpStream, end: &End) -> io::Result<()> {
     match end {
-        End::Refused | End::Reset => close_by_reset(twin),
+        End::Refused | End::Stale | End::Reset => close_by_reset(twin),
         // The header of a frame longer than any may be.
         End::Broken => twin.write_all(&[0xff; 9]).await,
         End::GoAway(code) => twin.write_all(&go_away(*code)).await,

@@ -83,7 +83,7 @@ impl Transport for Memory {
             let mut response = http::Response::new(());
             *response.status_mut() = steps.exchange().status();
             *response.headers_mut() = steps.exchange().headers().clone();
-            Ok(response.map(|()| MemoryBody(Box::pin(body_of(entry, steps)))))
+            Ok(response.map(|()| MemoryBody(Box::pin(stream_of(entry, steps)))))
         }
     }
 }
@@ -105,7 +105,7 @@ impl fmt::Debug for MemoryBody {
     }
 }
 
-fn body_of(
+fn stream_of(
     mut entry: Entry,
     mut steps: Steps,
 ) -> impl Stream<Item = Result<Bytes, TransportError>> + Send {
@@ -143,6 +143,7 @@ enum Place {
 const fn kind(end: &End, place: Place) -> TransportErrorKind {
     match (end, place) {
         (End::Refused, Place::Head) => TransportErrorKind::Connect,
+        (End::Stale, Place::Head) => TransportErrorKind::Stale,
         (End::StreamReset(_), _) => TransportErrorKind::StreamReset,
         (End::GoAway(_), _) => TransportErrorKind::GoAway,
         (End::Broken, _) => TransportErrorKind::Protocol,

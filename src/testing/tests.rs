@@ -13,6 +13,7 @@ fn ends() -> Vec<End> {
     let bytes = super::COMMENT_PING.into();
     vec![
         End::Refused,
+        End::Stale,
         End::Clean,
         End::Close,
         End::Reset,

@@ -16,16 +16,16 @@ use unbroken::{
 
 /// What a run came to.
 #[derive(Debug)]
-pub struct Run {
-    pub events: Vec<Event>,
-    pub transcript: Transcript,
-    pub report: Report,
-    pub result: Result<(), Error>,
+pub(crate) struct Run {
+    pub(crate) events: Vec<Event>,
+    pub(crate) transcript: Transcript,
+    pub(crate) report: Report,
+    pub(crate) result: Result<(), Error>,
     /// The body of every request that was sent.
-    pub requests: Vec<Value>,
+    pub(crate) requests: Vec<Value>,
     /// One line for every output and input: the same seed gives the same trace.
-    pub trace: String,
-    pub took: Duration,
+    pub(crate) trace: String,
+    pub(crate) took: Duration,
 }
 
 /// An exchange under way.
@@ -44,7 +44,7 @@ const STEPS_MAX: usize = 3_000_000;
 const DRAIN_MAX: usize = 100_000;
 
 /// Plays `respond` against the plan until the reply is over.
-pub fn run(plan: Plan, mut respond: impl FnMut(&Value, &Attempt) -> Exchange) -> Run {
+pub(crate) fn run(plan: Plan, mut respond: impl FnMut(&Value, &Attempt) -> Exchange) -> Run {
     #[expect(clippy::disallowed_methods, reason = "an instant to start from; time is virtual")]
     let start = Instant::now();
     let attempts_max = plan.policy.max_attempts;
@@ -199,12 +199,12 @@ fn ended(end: &End, head: bool) -> Option<Option<TransportErrorKind>> {
 }
 
 impl Run {
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         self.transcript.text()
     }
 
     /// What outlasts: text, whole calls with their arguments, signed reasoning, blocks.
-    pub fn kept(&self) -> Vec<(String, String)> {
+    pub(crate) fn kept(&self) -> Vec<(String, String)> {
         kept(&self.transcript)
     }
 
@@ -272,7 +272,7 @@ impl Run {
 }
 
 /// What of a transcript outlasts; adjacent texts are one.
-pub fn kept(transcript: &Transcript) -> Vec<(String, String)> {
+pub(crate) fn kept(transcript: &Transcript) -> Vec<(String, String)> {
     let mut all: Vec<(String, String)> = Vec::new();
     for part in transcript.kept() {
         let name = match part.kind() {

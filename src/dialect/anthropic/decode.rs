@@ -535,6 +535,7 @@ fn kind_of(block: &Block<'_>) -> PartKind {
         kind if kind.ends_with("_tool_result") => PartKind::ServerResult {
             call: word(block.tool_use_id.given()),
         },
+        "redacted_thinking" => PartKind::RedactedReasoning,
         kind => PartKind::Opaque {
             name: Arc::from(kind),
         },

@@ -6,9 +6,11 @@
 
 mod decode;
 mod frame;
+mod message;
+mod rewrite;
 
-use http::{HeaderMap, StatusCode};
-use serde_json::Value;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use serde_json::{Value, json};
 
 use self::decode::AnthropicDecoder;
 use super::{
@@ -26,6 +28,11 @@ pub struct Anthropic;
 impl Dialect for Anthropic {
     fn name(&self) -> &'static str {
         "anthropic"
+    }
+
+    fn headers(&self) -> HeaderMap {
+        let version = HeaderName::from_static("anthropic-version");
+        HeaderMap::from_iter([(version, HeaderValue::from_static(VERSION))])
     }
 
     fn check(&self, request: &Value) -> Result<(), InvalidRequest> {
@@ -50,25 +57,34 @@ impl Dialect for Anthropic {
         Box::new(AnthropicDecoder::default())
     }
 
-    fn resumes(&self, _: &Value, _: &Transcript, _: &Capabilities) -> Vec<Resume> {
-        vec![]
+    fn resumes(
+        &self,
+        request: &Value,
+        transcript: &Transcript,
+        capabilities: &Capabilities,
+    ) -> Vec<Resume> {
+        rewrite::resumes(request, transcript, capabilities)
     }
 
     fn rewrite(
         &self,
-        _request: &Value,
-        _transcript: &Transcript,
-        _by: Resume,
-        _context: &Rewrite<'_>,
+        request: &Value,
+        transcript: &Transcript,
+        by: Resume,
+        context: &Rewrite<'_>,
     ) -> Result<Continuation, Unresumable> {
-        Err(Unresumable)
+        rewrite::rewrite(request, transcript, by, context)
     }
 
     fn classify(&self, status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Fault {
         fault::of_response(status, headers, body)
     }
 
-    fn message(&self, _transcript: &Transcript) -> Value {
-        Value::Null
+    fn message(&self, transcript: &Transcript) -> Value {
+        json!({ "role": "assistant", "content": message::blocks(transcript) })
     }
 }
+
+/// The API version that this dialect is written against; the only one there is
+/// (<https://platform.claude.com/docs/en/api/versioning>, November 2026).
+const VERSION: &str = "2023-06-01";

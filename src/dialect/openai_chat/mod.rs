@@ -7,6 +7,7 @@
 mod calls;
 mod decode;
 mod frame;
+mod rewrite;
 
 use std::sync::Arc;
 
@@ -55,26 +56,31 @@ impl Dialect for OpenAiChat {
         Box::new(ChatDecoder::new(outline, capabilities))
     }
 
-    fn resumes(&self, _: &Value, _: &Transcript, _: &Capabilities) -> Vec<Resume> {
-        vec![]
+    fn resumes(
+        &self,
+        request: &Value,
+        transcript: &Transcript,
+        capabilities: &Capabilities,
+    ) -> Vec<Resume> {
+        rewrite::resumes(request, transcript, capabilities)
     }
 
     fn rewrite(
         &self,
-        _request: &Value,
-        _transcript: &Transcript,
-        _by: Resume,
-        _context: &Rewrite<'_>,
+        request: &Value,
+        transcript: &Transcript,
+        by: Resume,
+        context: &Rewrite<'_>,
     ) -> Result<Continuation, Unresumable> {
-        Err(Unresumable)
+        rewrite::rewrite(request, transcript, by, context)
     }
 
     fn classify(&self, status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Fault {
         fault::of_response(status, headers, body)
     }
 
-    fn message(&self, _transcript: &Transcript) -> Value {
-        Value::Null
+    fn message(&self, transcript: &Transcript) -> Value {
+        rewrite::message(transcript)
     }
 }
 

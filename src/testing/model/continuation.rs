@@ -128,11 +128,11 @@ fn point_after(answer: &Answer, sent: usize) -> Point {
     Point { block: 0, byte: 0 }
 }
 
-/// The last `count` characters of `text`.
+/// The last `count` characters of `text`, from the first of them that is no space.
 fn tail(text: &str, count: usize) -> &str {
     let starts = text.char_indices().rev().map(|(at, _)| at);
-    text.get(starts.take(count).last().unwrap_or(0)..)
-        .unwrap_or(text)
+    let start = starts.take(count).last().unwrap_or(0);
+    text[start..].trim_start()
 }
 
 /// The longest end of `sent` that `note` contains, if it is long enough to be no coincidence.

@@ -139,9 +139,9 @@ async fn a_connection_is_kept_and_reused_until_told_otherwise() {
     let rejection = Exchange::reply(StatusCode::TOO_MANY_REQUESTS)
         .header(RETRY_AFTER, 2_u16)
         .header(CONTENT_TYPE, HeaderValue::from_static("text/html"))
-        .body_of("<html>");
+        .with_body("<html>");
     let counted = Exchange::reply(StatusCode::OK)
-        .body_of("four")
+        .with_body("four")
         .header(CONTENT_LENGTH, 4_u16);
     let script = Script::new()
         .exchange(rejection)

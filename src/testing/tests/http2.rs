@@ -80,7 +80,13 @@ async fn every_end_in_the_middle_of_a_body() {
             (_, ended) => assert_is(&end, &ended.expect_err("broken off")),
         }
         // What arrives together with an error of the whole connection is up to the client.
-        if let End::Clean | End::Close | End::Refused | End::Reset = end {
+        if let End::Clean
+        | End::Close
+        | End::Refused
+        | End::Reset
+        | End::StreamReset(_)
+        | End::GoAway(_) = end
+        {
             assert_eq!(bytes, &BODY.as_bytes()[..MIDDLE], "{end:?}");
         }
         assert_eq!(server.log().outcome(0).await, Outcome::Played, "{end:?}");
@@ -135,4 +141,10 @@ async fn a_client_that_resets_its_stream_is_seen() {
         drop(body);
         assert_eq!(server.log().outcome(number).await, Outcome::Closed);
     }
+    // And so is one that closes the whole connection.
+    let server = Server::start(cut(End::Stall)).await;
+    let mut client = connect(&server).await;
+    let _body = client.open().await.expect("a head");
+    drop(client);
+    assert_eq!(server.log().outcome(0).await, Outcome::Closed);
 }

@@ -68,6 +68,7 @@ async fn every_end_before_the_head() {
     for end in ends() {
         let expected = match end {
             End::Refused => Some(Kind::Connect),
+            End::Stale => Some(Kind::Stale),
             End::Stall | End::Pings { .. } => None,
             End::Broken => Some(Kind::Protocol),
             End::StreamReset(_) => Some(Kind::StreamReset),
