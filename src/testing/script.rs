@@ -1,6 +1,6 @@
 //! A script: one exchange for each request that arrives.
 //!
-//! In: requests. Out: the exchange for each, and the [`Log`](super::Log) of what happened. It must
+//! In: requests. Out: the exchange for each, and the [`Log`] of what happened. It must
 //! never know whether it is played in memory or over a socket.
 
 use std::fmt;

@@ -20,7 +20,7 @@ fn ends() -> Vec<End> {
         End::Stall,
         End::Pings { bytes, every },
         End::Broken,
-        End::StreamReset(8),
+        End::StreamReset(11),
         End::GoAway(2),
     ]
 }

@@ -47,8 +47,8 @@ pub(super) fn read<'a>(request: &Value, answer: &Answer, text: &'a str) -> Optio
             if note.is_empty() {
                 return None;
             }
-            let previous = before.last()?;
-            if role(previous) == "assistant" {
+            let previous = before.last();
+            if let Some(previous) = previous.filter(|previous| role(previous) == "assistant") {
                 let (sent, point) = partial(previous, answer, text)?;
                 return Some(Ask {
                     prefill: false,
@@ -57,7 +57,8 @@ pub(super) fn read<'a>(request: &Value, answer: &Answer, text: &'a str) -> Optio
                     point,
                 });
             }
-            let sent = quoted_beginning(text, &note, role(previous) == "user")?;
+            let second = previous.is_some_and(|previous| role(previous) == "user");
+            let sent = quoted_beginning(text, &note, second)?;
             Some(Ask {
                 prefill: false,
                 sent,

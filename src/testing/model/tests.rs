@@ -163,8 +163,26 @@ fn a_note_alone_is_recognised_by_the_text_that_it_quotes() {
             "cut at {at}: {text}"
         );
     }
+    // One user turn that has the question and the note.
+    let note = "Why?\n\nIt broke off after \"The sky's\".";
+    let asked = json!({"messages": [{"role": "user", "content": note}]});
+    let spoken = said(&model.respond(&asked).body());
+    assert_eq!(
+        spoken,
+        format!("{TEXT}|stop"),
+        "all that was quoted is the anchor"
+    );
+    let spoken = said(
+        &model
+            .clone()
+            .behaviour(Behaviour::NoAnchor)
+            .respond(&asked)
+            .body(),
+    );
+    assert_eq!(spoken, format!("{}|stop", &TEXT["The sky's".len()..]));
     // One user turn, and nothing but a coincidence.
     let asked = json!({"messages": [{"role": "user", "content": "\"The\"?"}]});
+    let model = model.behaviour(Behaviour::NoAnchor);
     assert!(said(&model.respond(&asked).body()).starts_with(TEXT));
 }
 

@@ -126,6 +126,22 @@ async fn a_reset_stream_leaves_the_others_alone() {
 }
 
 #[tokio::test]
+async fn what_came_before_a_break_is_sent_even_where_the_window_was_full() {
+    let body = "data: 0123456789\n\n".repeat(10_000);
+    let cut = Exchange::stream(body.clone())
+        .pieces_of(50_000)
+        .cut_at(100_000);
+    for end in [End::StreamReset(2), End::Reset, End::GoAway(0), End::Close] {
+        let server = Server::start(cut.clone().ends(end.clone())).await;
+        let mut client = connect(&server).await;
+        let mut stream = client.open().await.expect("a head");
+        let (bytes, ended) = read(&mut stream).await;
+        assert!(ended.is_err(), "{end:?}");
+        assert_eq!(bytes.len(), 100_000, "{end:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_client_that_resets_its_stream_is_seen() {
     let every = Duration::from_millis(1);
     let server = Server::start(
