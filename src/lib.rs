@@ -4,6 +4,7 @@ pub mod dialect;
 pub mod engine;
 mod error;
 mod event;
+pub mod manual;
 pub mod observe;
 pub mod policy;
 mod report;
@@ -23,3 +24,7 @@ pub use error::{ConfigError, Error, ErrorKind, Origin, Rejection};
 pub use event::*;
 pub use report::{AttemptReport, Outcome, Report};
 pub use transcript::{Part, PartState, Progress, Transcript};
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -1,4 +1,4 @@
-//! One answer over a dozen connections that all die.
+//! One answer from providers that keep dying: eleven requests, ten of them lost on the way.
 //!
 //! ```sh
 //! cargo run --example flaky

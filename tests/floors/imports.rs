@@ -5,6 +5,7 @@ use crate::source::Source;
 /// A module, the floor it stands on, and what it may use. A row only names rows above it.
 const FLOORS: &[(&str, u8, &[&str])] = &[
     ("sse", 0, &[]),
+    ("manual", 0, &[]),
     ("event", 1, &[]),
     ("report", 1, &["event"]),
     ("policy", 1, &["event", "report"]),

@@ -1,0 +1,25 @@
+//! The manual: chapters to read, and no code.
+//!
+//! In: nothing. Out: nothing. It must never say more than the code does: `tests/manual.rs` compares
+//! the chapter on defaults with the source, and the examples are compiled and run.
+//!
+//! - [`architecture`]: the floors of the crate, and who answers which question
+//! - [`recovery`]: what is done when a stream breaks
+//! - [`dialects`]: what is known of providers, and how to declare what is not
+//! - [`defaults`]: every constant, its value and its reason
+//! - [`testing`]: faults for your own tests
+
+#[doc = include_str!("architecture.md")]
+pub mod architecture {}
+
+#[doc = include_str!("recovery.md")]
+pub mod recovery {}
+
+#[doc = include_str!("dialects.md")]
+pub mod dialects {}
+
+#[doc = include_str!("defaults.md")]
+pub mod defaults {}
+
+#[doc = include_str!("testing.md")]
+pub mod testing {}
