@@ -5,44 +5,12 @@
 //! again: what looks like it counts at the head, or behind what can be a preamble.
 
 use super::fence::Fence;
-use super::fold::{JOINER, counts, extends, fold, push_folded, unfolded_len};
+use super::fold::{counts, fold, push_folded, unfolded_len};
 use super::overlap::{Habit, Overlap, overlap};
 use super::preamble::{More, Peel, opens, preamble};
+use super::quote::stands_once;
 use super::{Feed, HOLD_MAX, LONG_MATCH, common_prefix};
 use crate::event::Join;
-
-/// The end of `sent` that a model is to repeat: its last 40 or so characters, from a non-space on
-/// (the beginning of a word, if there is one near) and without the whitespace at its end. Where
-/// these stand in `sent` more than once it is longer, up to 80 characters, until it stands there
-/// once.
-///
-/// Empty where `sent` has nothing but whitespace.
-#[must_use]
-pub fn anchor_of(sent: &str) -> &str {
-    let sent = sent.trim_end();
-    let folded = fold(sent);
-    let once = |at: &usize| stands_once(&folded, &fold(&sent[*at..]));
-    let mut short = sent.len();
-    let mut long = Vec::new();
-    let mut words = Vec::new();
-    for (count, (at, c)) in (1..=ANCHOR_MAX).zip(sent.char_indices().rev()) {
-        let before = sent[..at].chars().next_back();
-        if c.is_whitespace() || extends(c) || before == Some(JOINER) {
-            continue;
-        }
-        if count < ANCHOR_CHARS {
-            short = at;
-            continue;
-        }
-        long.push(at);
-        if count <= ANCHOR_WORD && before.is_none_or(char::is_whitespace) {
-            words.push(at);
-        }
-    }
-    let candidates = || words.iter().chain(&long).copied();
-    let start = candidates().find(once).or_else(|| candidates().next());
-    &sent[start.unwrap_or(short)..]
-}
 
 /// Text of which it is not known yet how it goes on.
 pub(super) struct Anchored {
@@ -94,7 +62,7 @@ impl Anchored {
         })
     }
 
-    pub(super) const fn held(&self) -> usize {
+    pub(super) fn held(&self) -> usize {
         self.held.len()
     }
 
@@ -400,21 +368,7 @@ fn without_fence(folded: &str) -> &str {
     body.split_once(' ').map_or("", |(_, after)| after)
 }
 
-/// Whether the end of `folded` is `anchor`, and nothing before it is.
-fn stands_once(folded: &str, anchor: &str) -> bool {
-    folded.find(anchor).map(|at| at + anchor.len()) == Some(folded.len())
-}
-
 /// How a line that only leads over to something ends.
 const SENTENCE_ENDS: [char; 8] = [
     '.', ':', '!', '\u{2026}', '\u{3002}', '\u{ff1a}', '\u{ff01}', '\u{ff0e}',
 ];
-
-/// Fewest characters of an anchor where there are as many.
-const ANCHOR_CHARS: usize = 40;
-
-/// Most characters of an anchor that is longer only to begin at a word.
-const ANCHOR_WORD: usize = 56;
-
-/// Most characters of an anchor: what a model is sure to repeat exactly is short.
-const ANCHOR_MAX: usize = 80;

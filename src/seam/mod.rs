@@ -38,13 +38,14 @@ mod fold;
 mod literal;
 mod overlap;
 mod preamble;
+mod quote;
 mod stops;
 mod verdict;
 
 use anchor::Anchored;
 use literal::Literal;
 
-pub use anchor::anchor_of;
+pub use quote::anchor_of;
 pub use stops::{Straddle, Straddled};
 pub use verdict::{Expect, Verdict};
 
@@ -154,14 +155,9 @@ impl Seam {
 
     fn step(&mut self, input: &str) -> Step {
         let sent = self.said.get(..self.sent).unwrap_or_default();
-        let fed;
-        match &mut self.stage {
-            Stage::Literal(literal) => {
-                fed = feed_all(input, |c| literal.feed(c, sent));
-            }
-            Stage::Anchored(anchored) => {
-                fed = feed_all(input, |c| anchored.feed(c, &self.said, sent));
-            }
+        let fed = match &mut self.stage {
+            Stage::Literal(literal) => feed_all(input, |c| literal.feed(c, sent)),
+            Stage::Anchored(anchored) => feed_all(input, |c| anchored.feed(c, &self.said, sent)),
             Stage::Swallow { at, join } => {
                 let (at, join) = (*at, *join);
                 return self.swallow(input, at, join);
@@ -178,7 +174,7 @@ impl Seam {
                 });
             }
             Stage::Diverged(at) => return Step::Verdict(Verdict::Diverged { at: *at }),
-        }
+        };
         let Some((used, feed)) = fed else {
             return Step::Verdict(Verdict::Hold);
         };
