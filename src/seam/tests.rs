@@ -238,6 +238,8 @@ fn anchor_given() {
         ("in quotes", FOX, Mode::Anchor, "\"The quick brown fox jumps over the lazy dog. End", ". End", Anchor),
         ("a preamble", FOX, Mode::Anchor, "Sure, continuing:\n\nThe quick brown fox jumps over the lazy dog. End", ". End", Anchor),
         ("a preamble in another language", FOX, Mode::Anchor, "Gerne, weiter geht's:\n\nThe quick brown fox jumps over the lazy dog. End", ". End", Anchor),
+        ("a preamble before an anchor that begins a line", "Fox\n\nThe quick brown fox jumps over the lazy dog", Mode::Anchor, "Gerne, weiter geht's:\n\nThe quick brown fox jumps over the lazy dog. End", ". End", Anchor),
+        ("a preamble on the same line", FOX, Mode::Anchor, "Continuing: The quick brown fox jumps over the lazy dog. End", ". End", Anchor),
         ("a longer end", FOX, Mode::Anchor, "was a forest. The quick brown fox jumps over the lazy dog. End", ". End", Anchor),
         ("a fence", RUST, Mode::Anchor, "```rust\n    let answer = 42;\n    let result = compute(answer);", "wer);", Anchor),
         ("half", FOX, Mode::Anchor, "over the lazy dog. End", ". End", Anchor),
@@ -275,6 +277,8 @@ fn anchor_not_given() {
         ("a longer word", FOX, Mode::Anchor, "Surely it will continue.\nYes.", "Surely it will continue.\nYes.", Unverified),
         ("second paragraph", FOX, Mode::Anchor, "It sleeps.\n\nSure, continuing:\nx", "It sleeps.\n\nSure, continuing:\nx", Unverified),
         ("the passage comes again", "1. Item with a long explanation, and why it is so\n", Mode::Anchor, "2. Item with a long explanation, and why it is so\n", "2. Item with a long explanation, and why it is so\n", Unverified),
+        ("the passage comes again in a line", "[{\"role\": \"author\", \"active\": true, \"quota\": 100}", Mode::Anchor, ", {\"name\": 1, \"role\": \"author\", \"active\": true, \"quota\": 100}]", ", {\"name\": 1, \"role\": \"author\", \"active\": true, \"quota\": 100}]", Unverified),
+        ("the passage comes again on a line", "Fox\n\nThe quick brown fox jumps over the lazy dog", Mode::Anchor, ".\n\nDog\n\nThe quick brown fox jumps over the lazy dog", ".\n\nDog\n\nThe quick brown fox jumps over the lazy dog", Unverified),
         ("overlap of words that stand once, longer than the anchor", TWICE, Mode::Anchor, "And so: Now the same eighty characters come once more, and they are the same as those before them. End", " End", Overlap),
         ("overlap of words that stand twice", TWICE, Mode::Anchor, "once more, and they are the same as those before them. End", "once more, and they are the same as those before them. End", Unverified),
     ];
@@ -443,6 +447,22 @@ fn bad_positions() {
             let (outcome, _) = read("\u{e9}\u{e9} ", Expect::Anchor { sent, anchor }, ["x"]);
             assert_eq!(outcome, Outcome::Joined("x".into(), Join::Unverified, 0));
         }
+    }
+}
+
+#[test]
+fn overlaps_count_from_24_bytes() {
+    // With an anchor of the answer's own end, that would be found first.
+    for (bytes, join) in [(23, Join::Unverified), (24, Join::Overlap)] {
+        let head = &FOX[FOX.len() - bytes..];
+        let anchor = "words that are nowhere in it".to_owned();
+        let sent = FOX.len();
+        let (outcome, _) = read(FOX, Expect::Anchor { sent, anchor }, [head, " and"]);
+        let Outcome::Joined(_, by, trimmed) = outcome else {
+            panic!("{outcome:?}")
+        };
+        let taken = if by == Join::Overlap { bytes } else { 0 };
+        assert_eq!((by, trimmed), (join, taken));
     }
 }
 
