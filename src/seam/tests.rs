@@ -240,6 +240,7 @@ fn anchor_given() {
         ("a preamble in another language", FOX, Mode::Anchor, "Gerne, weiter geht's:\n\nThe quick brown fox jumps over the lazy dog. End", ". End", Anchor),
         ("a preamble before an anchor that begins a line", "Fox\n\nThe quick brown fox jumps over the lazy dog", Mode::Anchor, "Gerne, weiter geht's:\n\nThe quick brown fox jumps over the lazy dog. End", ". End", Anchor),
         ("a preamble on the same line", FOX, Mode::Anchor, "Continuing: The quick brown fox jumps over the lazy dog. End", ". End", Anchor),
+        ("half of a repetition is no restart", "ha ha ha ha ha ha ha ha ha ha", Mode::Anchor, "ha ha ha ha ha ha ha ha ha h!", " h!", Anchor),
         ("a longer end", FOX, Mode::Anchor, "was a forest. The quick brown fox jumps over the lazy dog. End", ". End", Anchor),
         ("a fence", RUST, Mode::Anchor, "```rust\n    let answer = 42;\n    let result = compute(answer);", "wer);", Anchor),
         ("half", FOX, Mode::Anchor, "over the lazy dog. End", ". End", Anchor),
@@ -279,6 +280,7 @@ fn anchor_not_given() {
         ("the passage comes again", "1. Item with a long explanation, and why it is so\n", Mode::Anchor, "2. Item with a long explanation, and why it is so\n", "2. Item with a long explanation, and why it is so\n", Unverified),
         ("the passage comes again in a line", "[{\"role\": \"author\", \"active\": true, \"quota\": 100}", Mode::Anchor, ", {\"name\": 1, \"role\": \"author\", \"active\": true, \"quota\": 100}]", ", {\"name\": 1, \"role\": \"author\", \"active\": true, \"quota\": 100}]", Unverified),
         ("the passage comes again on a line", "Fox\n\nThe quick brown fox jumps over the lazy dog", Mode::Anchor, ".\n\nDog\n\nThe quick brown fox jumps over the lazy dog", ".\n\nDog\n\nThe quick brown fox jumps over the lazy dog", Unverified),
+        ("next item with the first one's head", "- The first point of this list is a.\n- The first point of this list is b.\nAnd these are all the points that there are.\n", Mode::Anchor, "- The first point of this list is c.", "- The first point of this list is c.", Unverified),
         ("overlap of words that stand once, longer than the anchor", TWICE, Mode::Anchor, "And so: Now the same eighty characters come once more, and they are the same as those before them. End", " End", Overlap),
         ("overlap of words that stand twice", TWICE, Mode::Anchor, "once more, and they are the same as those before them. End", "once more, and they are the same as those before them. End", Unverified),
     ];
