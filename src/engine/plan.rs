@@ -198,3 +198,10 @@ pub struct Refusal {
     /// The rung.
     pub by: Resume,
 }
+
+impl Refusal {
+    /// `upstream` refuses `by` for `model`.
+    pub fn new(upstream: impl Into<Arc<str>>, model: impl Into<Arc<str>>, by: Resume) -> Self {
+        Self { upstream: upstream.into(), model: model.into(), by }
+    }
+}

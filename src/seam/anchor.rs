@@ -4,45 +4,15 @@
 //! on begins, and what shows it. It must never take the anchor for given where the words only come
 //! again: what looks like it counts at the head, or behind what can be a preamble.
 
+use std::borrow::Cow;
+
 use super::fence::Fence;
-use super::fold::{JOINER, counts, extends, fold, push_folded, unfolded_len};
+use super::fold::{counts, fold, push_folded, unfolded_len};
 use super::overlap::{Habit, Overlap, overlap};
 use super::preamble::{More, Peel, opens, preamble};
+use super::quote::stands_once;
 use super::{Feed, HOLD_MAX, LONG_MATCH, common_prefix};
 use crate::event::Join;
-
-/// The end of `sent` that a model is to repeat: its last 40 or so characters, from a non-space on
-/// (the beginning of a word, if there is one near) and without the whitespace at its end. Where
-/// these stand in `sent` more than once it is longer, up to 80 characters, until it stands there
-/// once.
-///
-/// Empty where `sent` has nothing but whitespace.
-#[must_use]
-pub fn anchor_of(sent: &str) -> &str {
-    let sent = sent.trim_end();
-    let folded = fold(sent);
-    let once = |at: &usize| stands_once(&folded, &fold(&sent[*at..]));
-    let mut short = sent.len();
-    let mut long = Vec::new();
-    let mut words = Vec::new();
-    for (count, (at, c)) in (1..=ANCHOR_MAX).zip(sent.char_indices().rev()) {
-        let before = sent[..at].chars().next_back();
-        if c.is_whitespace() || extends(c) || before == Some(JOINER) {
-            continue;
-        }
-        if count < ANCHOR_CHARS {
-            short = at;
-            continue;
-        }
-        long.push(at);
-        if count <= ANCHOR_WORD && before.is_none_or(char::is_whitespace) {
-            words.push(at);
-        }
-    }
-    let candidates = || words.iter().chain(&long).copied();
-    let start = candidates().find(once).or_else(|| candidates().next());
-    &sent[start.unwrap_or(short)..]
-}
 
 /// Text of which it is not known yet how it goes on.
 pub(super) struct Anchored {
@@ -94,7 +64,7 @@ impl Anchored {
         })
     }
 
-    pub(super) const fn held(&self) -> usize {
+    pub(super) fn held(&self) -> usize {
         self.held.len()
     }
 
@@ -180,28 +150,33 @@ impl Anchored {
         let text = self.held.get(from..).unwrap_or_default();
         let body = text.trim_start();
         let skipped = from + (text.len() - body.len());
-        let folded = fold(body);
+        let folded = if from == 0 {
+            Cow::Borrowed(self.folded.trim_start())
+        } else {
+            Cow::Owned(fold(body))
+        };
         let mut open = false;
-        let mut found = None;
+        let mut half = None;
+        // The longest end comes first, the anchor itself.
         for at in &self.ends {
             let end = &self.anchor[*at..];
             if folded.starts_with(end) {
-                let anchor = unfolded_len(body, end.len()).map(|len| skipped + len);
-                found = anchor.map(|end| Found::at(end, Join::Anchor));
-                if *at == 0 && found.is_some() {
-                    return found.map_or(Reading::None, Reading::Found);
-                }
+                let len = unfolded_len(body, end.len());
+                half = len.map(|len| Found::at(skipped + len, Join::Anchor));
                 break;
             }
-            open |= end.starts_with(&folded);
+            open |= end.starts_with(&*folded);
         }
-        let inside = !folded.is_empty() && (self.anchor.starts_with(&folded) || counts(&folded));
+        if let Some(found) = half.filter(|_| folded.starts_with(&self.anchor)) {
+            return Reading::Found(found);
+        }
+        let inside = !folded.is_empty() && (self.anchor.starts_with(&*folded) || counts(&folded));
         let inside = open && inside && more == More::Never;
         match self.restart(from, sent, open, more) {
             Reading::None => {}
             reading => return reading,
         }
-        match found {
+        match half {
             _ if open && more == More::Perhaps => Reading::Open,
             Some(found) => Reading::Found(found),
             None if inside => Reading::Inside,
@@ -235,9 +210,11 @@ impl Anchored {
         open
     }
 
-    /// Whether what is held ends in the anchor, and what is before it can be a preamble. It cannot
-    /// where the anchor follows in the middle of a line, or on a line as in the answer: there the
-    /// passage may just come again.
+    /// Whether what is held ends in the anchor, and what is before it can be a preamble: marks
+    /// alone, more of the end of the answer, one line of conversation, or lines before an anchor
+    /// that begins a line. Anything else may be the passage coming again further on in the answer,
+    /// and so may lines before an anchor that begins a line of the answer too, unless it is one
+    /// that leads over.
     fn behind_preamble(&self, context: &Context) -> bool {
         let Some(before) = self.folded.strip_suffix(self.anchor.as_str()) else {
             return false;
@@ -248,15 +225,16 @@ impl Anchored {
             return true;
         }
         let typed = unfolded_len(&self.held, before.len()).unwrap_or_default();
-        let (typed, after) = self.held.split_at(typed);
-        let body = typed.trim_end_matches(|c: char| !c.is_alphanumeric() && c != '\n');
-        let body = body.trim_end_matches('\n');
-        let after = &after[..after.len() - after.trim_start().len()];
-        let on_a_line = typed[body.len()..].contains('\n') || after.contains('\n');
-        let line = body.trim();
+        let (typed, anchor) = self.held.split_at(typed);
+        let space = &anchor[..anchor.len() - anchor.trim_start().len()];
+        // Quotes and fences around the anchor are neither the line before it nor a part of its own.
+        let marks = |c: char| !c.is_alphanumeric() && c != '\n';
+        let lines = typed.trim_end_matches(marks).trim_end_matches('\n');
+        let begins_line = typed[lines.len()..].contains('\n') || space.contains('\n');
+        let line = lines.trim();
         let one_line = !line.contains('\n');
         let leads_over = one_line && line.ends_with(SENTENCE_ENDS);
-        (one_line && opens(line)) || (on_a_line && (leads_over || !context.on_a_line))
+        (one_line && opens(line)) || (begins_line && (leads_over || !context.begins_line))
     }
 
     /// What is held is when the anchor is not to be expected any more.
@@ -326,7 +304,7 @@ struct Context {
     /// What stands before the anchor, folded, as far as it can come again.
     before: String,
     /// It begins a line of it.
-    on_a_line: bool,
+    begins_line: bool,
     fence: Option<Fence>,
 }
 
@@ -343,7 +321,7 @@ impl Context {
         Self {
             once: counts(anchor) && stands_once(&folded, anchor),
             before: before[from..].to_owned(),
-            on_a_line: typed.is_none_or(|before| {
+            begins_line: typed.is_none_or(|before| {
                 let before = before.trim_end_matches([' ', '\t']);
                 before.is_empty() || before.ends_with('\n')
             }),
@@ -400,21 +378,7 @@ fn without_fence(folded: &str) -> &str {
     body.split_once(' ').map_or("", |(_, after)| after)
 }
 
-/// Whether the end of `folded` is `anchor`, and nothing before it is.
-fn stands_once(folded: &str, anchor: &str) -> bool {
-    folded.find(anchor).map(|at| at + anchor.len()) == Some(folded.len())
-}
-
 /// How a line that only leads over to something ends.
 const SENTENCE_ENDS: [char; 8] = [
     '.', ':', '!', '\u{2026}', '\u{3002}', '\u{ff1a}', '\u{ff01}', '\u{ff0e}',
 ];
-
-/// Fewest characters of an anchor where there are as many.
-const ANCHOR_CHARS: usize = 40;
-
-/// Most characters of an anchor that is longer only to begin at a word.
-const ANCHOR_WORD: usize = 56;
-
-/// Most characters of an anchor: what a model is sure to repeat exactly is short.
-const ANCHOR_MAX: usize = 80;

@@ -24,13 +24,12 @@
 //! - `Anchor`: text that is still a head of the anchor, of its end, or of the answer. After that,
 //!   if the anchor stands once in the answer it may still come behind a preamble, so text is held
 //!   for at most the anchor's length and [`HOLD_MAX`] bytes. If it stands there more than once it
-//!   counts only at the head, and text is held only while it may be an overlap, a conversational
-//!   first paragraph or a code fence.
+//!   counts only at the head, behind a conversational first paragraph or a code fence, and text is
+//!   held only while it may be one of these or an overlap.
 //! - `Align`, and all text that is being taken off: nothing.
 
 use std::borrow::Cow;
 
-use crate::dialect::Echo;
 use crate::event::Join;
 
 mod anchor;
@@ -39,66 +38,16 @@ mod fold;
 mod literal;
 mod overlap;
 mod preamble;
+mod quote;
 mod stops;
+mod verdict;
 
 use anchor::Anchored;
 use literal::Literal;
 
-pub use anchor::anchor_of;
+pub use quote::anchor_of;
 pub use stops::{Straddle, Straddled};
-
-/// What the text of a continuation is expected to begin with.
-///
-/// `Debug` prints sizes, never text.
-#[derive(Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Expect {
-    /// The continuation itself: the first `sent` bytes of the delivered text went in as prefill.
-    Literal {
-        /// Bytes of the delivered text that were sent; what is missing is whitespace at its end.
-        sent: usize,
-        /// Whether the server is known to repeat what was sent.
-        echo: Echo,
-    },
-    /// The anchor, which the model was asked to repeat.
-    Anchor {
-        /// Bytes of the delivered text that were sent.
-        sent: usize,
-        /// The quoted end of the sent text.
-        anchor: String,
-    },
-    /// The answer from its beginning.
-    Align,
-}
-
-/// What a seam makes of the text so far.
-///
-/// `Debug` prints sizes, never text.
-#[derive(Clone, PartialEq, Eq)]
-#[expect(
-    clippy::exhaustive_enums,
-    reason = "the engine must handle every verdict"
-)]
-pub enum Verdict {
-    /// Not decided yet; nothing to deliver.
-    Hold,
-    /// Joined: deliver this text (which may be empty), then everything that follows as it comes.
-    Resolved {
-        /// What goes on after the delivered text.
-        text: String,
-        /// How the texts join.
-        join: Join,
-        /// Bytes that were taken off.
-        trimmed: usize,
-    },
-    /// What comes back is the answer from its beginning, and differs from what was delivered.
-    Diverged {
-        /// Bytes of the delivered text that it equals.
-        at: usize,
-    },
-    /// Only from [`Seam::end`]: the text ended inside its preamble, echo or anchor.
-    Incomplete,
-}
+pub use verdict::{Expect, Verdict};
 
 /// Joins the text of a continuation to what was delivered.
 ///
@@ -206,14 +155,9 @@ impl Seam {
 
     fn step(&mut self, input: &str) -> Step {
         let sent = self.said.get(..self.sent).unwrap_or_default();
-        let fed;
-        match &mut self.stage {
-            Stage::Literal(literal) => {
-                fed = feed_all(input, |c| literal.feed(c, sent));
-            }
-            Stage::Anchored(anchored) => {
-                fed = feed_all(input, |c| anchored.feed(c, &self.said, sent));
-            }
+        let fed = match &mut self.stage {
+            Stage::Literal(literal) => feed_all(input, |c| literal.feed(c, sent)),
+            Stage::Anchored(anchored) => feed_all(input, |c| anchored.feed(c, &self.said, sent)),
             Stage::Swallow { at, join } => {
                 let (at, join) = (*at, *join);
                 return self.swallow(input, at, join);
@@ -230,7 +174,7 @@ impl Seam {
                 });
             }
             Stage::Diverged(at) => return Step::Verdict(Verdict::Diverged { at: *at }),
-        }
+        };
         let Some((used, feed)) = fed else {
             return Step::Verdict(Verdict::Hold);
         };
@@ -344,44 +288,6 @@ impl std::fmt::Debug for Seam {
     }
 }
 
-impl std::fmt::Debug for Expect {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Literal { sent, echo } => f
-                .debug_struct("Literal")
-                .field("sent", sent)
-                .field("echo", echo)
-                .finish(),
-            Self::Anchor { sent, anchor } => f
-                .debug_struct("Anchor")
-                .field("sent", sent)
-                .field("anchor", &anchor.len())
-                .finish(),
-            Self::Align => f.write_str("Align"),
-        }
-    }
-}
-
-impl std::fmt::Debug for Verdict {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Hold => f.write_str("Hold"),
-            Self::Resolved {
-                text,
-                join,
-                trimmed,
-            } => f
-                .debug_struct("Resolved")
-                .field("text", &text.len())
-                .field("join", join)
-                .field("trimmed", trimmed)
-                .finish(),
-            Self::Diverged { at } => f.debug_struct("Diverged").field("at", at).finish(),
-            Self::Incomplete => f.write_str("Incomplete"),
-        }
-    }
-}
-
 enum Stage {
     /// Goes on literally, or repeats what was sent: not known yet.
     Literal(Literal),
@@ -462,5 +368,7 @@ pub const HOLD_MAX: usize = 256;
 /// Bytes from which a head that equals another stretch of the answer is no coincidence.
 const LONG_MATCH: usize = 24;
 
+#[cfg(test)]
+mod properties;
 #[cfg(test)]
 mod tests;

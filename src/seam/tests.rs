@@ -1,16 +1,14 @@
 //! One row for each sentence of the contract, read whole, by character and split at every place.
 
-use proptest::prelude::*;
-
 use super::fence::Fence;
-use super::fold::{coincidences, counts, fold};
+use super::fold::{coincidences, counts};
 use super::{Expect, HOLD_MAX, Seam, Straddle, Straddled, Verdict, anchor_of};
 use crate::dialect::Echo;
 use crate::event::Join;
 
 /// How a row's seam is made; what is sent is what was said without the whitespace at its end.
 #[derive(Clone, Copy, Debug)]
-enum Mode {
+pub(super) enum Mode {
     Prefill(Echo),
     /// The anchor of the engine.
     Anchor,
@@ -18,7 +16,7 @@ enum Mode {
 }
 
 impl Mode {
-    fn expect(self, said: &str) -> Expect {
+    pub(super) fn expect(self, said: &str) -> Expect {
         let sent = said.trim_end().len();
         match self {
             Self::Prefill(echo) => Expect::Literal { sent, echo },
@@ -33,7 +31,7 @@ impl Mode {
 
 /// What a caller gets of a continuation.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Outcome {
+pub(super) enum Outcome {
     /// The new text, how it joined, the bytes taken off.
     Joined(String, Join, usize),
     Diverged(usize),
@@ -41,7 +39,7 @@ enum Outcome {
 }
 
 /// Pushes `pieces` and ends; with the most that was held.
-fn read<'a>(
+pub(super) fn read<'a>(
     said: &str,
     expect: Expect,
     pieces: impl IntoIterator<Item = &'a str>,
@@ -74,7 +72,7 @@ fn read<'a>(
     (outcome, most)
 }
 
-fn by_char(text: &str) -> impl Iterator<Item = &str> {
+pub(super) fn by_char(text: &str) -> impl Iterator<Item = &str> {
     text.char_indices()
         .map(move |(at, c)| &text[at..at + c.len_utf8()])
 }
@@ -95,9 +93,9 @@ fn read_all(name: &str, said: &str, mode: Mode, text: &str) -> Outcome {
     whole
 }
 
-const NEVER: Mode = Mode::Prefill(Echo::Never);
-const UNKNOWN: Mode = Mode::Prefill(Echo::Unknown);
-const ALWAYS: Mode = Mode::Prefill(Echo::Always);
+pub(super) const NEVER: Mode = Mode::Prefill(Echo::Never);
+pub(super) const UNKNOWN: Mode = Mode::Prefill(Echo::Unknown);
+pub(super) const ALWAYS: Mode = Mode::Prefill(Echo::Always);
 
 /// Rows of name, what was said, mode, continuation, new text, join.
 type Row = (
@@ -240,6 +238,9 @@ fn anchor_given() {
         ("in quotes", FOX, Mode::Anchor, "\"The quick brown fox jumps over the lazy dog. End", ". End", Anchor),
         ("a preamble", FOX, Mode::Anchor, "Sure, continuing:\n\nThe quick brown fox jumps over the lazy dog. End", ". End", Anchor),
         ("a preamble in another language", FOX, Mode::Anchor, "Gerne, weiter geht's:\n\nThe quick brown fox jumps over the lazy dog. End", ". End", Anchor),
+        ("a preamble before an anchor that begins a line", "Fox\n\nThe quick brown fox jumps over the lazy dog", Mode::Anchor, "Gerne, weiter geht's:\n\nThe quick brown fox jumps over the lazy dog. End", ". End", Anchor),
+        ("a preamble on the same line", FOX, Mode::Anchor, "Continuing: The quick brown fox jumps over the lazy dog. End", ". End", Anchor),
+        ("half of a repetition is no restart", "ha ha ha ha ha ha ha ha ha ha", Mode::Anchor, "ha ha ha ha ha ha ha ha ha h!", " h!", Anchor),
         ("a longer end", FOX, Mode::Anchor, "was a forest. The quick brown fox jumps over the lazy dog. End", ". End", Anchor),
         ("a fence", RUST, Mode::Anchor, "```rust\n    let answer = 42;\n    let result = compute(answer);", "wer);", Anchor),
         ("half", FOX, Mode::Anchor, "over the lazy dog. End", ". End", Anchor),
@@ -277,6 +278,9 @@ fn anchor_not_given() {
         ("a longer word", FOX, Mode::Anchor, "Surely it will continue.\nYes.", "Surely it will continue.\nYes.", Unverified),
         ("second paragraph", FOX, Mode::Anchor, "It sleeps.\n\nSure, continuing:\nx", "It sleeps.\n\nSure, continuing:\nx", Unverified),
         ("the passage comes again", "1. Item with a long explanation, and why it is so\n", Mode::Anchor, "2. Item with a long explanation, and why it is so\n", "2. Item with a long explanation, and why it is so\n", Unverified),
+        ("the passage comes again in a line", "[{\"role\": \"author\", \"active\": true, \"quota\": 100}", Mode::Anchor, ", {\"name\": 1, \"role\": \"author\", \"active\": true, \"quota\": 100}]", ", {\"name\": 1, \"role\": \"author\", \"active\": true, \"quota\": 100}]", Unverified),
+        ("the passage comes again on a line", "Fox\n\nThe quick brown fox jumps over the lazy dog", Mode::Anchor, ".\n\nDog\n\nThe quick brown fox jumps over the lazy dog", ".\n\nDog\n\nThe quick brown fox jumps over the lazy dog", Unverified),
+        ("next item with the first one's head", "- The first point of this list is a.\n- The first point of this list is b.\nAnd these are all the points that there are.\n", Mode::Anchor, "- The first point of this list is c.", "- The first point of this list is c.", Unverified),
         ("overlap of words that stand once, longer than the anchor", TWICE, Mode::Anchor, "And so: Now the same eighty characters come once more, and they are the same as those before them. End", " End", Overlap),
         ("overlap of words that stand twice", TWICE, Mode::Anchor, "once more, and they are the same as those before them. End", "once more, and they are the same as those before them. End", Unverified),
     ];
@@ -393,6 +397,19 @@ fn swallowing_holds_nothing() {
 }
 
 #[test]
+fn long_answers_take_linear_time() {
+    // Quadratic in this, it would take minutes.
+    let said: String = (0..30_000).map(|n| format!("{n} bottles ")).collect();
+    for mode in [Mode::Align, ALWAYS, Mode::Anchor, NEVER] {
+        let (outcome, _) = read(&said, mode.expect(&said), by_char(&said));
+        let Outcome::Joined(new, ..) = outcome else {
+            panic!("{outcome:?}")
+        };
+        assert_eq!(new, "");
+    }
+}
+
+#[test]
 fn verdicts_stand() {
     let mut seam = Seam::new("a", Expect::Align);
     assert_eq!(seam.push("b"), Verdict::Diverged { at: 0 });
@@ -432,6 +449,22 @@ fn bad_positions() {
             let (outcome, _) = read("\u{e9}\u{e9} ", Expect::Anchor { sent, anchor }, ["x"]);
             assert_eq!(outcome, Outcome::Joined("x".into(), Join::Unverified, 0));
         }
+    }
+}
+
+#[test]
+fn overlaps_count_from_24_bytes() {
+    // With an anchor of the answer's own end, that would be found first.
+    for (bytes, join) in [(23, Join::Unverified), (24, Join::Overlap)] {
+        let head = &FOX[FOX.len() - bytes..];
+        let anchor = "words that are nowhere in it".to_owned();
+        let sent = FOX.len();
+        let (outcome, _) = read(FOX, Expect::Anchor { sent, anchor }, [head, " and"]);
+        let Outcome::Joined(_, by, trimmed) = outcome else {
+            panic!("{outcome:?}")
+        };
+        let taken = if by == Join::Overlap { bytes } else { 0 };
+        assert_eq!((by, trimmed), (join, taken));
     }
 }
 
@@ -514,121 +547,4 @@ fn stops_that_straddle() {
             "{said} {text}, by character"
         );
     }
-}
-
-/// Words of which a text of the real kind is made, so that matches happen.
-fn words() -> impl Strategy<Value = String> {
-    let word = prop_oneof![
-        8 => "[a-z]{1,9}",
-        3 => Just(" ".to_owned()),
-        1 => prop::sample::select(vec![
-            "\n\n", "\n", "```rust\n", "```\n", "    ", "Sure, continuing:\n", "é", "日本語", "👨‍👩‍👧",
-            "e\u{301}", "\u{201c}", "\"", "…", "...", "- ", "\t",
-        ]).prop_map(str::to_owned),
-    ];
-    prop::collection::vec(word, 0..60).prop_map(|words| words.join(" "))
-}
-
-fn at_char(text: &str, at: usize) -> usize {
-    let mut at = at.min(text.len());
-    while !text.is_char_boundary(at) {
-        at -= 1;
-    }
-    at
-}
-
-fn any_mode() -> impl Strategy<Value = Mode> {
-    prop::sample::select(vec![NEVER, UNKNOWN, ALWAYS, Mode::Anchor, Mode::Align])
-}
-
-proptest! {
-    #[test]
-    fn exact_continuations_are_exact(text in words(), at in 0_usize..400) {
-        let at = at_char(&text, at);
-        let (said, rest) = (&text[..at], &text[said_sent(&text[..at])..]);
-        let (outcome, _) = read(said, NEVER.expect(said), [rest]);
-        let Outcome::Joined(new, join, _) = outcome else { panic!("{outcome:?}") };
-        prop_assert_eq!(join, Join::Literal);
-        prop_assert_eq!(format!("{said}{new}"), text);
-    }
-
-    #[test]
-    fn echoes_are_exact(text in words(), at in 0_usize..400) {
-        let at = at_char(&text, at);
-        let said = &text[..at];
-        let (outcome, _) = read(said, ALWAYS.expect(said), by_char(&text));
-        let Outcome::Joined(new, _, _) = outcome else { panic!("{outcome:?}") };
-        prop_assert_eq!(format!("{said}{new}"), text);
-    }
-
-    #[test]
-    fn replays_are_exact(text in words(), at in 0_usize..400) {
-        let at = at_char(&text, at);
-        let said = &text[..at];
-        let (outcome, _) = read(said, Expect::Align, by_char(&text));
-        prop_assert_eq!(outcome, Outcome::Joined(text[at..].to_owned(), Join::Aligned, at));
-    }
-
-    #[test]
-    fn anchors_are_exact(text in words(), at in 0_usize..400, kind in 0_usize..4) {
-        let at = at_char(&text, at);
-        let said = &text[..at];
-        let sent = said_sent(said);
-        let anchor = anchor_of(&said[..sent]).to_owned();
-        prop_assume!(counts(&fold(&anchor)) && fold(said).matches(&fold(&anchor)).count() == 1);
-        let rest = &text[sent..];
-        let continuation = match kind {
-            0 => format!("{anchor}{rest}"),
-            1 => format!("{}{rest}", anchor.replace(' ', "\n").replace('"', "\u{201d}")),
-            2 => format!("Of course. Weiter:\n\n{anchor}{rest}"),
-            _ => format!("\"{anchor}{rest}"),
-        };
-        let (outcome, _) = read(said, Mode::Anchor.expect(said), [continuation.as_str()]);
-        let Outcome::Joined(new, join, _) = outcome else { panic!("{outcome:?}") };
-        prop_assert_eq!(join, Join::Anchor);
-        prop_assert_eq!(format!("{said}{new}"), text);
-    }
-
-    #[test]
-    fn chunking_does_not_matter(
-        said in words(), head in 0_usize..300, other in words(), mode in any_mode(),
-        cuts in prop::collection::vec(0_usize..500, 0..6),
-    ) {
-        // Half of the continuations begin somewhere in what was said.
-        let from = at_char(&said, head);
-        let text = format!("{}{other}", &said[from..]);
-        let mut cuts: Vec<usize> = cuts.into_iter().map(|cut| at_char(&text, cut)).collect();
-        cuts.extend([0, text.len()]);
-        cuts.sort_unstable();
-        let pieces: Vec<&str> = cuts.windows(2).map(|cut| &text[cut[0]..cut[1]]).collect();
-        let (whole, _) = read(&said, mode.expect(&said), [text.as_str()]);
-        let (split, held) = read(&said, mode.expect(&said), pieces);
-        prop_assert_eq!(&whole, &split);
-        prop_assert!(held <= HOLD_MAX + anchor_of(&said).len());
-        if let Outcome::Joined(new, _, trimmed) = whole {
-            prop_assert_eq!(new.len() + trimmed, text.len());
-        }
-    }
-
-    #[test]
-    fn nothing_panics(
-        said in ".{0,60}", anchor in ".{0,20}", sent in 0_usize..70,
-        pieces in prop::collection::vec(".{0,20}", 0..6), echo in 0_usize..3,
-    ) {
-        let echo = [Echo::Never, Echo::Unknown, Echo::Always][echo];
-        let pushed: usize = pieces.iter().map(String::len).sum();
-        let expects =
-            [Expect::Literal { sent, echo }, Expect::Anchor { sent, anchor }, Expect::Align];
-        for expect in expects {
-            let (outcome, _) = read(&said, expect, pieces.iter().map(String::as_str));
-            if let Outcome::Joined(new, _, trimmed) = outcome {
-                prop_assert_eq!(new.len() + trimmed, pushed);
-            }
-        }
-    }
-}
-
-/// Bytes that are sent of what was said.
-fn said_sent(said: &str) -> usize {
-    said.trim_end().len()
 }
