@@ -17,7 +17,9 @@ use futures_util::StreamExt;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use unbroken::dialect::{Anthropic, OpenAiChat};
-use unbroken::{Client, Delta, Event, FinishReason, Join, PartKind, Reply, Upstream};
+use unbroken::{
+    Client, Delta, Event, FinishReason, Interruption, Join, Next, PartKind, Reply, Upstream,
+};
 
 const USAGE: &str = "\
 usage: chat --model MODEL [--dialect anthropic|openai-chat] [--system TEXT] [PROMPT…]
@@ -180,7 +182,9 @@ impl Chat {
                 Said::Canceled
             }
         };
-        println!();
+        if !reply.transcript().parts().is_empty() {
+            println!();
+        }
         match said {
             Said::Whole => {
                 let answer = reply.finish().await.map_err(io::Error::other)?;
@@ -273,9 +277,7 @@ async fn print(reply: &mut Reply) -> io::Result<Said> {
                     out.flush()?;
                 }
             }
-            Ok(Event::Interrupted(cut)) => {
-                note(&format!("{:?}: {:?} in {:?}", cut.cut, cut.next, cut.delay));
-            }
+            Ok(Event::Interrupted(cut)) => note(&what_next(&cut)),
             Ok(Event::Resumed(seam)) if seam.join == Join::Unverified => {
                 note("the next words may repeat or miss something");
             }
@@ -284,12 +286,28 @@ async fn print(reply: &mut Reply) -> io::Result<Said> {
             }
             Ok(_) => {}
             Err(error) => {
-                note(&describe(&error));
+                eprintln!("\nchat: {}", describe(&error));
                 return Ok(Said::Part);
             }
         }
     }
     Ok(Said::Whole)
+}
+
+fn what_next(cut: &Interruption) -> String {
+    let next = match &cut.next {
+        Next::Retry => "asking again".to_owned(),
+        Next::Resume { by } => format!("going on by {by:?}"),
+        Next::Step { upstream, .. } => format!("going on with {upstream}"),
+        Next::Finish => "ending here".to_owned(),
+        Next::GiveUp => "giving up".to_owned(),
+        other => format!("{other:?}"),
+    };
+    let wait = match cut.delay.as_millis() {
+        0 => String::new(),
+        wait => format!(" in {wait} ms"),
+    };
+    format!("{:?}: {next}{wait}", cut.cut)
 }
 
 fn describe(error: &unbroken::Error) -> String {

@@ -21,11 +21,12 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use serde_json::json;
+use unbroken::Resume::{Align, Instruct, Prefill, Quote};
 use unbroken::client::Reqwest;
 use unbroken::dialect::{Anthropic, OpenAiChat};
 use unbroken::policy::{Backoff, Policy, Timeouts};
 use unbroken::testing::Server;
-use unbroken::{Client, Delta, Event, Finish, Report, Upstream};
+use unbroken::{Client, Delta, Event, Finish, Report, Resume, Upstream};
 
 use show::Screen;
 
@@ -97,6 +98,10 @@ fn verdict(shown: &str, finish: Option<&Finish>, report: &Report, sockets: usize
     let whole = shown == upstreams::ANSWER;
     let proved = finish.is_some_and(|finish| !finish.inferred);
     let unverified = report.unverified_seams();
+    let by = |rung: Option<Resume>| report.attempts.iter().any(|attempt| attempt.by == rung);
+    let all_rungs = [Prefill, Instruct, Quote, Align]
+        .into_iter()
+        .all(|rung| by(Some(rung)));
     eprintln!(
         "\n{} requests on {sockets} connections; {} bytes shown, {}; the end is {}; {}.",
         report.attempts.len(),
@@ -112,5 +117,8 @@ fn verdict(shown: &str, finish: Option<&Finish>, report: &Report, sockets: usize
             count => format!("{count} seams are NOT verified"),
         }
     );
-    whole && proved && unverified == 0
+    if !all_rungs {
+        eprintln!("Not every way to go on was needed: this run shows less than it should.");
+    }
+    whole && proved && unverified == 0 && all_rungs
 }
