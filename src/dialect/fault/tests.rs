@@ -216,6 +216,11 @@ fn bodies() {
         (200, r#"{"error":{"code":502,"message":"x"}}"#, Transient),
         (200, r#"{"error":{"code":"insufficient_quota"}}"#, Billing),
         (
+            413,
+            r#"{"error":{"message":"Request too large","type":"tokens","code":"rate_limit_exceeded"}}"#,
+            ContextLength,
+        ),
+        (
             200,
             r#"{"id":"x","choices":[{"message":{"content":"overloaded"}}]}"#,
             Unrecognised,
