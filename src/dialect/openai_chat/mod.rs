@@ -5,9 +5,12 @@
 //! and the sources of vLLM, SGLang and llama.cpp, read in November 2026.
 
 mod calls;
+mod choice;
 mod decode;
 mod frame;
 mod rewrite;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
