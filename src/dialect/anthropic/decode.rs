@@ -13,7 +13,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use super::super::wire::{self, Text};
-use super::super::{DecodeError, Decoder, Signal, fault};
+use super::super::{DecodeError, Decoder, Fault, Signal, fault};
 use super::block::{
     Content, HELD_MAX, Open, annotate_citation, annotate_signature, kind_of, with_input,
 };
@@ -37,6 +37,8 @@ pub(super) struct AnthropicDecoder {
     early: Option<Box<str>>,
     /// The last reason that was handed on.
     finished: Option<FinishReason>,
+    /// An error came; whatever follows proves nothing.
+    faulted: bool,
     /// Tool calls that were closed without any input: `{}`, unless the token limit cut them.
     held: Vec<u32>,
 }
@@ -57,7 +59,7 @@ impl Decoder for AnthropicDecoder {
         let frame = match wire::object::<Frame<'_>>(data) {
             Ok(frame) => frame,
             Err(_) if event.event == "error" => {
-                sink(Signal::Fault(fault::of_frame(data)));
+                self.fault(fault::of_frame(data), sink);
                 return Ok(());
             }
             Err(_) if data.is_empty() || is_foreign(event.event) => {
@@ -67,7 +69,7 @@ impl Decoder for AnthropicDecoder {
             Err(error) => return Err(error),
         };
         if let Some(error) = error_of(&frame, event.event, data) {
-            sink(Signal::Fault(fault::of_frame(error)));
+            self.fault(fault::of_frame(error), sink);
             return Ok(());
         }
         match Kind::of(frame.kind.given().unwrap_or(event.event)) {
@@ -264,7 +266,7 @@ impl AnthropicDecoder {
     }
 
     fn end(&mut self, sink: &mut Sink<'_>) {
-        if self.finished.is_none() {
+        if self.finished.is_none() && !self.faulted {
             match self.early.take() {
                 Some(reason) => self.finish(&reason, sink),
                 None => self.finish_with(FinishReason::Unstated, sink),
@@ -275,7 +277,7 @@ impl AnthropicDecoder {
 
     fn finish(&mut self, reason: &str, sink: &mut Sink<'_>) {
         match fault::of_reason(reason) {
-            Some(fault) => sink(Signal::Fault(fault)),
+            Some(fault) => self.fault(fault, sink),
             None => self.finish_with(reason_of(reason), sink),
         }
     }
@@ -286,11 +288,16 @@ impl AnthropicDecoder {
             FinishReason::Length | FinishReason::ContextWindow | FinishReason::Refusal
         );
         self.release(!cut_short, sink);
-        if self.finished.as_ref() == Some(&reason) {
+        if self.faulted || self.finished.as_ref() == Some(&reason) {
             return sink(Signal::Alive);
         }
         self.finished = Some(reason.clone());
         sink(Signal::Finish { reason });
+    }
+
+    fn fault(&mut self, fault: Fault, sink: &mut Sink<'_>) {
+        self.faulted = true;
+        sink(Signal::Fault(fault));
     }
 
     /// Closes the calls that were closed without input, or leaves them unfinished.

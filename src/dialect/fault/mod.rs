@@ -185,7 +185,7 @@ impl Error {
 
     fn read_status(&mut self, number: Option<u16>) {
         let status = number.and_then(|number| StatusCode::from_u16(number).ok());
-        // Mistral's own numbers (1500, 3051) are none.
+        // Providers' own numbers are none.
         let status = status.filter(|status| status.as_u16() < 600);
         self.status = self.status.or(status);
     }

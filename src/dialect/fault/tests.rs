@@ -291,6 +291,7 @@ fn frames() {
         ),
         (r#"{"code":401}"#, Auth, None),
         (r#"{"code":1500}"#, Unrecognised, None),
+        (r#"{"code":999}"#, Unrecognised, None),
         (
             r#"{"type":"two words","message":"secret"}"#,
             Unrecognised,

@@ -169,7 +169,7 @@ impl ChatDecoder {
                 .choices
                 .values()
                 .all(|progress| progress.reason.is_some());
-        if !whole || self.reason() == self.finished {
+        if !whole || self.faulted || self.reason() == self.finished {
             return;
         }
         self.finished = self.reason();

@@ -109,6 +109,17 @@ fn every_reason_once() {
 }
 
 #[test]
+fn nothing_is_proved_after_an_error() {
+    let (abort, end_turn) = (reason("abort"), reason("end_turn"));
+    let error = r#"{"type":"error","error":{"type":"api_error"}}"#;
+    assert_eq!(decode(&[&abort, END]), "fault(Transient,abort) end");
+    assert_eq!(
+        decode(&[error, &end_turn, END]),
+        "fault(Transient,api_error) . end"
+    );
+}
+
+#[test]
 fn tool_calls() {
     let (a, b, nothing) = (input(r#"{"a""#), input(":1}"), input(""));
     let (used, cut) = (reason("tool_use"), reason("max_tokens"));

@@ -77,6 +77,17 @@ fn text_and_its_end() {
 }
 
 #[test]
+fn nothing_is_proved_after_an_error() {
+    let stop = finish("stop");
+    let events = [r#"{"error":{"type":"server_error"}}"#, &stop, "[DONE]"];
+    assert_eq!(decode(&events), "fault(Transient,server_error) . end");
+    assert_eq!(
+        decode_as(1, true, &events),
+        "fault(Transient,server_error) . end"
+    );
+}
+
+#[test]
 fn every_reason() {
     for (word, signal) in [
         ("stop", "finish(Stop)"),
@@ -299,6 +310,32 @@ fn tool_calls_of_real_servers() {
         deltas(&[r#"{"content":"a"}"#, name, arguments, r#"{"content":"b"}"#]),
         "0=text 0+a 0/ 1=call(,f) 1+{} 2=text 2+b"
     );
+}
+
+#[test]
+fn arguments_may_be_cut_anywhere() {
+    let arguments = r#"{"k":"}\\\"{","l":[{}]}"#;
+    for cut in 1..arguments.len() {
+        let piece = |text: &str| {
+            let text = Value::from(text);
+            call(&format!(
+                r#"{{"index":0,"id":"a","function":{{"name":"f","arguments":{text}}}}}"#
+            ))
+        };
+        let (head, tail) = arguments.split_at(cut);
+        let next = call(r#"{"index":1,"id":"b","function":{"name":"g"}}"#);
+        assert_eq!(
+            decode(&[&piece(head), &piece(tail), &next]),
+            format!("0=call(a,f) 0+{head} 0+{tail} 0/ 1=call(b,g)"),
+            "{cut}"
+        );
+        // Not whole: the next call does not close it.
+        assert_eq!(
+            decode(&[&piece(head), &next]),
+            format!("0=call(a,f) 0+{head} 1=call(b,g)"),
+            "{cut}"
+        );
+    }
 }
 
 #[test]
