@@ -10,7 +10,7 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
-use serde_json::Value;
+use serde_json::{Value, json};
 use unbroken::dialect::{Anthropic, Dialect, Fault, FaultClass, OpenAiChat, Signal};
 use unbroken::{FinishReason, PartKind, sse};
 
@@ -86,6 +86,68 @@ fn error_responses_are_classified() {
         wrong.len(),
         wrong.join("\n")
     );
+}
+
+/// A decoder takes whatever comes: cut events, and events with anything in any place.
+#[test]
+fn mutilated_events_do_not_panic() {
+    let Some(corpus) = corpus() else { return };
+    let rubbish = [
+        Value::Null,
+        json!(-1.5),
+        json!("x"),
+        json!([["x"]]),
+        json!({ "x": {} }),
+    ];
+    for case in cases(&corpus) {
+        let Some(dialect) = case.dialect() else {
+            continue;
+        };
+        let outline = dialect.outline(&Value::Null);
+        let mut decoder = dialect.decoder(&outline, &dialect.capabilities("", ""));
+        let mut decode = |event: &str, data: &str| {
+            let event = sse::Event::new(data).event(event);
+            _ = decoder.decode(&event, &mut |signal| drop(signal));
+        };
+        for (event, data) in Events::split(&case.read()).whole.iter().take(5) {
+            for cut in (0..data.len().min(600)).step_by(17) {
+                decode(event, data.get(..cut).unwrap_or_default());
+            }
+            let Ok(whole) = serde_json::from_str::<Value>(data) else {
+                continue;
+            };
+            for pointer in pointers(&whole) {
+                for rubbish in &rubbish {
+                    let mut whole = whole.clone();
+                    *whole.pointer_mut(&pointer).expect("it was found there") = rubbish.clone();
+                    decode(event, &whole.to_string());
+                }
+            }
+        }
+    }
+}
+
+/// Where the values of `whole` are, down to the fourth floor.
+fn pointers(whole: &Value) -> Vec<String> {
+    let mut found = vec![String::new()];
+    let mut next = 0;
+    while let Some(pointer) = found.get(next).cloned() {
+        next += 1;
+        if pointer.matches('/').count() == 4 {
+            continue;
+        }
+        match whole.pointer(&pointer) {
+            Some(Value::Object(fields)) => {
+                found.extend(fields.keys().map(|key| format!("{pointer}/{key}")));
+            }
+            Some(Value::Array(items)) => {
+                found.extend((0..items.len().min(2)).map(|index| format!("{pointer}/{index}")));
+            }
+            _ => {}
+        }
+    }
+    found.retain(|pointer| whole.pointer(pointer).is_some());
+    found
 }
 
 fn classify(dialect: &dyn Dialect, case: &Case) -> Fault {

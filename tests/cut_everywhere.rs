@@ -3,7 +3,6 @@
 
 mod support;
 
-
 use serde_json::json;
 use support::{Run, kept, run};
 use unbroken::dialect::{Anthropic, OpenAiChat};
@@ -12,7 +11,12 @@ use unbroken::testing::{Answer, End, Fault, Flaky, Model};
 use unbroken::{Resume, Upstream};
 
 /// One way of going on, forced by what the upstream can do.
-const RUNGS: [Resume; 4] = [Resume::Prefill, Resume::Instruct, Resume::Quote, Resume::Align];
+const RUNGS: [Resume; 4] = [
+    Resume::Prefill,
+    Resume::Instruct,
+    Resume::Quote,
+    Resume::Align,
+];
 
 struct Subject {
     name: &'static str,
@@ -22,14 +26,21 @@ struct Subject {
 }
 
 fn subjects() -> Vec<Subject> {
-    let subject = |name, answer| Subject { name, answer, reasons: false, anthropic_only: false };
+    let subject = |name, answer| Subject {
+        name,
+        answer,
+        reasons: false,
+        anthropic_only: false,
+    };
     let prose = "Zwölf Boxkämpfer jagen Viktor quer über den großen Sylter Deich — “naïve” façades, \
                  an em—dash, 東京と大阪、and an emoji family 👩‍👩‍👧 to finish with. The end is near.";
     let code = "Here is the fix:\n\n```rust\nfn main() {\n    let greeting = \"hello\";\n    \
                 println!(\"{greeting}, world\");\n}\n```\n\n- first point\n- second point\n  - nested\n\n\
                 1. one\n2. two\n\nDone.\n";
-    let cjk = "東京は日本の首都です。人口は約千四百万人。\n\n🦀🚀✨ 例えば：\n　一、速い。\n　二、安全。";
-    let arguments = json!({"path": "src/lib.rs", "text": "line \"one\"\nünï", "deep": {"n": [1, 2]}});
+    let cjk =
+        "東京は日本の首都です。人口は約千四百万人。\n\n🦀🚀✨ 例えば：\n　一、速い。\n　二、安全。";
+    let arguments =
+        json!({"path": "src/lib.rs", "text": "line \"one\"\nünï", "deep": {"n": [1, 2]}});
     vec![
         subject("prose", Answer::new().text(prose)),
         subject("code", Answer::new().text(code)),
@@ -113,13 +124,17 @@ impl Wire {
                 if reasons {
                     request["reasoning_effort"] = json!("high");
                 }
-                let uri = "https://api.mistral.ai/v1/chat/completions".parse().unwrap();
+                let uri = "https://api.mistral.ai/v1/chat/completions"
+                    .parse()
+                    .unwrap();
                 Upstream::new(name, OpenAiChat, uri)
             }
         };
         let mut plan = Plan::new(request, vec![upstream]);
         let better = RUNGS.iter().take_while(|rung| **rung != by);
-        plan.refused = better.map(|rung| Refusal::new(name, model, *rung)).collect();
+        plan.refused = better
+            .map(|rung| Refusal::new(name, model, *rung))
+            .collect();
         plan
     }
 }
@@ -128,7 +143,10 @@ impl Wire {
 /// and the rest was lost, all up to the last whole call.
 fn expected(whole: &Run, run: &Run) -> Vec<(String, String)> {
     let mut all = comparable(kept(&whole.transcript));
-    let inferred = run.transcript.finish().is_some_and(|finish| finish.inferred);
+    let inferred = run
+        .transcript
+        .finish()
+        .is_some_and(|finish| finish.inferred);
     if inferred {
         let calls = run.transcript.tool_calls().count();
         let mut seen = 0;
@@ -150,31 +168,59 @@ fn comparable(mut kept: Vec<(String, String)>) -> Vec<(String, String)> {
 fn cut_everywhere(wire: Wire, by: Resume) {
     for subject in subjects() {
         if subject.anthropic_only && wire != Wire::Anthropic {
-            println!("skipped: {:?} {by:?} {}: no such block in this dialect", wire, subject.name);
+            println!(
+                "skipped: {:?} {by:?} {}: no such block in this dialect",
+                wire, subject.name
+            );
             continue;
         }
         if subject.reasons && by == Resume::Prefill {
-            println!("skipped: {:?} {by:?} {}: no prefill with reasoning on", wire, subject.name);
+            println!(
+                "skipped: {:?} {by:?} {}: no prefill with reasoning on",
+                wire, subject.name
+            );
             continue;
         }
         let model = wire.model(&subject.answer);
-        let whole = run(wire.plan(by, subject.reasons), |request, _| model.respond(request));
+        let whole = run(wire.plan(by, subject.reasons), |request, _| {
+            model.respond(request)
+        });
         assert!(whole.result.is_ok(), "{:?}", whole.result);
         let length = model.whole().body().len();
         let mut resumed = 0;
         for at in 0..=length {
             let end = [End::Reset, End::Clean, End::Close][at % 3].clone();
             let flaky = Flaky::new(model.clone(), [Fault::Cut { at, end }]);
-            let cut = run(wire.plan(by, subject.reasons), |request, _| flaky.respond(request));
-            let context = || format!("{wire:?} by {by:?}, {}, byte {at}\n{}", subject.name, cut.trace);
+            let cut = run(wire.plan(by, subject.reasons), |request, _| {
+                flaky.respond(request)
+            });
+            let context = || {
+                format!(
+                    "{wire:?} by {by:?}, {}, byte {at}\n{}",
+                    subject.name, cut.trace
+                )
+            };
             assert!(cut.result.is_ok(), "{:?}: {}", cut.result, context());
-            assert_eq!(comparable(cut.kept()), expected(&whole, &cut), "{}", context());
+            assert_eq!(
+                comparable(cut.kept()),
+                expected(&whole, &cut),
+                "{}",
+                context()
+            );
             resumed += usize::from(cut.report.attempts.iter().any(|a| a.by == Some(by)));
-            let other = cut.report.attempts.iter().any(|a| a.by.is_some_and(|rung| rung != by));
+            let other = cut
+                .report
+                .attempts
+                .iter()
+                .any(|a| a.by.is_some_and(|rung| rung != by));
             assert!(!other, "another rung was used: {}", context());
             assert_eq!(cut.report.unverified_seams(), 0, "{}", context());
         }
-        assert!(resumed > 20, "{wire:?} {by:?} {}: only {resumed} resumed", subject.name);
+        assert!(
+            resumed > 20,
+            "{wire:?} {by:?} {}: only {resumed} resumed",
+            subject.name
+        );
     }
 }
 

@@ -120,7 +120,8 @@ impl Transport for Reqwest {
         &self,
         request: http::Request<Bytes>,
         connection: Connection,
-    ) -> impl Future<Output = Result<http::Response<ReqwestBody>, TransportError>> + Send + 'static {
+    ) -> impl Future<Output = Result<http::Response<ReqwestBody>, TransportError>> + Send + 'static
+    {
         let client = self.client(connection).clone();
         let warm = Arc::clone(&self.warm);
         let reusable = connection == Connection::Any && warm.load(Ordering::Relaxed);

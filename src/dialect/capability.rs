@@ -1,26 +1,27 @@
 //! What is known of upstreams and models, by host and name.
 //!
-//! In: a host and a model. Out: [`Capabilities`]. It must never promise what has not been read in
-//! the vendor's documentation or measured: what is not known has no prefill and no pings. A server
-//! that one runs oneself is declared ([`Declared`](super::Declared)).
+//! In: a host and a model. Out: [`Capabilities`]. It must never promise what nobody has
+//! documented or measured: what is not known has no prefill and no pings. A server that one runs
+//! oneself is declared ([`Declared`](super::Declared)).
 //!
 //! As of November 2026:
 //!
 //! | host, model | prefill | echo | source |
 //! |---|---|---|---|
 //! | Claude up to 4.5, wherever it is served | trailing turn | never | <https://platform.claude.com/docs/en/build-with-claude/streaming> ("error recovery"); later ones answer 400 |
-//! | `api.mistral.ai` | `prefix: true` | always | <https://docs.mistral.ai/capabilities/completion/prefix> |
-//! | `api.moonshot.ai`, `api.moonshot.cn` | `partial: true` | unknown | <https://platform.moonshot.ai/docs/guide/use-partial-mode-feature-of-kimi> |
-//! | `api.deepseek.com` | none: `prefix: true` works only below `/beta`, which the host does not tell; declare it | never | <https://api-docs.deepseek.com/guides/chat_prefix_completion> |
-//! | `openrouter.ai`, Claude up to 4.5 | trailing turn | unknown | <https://openrouter.ai/docs/api-reference/overview> ("assistant prefill"); for other models it depends on who serves them |
+//! | `api.mistral.ai` | `prefix: true` | always | `models/assistantmessage.py` of Mistral's Python client; vercel/ai #3256 for the echo |
+//! | `api.moonshot.ai`, `api.moonshot.cn` | `partial: true` | unknown | release notes of vercel/ai's Moonshot provider 2.0.53; not measured |
+//! | `api.deepseek.com` | none: `prefix: true` works only below `/beta`, which the host does not tell; declare it | never | <https://api-docs.deepseek.com> ("Chat Prefix Completion") |
+//! | `openrouter.ai`, Claude up to 4.5 | trailing turn | unknown | <https://openrouter.ai/docs> documents a trailing turn for any model; for other models it depends on who serves them |
 //! | `api.openai.com`, Azure | none: 200, and the model starts over | – | measured by others |
 //! | anything else | none | unknown | – |
 //!
 //! vLLM and SGLang continue with `continue_final_message`, llama.cpp and Ollama any trailing turn:
 //! all of them are declared.
 //!
-//! Pings: `api.anthropic.com` sends `ping` events; `openrouter.ai` and `api.deepseek.com` send
-//! comments while they wait.
+//! Pings: `api.anthropic.com` sends `ping` events; `openrouter.ai`
+//! (<https://openrouter.ai/docs/api_reference/streaming>) and `api.deepseek.com` send comments while
+//! they wait.
 
 use super::{Capabilities, Echo, Prefill};
 
@@ -51,6 +52,9 @@ pub(super) fn openai_chat(host: &str, model: &str) -> Capabilities {
         (Prefill::Partial, Echo::Unknown)
     } else if is_host(host, "openrouter.ai") && continues_turns(model) {
         (Prefill::Trailing, Echo::Unknown)
+    } else if is_host(host, "api.deepseek.com") {
+        // For whoever declares that his base is `/beta`.
+        (Prefill::None, Echo::Never)
     } else {
         (Prefill::None, Echo::Unknown)
     };
@@ -228,7 +232,7 @@ mod tests {
                 "api.deepseek.com",
                 "deepseek-chat",
                 Prefill::None,
-                Echo::Unknown,
+                Echo::Never,
                 true,
             ),
             (

@@ -48,12 +48,12 @@ impl Terms {
 
     fn prefills(&self, transcript: &Transcript, known: &Capabilities) -> bool {
         let reasons = self.outline.reasoning || known.reasoning;
-        let ends_in_reasoning = transcript
-            .kept()
-            .last()
-            .is_some_and(|part| {
-                matches!(part.kind(), PartKind::Reasoning | PartKind::RedactedReasoning)
-            });
+        let ends_in_reasoning = transcript.kept().last().is_some_and(|part| {
+            matches!(
+                part.kind(),
+                PartKind::Reasoning | PartKind::RedactedReasoning
+            )
+        });
         self.can_prefill
             && known.prefill != Prefill::None
             && !reasons
@@ -147,3 +147,34 @@ const BYTES_PER_TOKEN: u64 = 8;
 
 /// Tokens that an estimate leaves at least.
 const ROOM: u64 = 256;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn anchors() {
+        let (digits, twice) = (
+            "0123456789".repeat(3),
+            "Once upon a time there was a small house. ",
+        );
+        for (sent, chars) in [
+            ("short", 5),
+            (
+                &*format!("{digits}_one two three four five six seven eight"),
+                40,
+            ),
+            // A space at its start is left out.
+            (&*format!("{digits}_ {}", "b".repeat(39)), 39),
+            // More where it stands twice; not more than the most.
+            (&*format!("A {twice}B {}", twice.trim_end()), 50),
+            (&*"ab".repeat(100), 80),
+            (&*"é".repeat(30), 30),
+            (&*format!("x{}", "日本".repeat(20)), 40),
+        ] {
+            let anchor = anchor_of(sent);
+            assert!(sent.ends_with(anchor), "{sent}");
+            assert_eq!(anchor.chars().count(), chars, "{anchor}");
+        }
+    }
+}

@@ -21,6 +21,8 @@ mod fault;
 mod ladder;
 mod openai_chat;
 mod request;
+#[cfg(test)]
+mod trace;
 mod wire;
 mod wording;
 

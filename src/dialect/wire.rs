@@ -185,3 +185,53 @@ impl<'de> Visitor<'de> for CountVisitor {
         IgnoredAny.visit_map(entries).map(|_| None)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, Default, serde::Deserialize)]
+    #[serde(default)]
+    struct All<'a> {
+        #[serde(borrow)]
+        text: Text<'a>,
+        #[serde(borrow)]
+        word: Word<'a>,
+        count: Count,
+    }
+
+    #[test]
+    fn nothing_is_copied_that_needs_no_unescaping() {
+        let all: All<'_> = object(r#"{"text":"plain","word":"plain"}"#).expect("an object");
+        assert!(matches!(all.text.said(), Some(Cow::Borrowed("plain"))));
+        assert!(matches!(all.word.said(), Some(Cow::Borrowed("plain"))));
+        let all: All<'_> = object(r#"{"text":"a\tb"}"#).expect("an object");
+        assert!(matches!(all.text.said(), Some(Cow::Owned(text)) if text == "a\tb"));
+    }
+
+    #[test]
+    fn wrong_types() {
+        for (value, text_is_read, count) in [
+            ("null", true, None),
+            ("true", false, None),
+            ("7", false, Some(7)),
+            ("7.9", false, Some(7)),
+            ("-7", false, None),
+            ("-7.5", false, None),
+            ("1e300", false, Some(u64::MAX)),
+            ("[[]]", false, None),
+            ("{\"a\":{}}", false, None),
+        ] {
+            let text = format!(r#"{{"text":{value}}}"#);
+            assert_eq!(object::<All<'_>>(&text).is_ok(), text_is_read, "{value}");
+            let others = format!(r#"{{"word":{value},"count":{value}}}"#);
+            let others: All<'_> = object(&others).expect("words and counts take anything");
+            assert_eq!(
+                (others.word.given(), others.count.0),
+                (None, count),
+                "{value}"
+            );
+        }
+        assert!(object::<All<'_>>(r#"["text"]"#).is_err());
+    }
+}

@@ -66,3 +66,33 @@ const QUOTE: &str = "My connection dropped while you were answering. This is wha
 answer so far:\n\n{partial}\n\nIt ends in these words: \"…{anchor}\"\n\nPlease begin by repeating \
 those words exactly as they are, then go on from there as you would have. No apology, no recap, \
 no new heading and no new code fence: just the rest of your answer.";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_are_filled_once() {
+        for (template, note) in [
+            ("{anchor}", "A{partial}"),
+            ("<{partial}|{anchor}>", "<P{anchor}|A{partial}>"),
+            ("{", "{"),
+            ("{x} {{anchor}}", "{x} {A{partial}}"),
+            ("", ""),
+        ] {
+            assert_eq!(
+                fill(template, "P{anchor}", "A{partial}"),
+                note,
+                "{template}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_default_quotes_what_is_there() {
+        let wording = Wording::default();
+        assert_eq!(wording.instruct.matches("{anchor}").count(), 1);
+        assert_eq!(wording.quote.matches("{anchor}").count(), 1);
+        assert_eq!(wording.quote.matches("{partial}").count(), 1);
+    }
+}

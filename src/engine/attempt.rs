@@ -110,7 +110,10 @@ impl Slot {
 impl Live {
     /// Whether a call that began before `slot` is not delivered yet.
     pub(super) fn has_call_before(&self, slot: u32) -> bool {
-        let open = self.slots.range(..slot).any(|(_, slot)| slot.is_call() && !slot.muted);
+        let open = self
+            .slots
+            .range(..slot)
+            .any(|(_, slot)| slot.is_call() && !slot.muted);
         open || !self.late.is_empty()
     }
 

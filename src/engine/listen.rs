@@ -338,7 +338,13 @@ impl Recovery {
             PartKind::ToolCall { .. }
                 if live_tools || !is_json(&open.held) || live.has_call_before(slot) =>
             {
-                live.late.push((slot, Slot { closed: true, ..open }));
+                live.late.push((
+                    slot,
+                    Slot {
+                        closed: true,
+                        ..open
+                    },
+                ));
             }
             PartKind::RedactedReasoning if live.by.is_some() => {}
             _ => self.deliver_call(open, false),
@@ -383,9 +389,17 @@ impl Recovery {
         }
         let Some(live) = &mut self.live else { return };
         let mut late = mem::take(&mut live.late);
-        let unclosed: Vec<u32> =
-            live.slots.iter().filter(|(_, slot)| slot.is_call()).map(|(id, _)| *id).collect();
-        late.extend(unclosed.iter().filter_map(|id| Some((*id, live.slots.remove(id)?))));
+        let unclosed: Vec<u32> = live
+            .slots
+            .iter()
+            .filter(|(_, slot)| slot.is_call())
+            .map(|(id, _)| *id)
+            .collect();
+        late.extend(
+            unclosed
+                .iter()
+                .filter_map(|id| Some((*id, live.slots.remove(id)?))),
+        );
         late.sort_by_key(|(slot, _)| *slot);
         live.finish = Some((reason.clone(), self.now));
         let attempt = live.id;

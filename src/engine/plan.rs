@@ -202,6 +202,10 @@ pub struct Refusal {
 impl Refusal {
     /// `upstream` refuses `by` for `model`.
     pub fn new(upstream: impl Into<Arc<str>>, model: impl Into<Arc<str>>, by: Resume) -> Self {
-        Self { upstream: upstream.into(), model: model.into(), by }
+        Self {
+            upstream: upstream.into(),
+            model: model.into(),
+            by,
+        }
     }
 }

@@ -12,10 +12,14 @@ use std::sync::Arc;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use super::super::wire::{self, Count, Text};
-use super::super::{DecodeError, Decoder, Signal, fault};
+use super::super::wire::{self, Text};
+use super::super::{DecodeError, Decoder, Fault, Signal, fault};
+use super::block::{
+    Content, HELD_MAX, Open, annotate_citation, annotate_signature, kind_of, with_input,
+};
+use super::counts::Counts;
 use super::frame::{Block, Delta, Frame, Message, RawDelta, Usage as RawUsage};
-use crate::event::{Annotation, FinishReason, PartKind, Usage};
+use crate::event::{FinishReason, PartKind};
 use crate::sse;
 
 type Sink<'s> = dyn FnMut(Signal<'_>) + 's;
@@ -33,76 +37,10 @@ pub(super) struct AnthropicDecoder {
     early: Option<Box<str>>,
     /// The last reason that was handed on.
     finished: Option<FinishReason>,
+    /// An error came; whatever follows proves nothing.
+    faulted: bool,
     /// Tool calls that were closed without any input: `{}`, unless the token limit cut them.
     held: Vec<u32>,
-}
-
-/// A block that may get more.
-#[derive(Debug)]
-struct Open {
-    slot: u32,
-    content: Content,
-}
-
-#[derive(Debug)]
-enum Content {
-    /// Text, reasoning, results: handed on as they come.
-    Direct,
-    /// A tool call; its whole input if it stood in the block start and nothing else came.
-    Call {
-        initial: Option<Box<str>>,
-        empty: bool,
-    },
-    /// A call of the server's: the block as it started, and its input so far.
-    Server { block: Box<str>, input: String },
-    /// Any other block, handed on whole when it closes.
-    Opaque(Whole),
-}
-
-/// A block that is handed on whole, with what later deltas added to it.
-#[derive(Debug)]
-struct Whole {
-    block: Box<str>,
-    /// The block's fields once a delta has changed them.
-    changed: Option<Map<String, Value>>,
-    /// Bytes of both.
-    size: usize,
-}
-
-impl Whole {
-    fn new(block: &str) -> Self {
-        Self {
-            block: Box::from(block),
-            changed: None,
-            size: block.len(),
-        }
-    }
-
-    /// Merges the fields of a delta into the block: text is appended, anything else replaced.
-    fn merge(&mut self, fields: Map<String, Value>, size: usize) -> Result<(), DecodeError> {
-        self.size += size;
-        if self.size > HELD_MAX {
-            return Err(DecodeError);
-        }
-        let changed = match &mut self.changed {
-            Some(changed) => changed,
-            none => none.insert(serde_json::from_str(&self.block).map_err(|_| DecodeError)?),
-        };
-        for (key, value) in fields {
-            match (changed.get_mut(&key), value) {
-                (Some(Value::String(so_far)), Value::String(more)) => so_far.push_str(&more),
-                (_, value) => _ = changed.insert(key, value),
-            }
-        }
-        Ok(())
-    }
-
-    fn json(self) -> String {
-        let changed = self
-            .changed
-            .and_then(|changed| serde_json::to_string(&changed).ok());
-        changed.unwrap_or_else(|| self.block.into())
-    }
 }
 
 impl Decoder for AnthropicDecoder {
@@ -121,7 +59,7 @@ impl Decoder for AnthropicDecoder {
         let frame = match wire::object::<Frame<'_>>(data) {
             Ok(frame) => frame,
             Err(_) if event.event == "error" => {
-                sink(Signal::Fault(fault::of_frame(data)));
+                self.fault(fault::of_frame(data), sink);
                 return Ok(());
             }
             Err(_) if data.is_empty() || is_foreign(event.event) => {
@@ -131,7 +69,7 @@ impl Decoder for AnthropicDecoder {
             Err(error) => return Err(error),
         };
         if let Some(error) = error_of(&frame, event.event, data) {
-            sink(Signal::Fault(fault::of_frame(error)));
+            self.fault(fault::of_frame(error), sink);
             return Ok(());
         }
         match Kind::of(frame.kind.given().unwrap_or(event.event)) {
@@ -178,41 +116,8 @@ impl AnthropicDecoder {
         let block: Block<'_> = wire::object(raw)?;
         let kind = kind_of(&block);
         let slot = self.open_slot(kind.clone(), sink);
-        let content = match &kind {
-            PartKind::Text => {
-                append_raw(slot, block.text, sink)?;
-                annotate_citations(slot, block.citations, sink);
-                Content::Direct
-            }
-            PartKind::Reasoning => {
-                append_raw(slot, block.thinking, sink)?;
-                annotate_signature(slot, block.signature.given(), sink);
-                Content::Direct
-            }
-            PartKind::ToolCall { .. } => {
-                let input = block
-                    .input
-                    .map(RawValue::get)
-                    .filter(|input| !is_hollow(input));
-                Content::Call {
-                    empty: input.is_none(),
-                    initial: input.map(Box::from),
-                }
-            }
-            PartKind::ServerCall { .. } => Content::Server {
-                block: Box::from(raw),
-                input: String::new(),
-            },
-            PartKind::ServerResult { .. } => {
-                sink(Signal::Append {
-                    slot,
-                    text: Cow::Borrowed(raw),
-                });
-                Content::Direct
-            }
-            _ => Content::Opaque(Whole::new(raw)),
-        };
-        self.open.insert(index, Open { slot, content });
+        let open = Open::begin(slot, &kind, raw, &block, sink)?;
+        self.open.insert(index, open);
         Ok(())
     }
 
@@ -361,7 +266,7 @@ impl AnthropicDecoder {
     }
 
     fn end(&mut self, sink: &mut Sink<'_>) {
-        if self.finished.is_none() {
+        if self.finished.is_none() && !self.faulted {
             match self.early.take() {
                 Some(reason) => self.finish(&reason, sink),
                 None => self.finish_with(FinishReason::Unstated, sink),
@@ -372,7 +277,7 @@ impl AnthropicDecoder {
 
     fn finish(&mut self, reason: &str, sink: &mut Sink<'_>) {
         match fault::of_reason(reason) {
-            Some(fault) => sink(Signal::Fault(fault)),
+            Some(fault) => self.fault(fault, sink),
             None => self.finish_with(reason_of(reason), sink),
         }
     }
@@ -383,11 +288,16 @@ impl AnthropicDecoder {
             FinishReason::Length | FinishReason::ContextWindow | FinishReason::Refusal
         );
         self.release(!cut_short, sink);
-        if self.finished.as_ref() == Some(&reason) {
+        if self.faulted || self.finished.as_ref() == Some(&reason) {
             return sink(Signal::Alive);
         }
         self.finished = Some(reason.clone());
         sink(Signal::Finish { reason });
+    }
+
+    fn fault(&mut self, fault: Fault, sink: &mut Sink<'_>) {
+        self.faulted = true;
+        sink(Signal::Fault(fault));
     }
 
     /// Closes the calls that were closed without input, or leaves them unfinished.
@@ -436,49 +346,6 @@ impl AnthropicDecoder {
     }
 }
 
-/// The counts of the message that is being sent, and of those before it.
-#[derive(Debug, Default)]
-struct Counts {
-    earlier: Usage,
-    input: u64,
-    output: u64,
-    cache_read: u64,
-    cache_write: u64,
-    thinking: u64,
-}
-
-impl Counts {
-    /// Takes over what is given; the counts are cumulative.
-    fn take(&mut self, usage: &RawUsage) {
-        let set = |count: &mut u64, new: Count| *count = new.0.unwrap_or(*count);
-        set(&mut self.input, usage.input_tokens);
-        set(&mut self.output, usage.output_tokens);
-        set(&mut self.cache_read, usage.cache_read_input_tokens);
-        set(&mut self.cache_write, usage.cache_creation_input_tokens);
-        if let Some(details) = &usage.output_tokens_details {
-            set(&mut self.thinking, details.thinking_tokens);
-        }
-    }
-
-    fn next_message(&mut self) {
-        *self = Self {
-            earlier: self.total(),
-            ..Self::default()
-        };
-    }
-
-    fn total(&self) -> Usage {
-        let cached = self.cache_read.saturating_add(self.cache_write);
-        self.earlier.plus(Usage {
-            input_tokens: self.input.saturating_add(cached),
-            output_tokens: self.output,
-            cached_input_tokens: self.cache_read,
-            cache_write_tokens: self.cache_write,
-            reasoning_tokens: self.thinking,
-        })
-    }
-}
-
 /// The events that are read.
 enum Kind {
     MessageStart,
@@ -519,29 +386,6 @@ fn error_of<'a>(frame: &Frame<'a>, event: &str, data: &'a str) -> Option<&'a str
     error.or_else(|| is_error.then_some(data))
 }
 
-fn kind_of(block: &Block<'_>) -> PartKind {
-    let word = |word: Option<&str>| Arc::from(word.unwrap_or_default());
-    match block.kind.given().unwrap_or_default() {
-        "text" => PartKind::Text,
-        "thinking" => PartKind::Reasoning,
-        "tool_use" => PartKind::ToolCall {
-            id: word(block.id.given()),
-            name: word(block.name.given()),
-        },
-        "server_tool_use" | "mcp_tool_use" => PartKind::ServerCall {
-            id: word(block.id.given()),
-            name: word(block.name.given()),
-        },
-        kind if kind.ends_with("_tool_result") => PartKind::ServerResult {
-            call: word(block.tool_use_id.given()),
-        },
-        "redacted_thinking" => PartKind::RedactedReasoning,
-        kind => PartKind::Opaque {
-            name: Arc::from(kind),
-        },
-    }
-}
-
 fn reason_of(reason: &str) -> FinishReason {
     match reason {
         "end_turn" => FinishReason::Stop,
@@ -554,57 +398,3 @@ fn reason_of(reason: &str) -> FinishReason {
         other => FinishReason::Other(Arc::from(other)),
     }
 }
-
-/// Whether the input of a block start is only the place for what follows.
-fn is_hollow(input: &str) -> bool {
-    match input.strip_prefix('{') {
-        Some(rest) => rest.trim_start().starts_with('}'),
-        None => matches!(input, "null" | "\"\"" | "[]"),
-    }
-}
-
-/// The block with its whole input. Input that is no JSON stays out: such a call has no result and
-/// is never sent back.
-fn with_input(block: &str, input: &str) -> String {
-    let whole = || -> Option<String> {
-        let mut fields: Map<String, Value> = serde_json::from_str(block).ok()?;
-        fields.insert("input".to_owned(), serde_json::from_str(input).ok()?);
-        serde_json::to_string(&fields).ok()
-    };
-    whole().unwrap_or_else(|| block.to_owned())
-}
-
-fn append_raw(slot: u32, raw: Option<&RawValue>, sink: &mut Sink<'_>) -> Result<(), DecodeError> {
-    let Some(raw) = raw else { return Ok(()) };
-    let text: Text<'_> = serde_json::from_str(raw.get()).map_err(|_| DecodeError)?;
-    if let Some(text) = text.said() {
-        sink(Signal::Append { slot, text });
-    }
-    Ok(())
-}
-
-fn annotate_signature(slot: u32, signature: Option<&str>, sink: &mut Sink<'_>) {
-    if let Some(signature) = signature {
-        sink(Signal::Annotate {
-            slot,
-            annotation: Annotation::Signature(signature.into()),
-        });
-    }
-}
-
-fn annotate_citations(slot: u32, citations: Option<&RawValue>, sink: &mut Sink<'_>) {
-    let citations: Option<Vec<&RawValue>> = wire::lenient(citations);
-    for citation in citations.unwrap_or_default() {
-        annotate_citation(slot, citation, sink);
-    }
-}
-
-fn annotate_citation(slot: u32, citation: &RawValue, sink: &mut Sink<'_>) {
-    sink(Signal::Annotate {
-        slot,
-        annotation: Annotation::Citation(citation.get().into()),
-    });
-}
-
-/// Most bytes of one block that are kept back until it closes; such blocks are queries and code.
-const HELD_MAX: usize = 16 * 1024 * 1024;

@@ -4,10 +4,14 @@
 //! request that continues it. Facts: <https://platform.claude.com/docs/en/build-with-claude/streaming>,
 //! read in November 2026.
 
+mod block;
+mod counts;
 mod decode;
 mod frame;
 mod message;
 mod rewrite;
+#[cfg(test)]
+mod tests;
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use serde_json::{Value, json};

@@ -185,7 +185,7 @@ impl Error {
 
     fn read_status(&mut self, number: Option<u16>) {
         let status = number.and_then(|number| StatusCode::from_u16(number).ok());
-        // Mistral's own numbers (1500, 3051) are none.
+        // Providers' own numbers are none.
         let status = status.filter(|status| status.as_u16() < 600);
         self.status = self.status.or(status);
     }
@@ -303,6 +303,8 @@ fn against_status(class: FaultClass, status: StatusCode) -> FaultClass {
     match (class, status.as_u16()) {
         // A text about models or policy in an overload or a crash is about something else.
         (FaultClass::UnknownModel | FaultClass::Policy, 429 | 500..) => by_status(status, false),
+        // Groq: the prompt alone is more than a minute's tokens, which no wait will change.
+        (FaultClass::RateLimited, 413) => FaultClass::ContextLength,
         (FaultClass::Transient, 503 | 529) => FaultClass::Overloaded,
         (FaultClass::Transient, 429) => FaultClass::RateLimited,
         (FaultClass::Transient, 400..=407 | 410..=423) => by_status(status, false),

@@ -3,8 +3,8 @@
 //! In: a type, code or status word, or an error text, in lower case. Out: a class. It must never
 //! guess: what is not listed means nothing here. Sources, as seen in November 2026:
 //! <https://platform.claude.com/docs/en/api/errors>,
-//! <https://platform.openai.com/docs/guides/error-codes>, the servers' own sources, and recorded
-//! error bodies of some thirty providers.
+//! `types/responses/response_error.py` of openai-python, the servers' own sources, and recorded error
+//! bodies of some thirty providers.
 
 use super::super::FaultClass;
 
@@ -159,13 +159,8 @@ pub(super) fn refuses_prefill(text: &str) -> bool {
             "cannot set both `continue_final_message` and `add_generation_prompt`",
             "cannot continue final message if it is not an assistant message",
             "continue_final_message is set but the final message does not appear",
-            // Mistral and others that want the last turn to be the user's.
+            // Mistral's tokenizers.
             "expected last role user or tool",
-            "last message must be a user message",
-            "last message must have role user",
-            "last message role must be 'user'",
-            "prefix is not supported",
-            "does not support prefix",
         ],
     )
 }

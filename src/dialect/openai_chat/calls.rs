@@ -254,7 +254,7 @@ impl Nesting {
     }
 
     fn is_whole(&self) -> bool {
-        self.begun && self.depth == 0 && !self.in_string
+        self.begun && self.depth == 0
     }
 }
 

@@ -4,19 +4,16 @@
 //! choice is, and never take `[DONE]` for a finish unless its server is declared to end so. Law
 //! kept: *Truth*.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use serde_json::value::RawValue;
 
 use super::super::wire::{self, Count, Word};
 use super::super::{Capabilities, DecodeError, Decoder, Outline, Signal, fault};
-use super::calls::{Calls, Piece};
-use super::frame::{
-    Choice, Chunk, Content, ContentPart, Delta, Groq, ThinkingPart, Usage as RawUsage,
-};
+use super::choice::{Progress, Slots};
+use super::frame::{Choice, Chunk, Delta, Groq, Usage as RawUsage};
 use super::reason_of;
-use crate::event::{FinishReason, PartKind, Usage};
+use crate::event::{FinishReason, Usage};
 use crate::sse;
 
 type Sink<'s> = dyn FnMut(Signal<'_>) + 's;
@@ -35,25 +32,6 @@ pub(super) struct ChatDecoder {
     finished: Option<FinishReason>,
     /// An error came; whatever follows, `[DONE]` included, proves nothing.
     faulted: bool,
-}
-
-/// Where one choice stands.
-#[derive(Debug, Default)]
-struct Progress {
-    /// The open text, reasoning or refusal. There is one at most: another one, or a tool call,
-    /// shows that it is over.
-    open: Option<(Channel, u32)>,
-    calls: Calls,
-    /// Something has been said.
-    said: bool,
-    reason: Option<FinishReason>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Channel {
-    Text,
-    Reasoning,
-    Refusal,
 }
 
 /// What has been handed on of the answer's id and model.
@@ -191,7 +169,7 @@ impl ChatDecoder {
                 .choices
                 .values()
                 .all(|progress| progress.reason.is_some());
-        if !whole || self.reason() == self.finished {
+        if !whole || self.faulted || self.reason() == self.finished {
             return;
         }
         self.finished = self.reason();
@@ -248,151 +226,6 @@ impl ChatDecoder {
         if self.usage != before {
             sink(Signal::Usage(self.usage));
         }
-    }
-}
-
-impl Progress {
-    fn read(
-        &mut self,
-        delta: Delta<'_>,
-        slots: &mut Slots<'_>,
-        sink: &mut Sink<'_>,
-    ) -> Result<(), DecodeError> {
-        // Both names for the same piece: one is enough.
-        let reasoning = delta.reasoning_content.said().or(delta.reasoning.said());
-        self.say(Channel::Reasoning, reasoning, slots, sink);
-        match delta.content {
-            Content::None => {}
-            Content::Text(text) => self.say(Channel::Text, Some(text), slots, sink),
-            Content::Parts(parts) => {
-                for part in parts {
-                    self.read_part(part, slots, sink)?;
-                }
-            }
-        }
-        self.say(Channel::Refusal, delta.refusal.said(), slots, sink);
-        for call in delta.tool_calls.iter().flatten() {
-            self.call(Piece::of_tool(call)?, slots, sink)?;
-        }
-        match &delta.function_call {
-            Some(function) => self.call(Piece::of_function(function)?, slots, sink),
-            None => Ok(()),
-        }
-    }
-
-    fn read_part(
-        &mut self,
-        part: ContentPart<'_>,
-        slots: &mut Slots<'_>,
-        sink: &mut Sink<'_>,
-    ) -> Result<(), DecodeError> {
-        match (part.kind.given(), part.thinking.map(RawValue::get)) {
-            (Some("thinking"), Some(raw)) if raw.starts_with('[') => {
-                let thoughts: Vec<ThinkingPart<'_>> =
-                    serde_json::from_str(raw).map_err(|_| DecodeError)?;
-                for thought in thoughts {
-                    self.say(Channel::Reasoning, thought.text.said(), slots, sink);
-                }
-            }
-            (Some("thinking"), Some(raw)) => {
-                let thought: Word<'_> = serde_json::from_str(raw).map_err(|_| DecodeError)?;
-                self.say(Channel::Reasoning, thought.said(), slots, sink);
-            }
-            (Some("text" | "output_text") | None, _) => {
-                self.say(Channel::Text, part.text.said(), slots, sink);
-            }
-            _ => {}
-        }
-        Ok(())
-    }
-
-    fn say(
-        &mut self,
-        channel: Channel,
-        text: Option<Cow<'_, str>>,
-        slots: &mut Slots<'_>,
-        sink: &mut Sink<'_>,
-    ) {
-        let Some(text) = text.filter(|text| !text.is_empty()) else {
-            return;
-        };
-        self.said = true;
-        let slot = match self.open {
-            Some((open, slot)) if open == channel => slot,
-            _ => {
-                self.close(sink);
-                let slot = slots.open(channel.kind(), sink);
-                self.open = Some((channel, slot));
-                slot
-            }
-        };
-        sink(Signal::Append { slot, text });
-    }
-
-    fn call(
-        &mut self,
-        piece: Piece<'_>,
-        slots: &mut Slots<'_>,
-        sink: &mut Sink<'_>,
-    ) -> Result<(), DecodeError> {
-        self.said = true;
-        self.close(sink);
-        self.calls
-            .push(piece, &mut |kind, sink| slots.open(kind, sink), sink)
-    }
-
-    fn finish(&mut self, reason: FinishReason, slots: &mut Slots<'_>, sink: &mut Sink<'_>) {
-        self.close(sink);
-        let cut_short = matches!(
-            reason,
-            FinishReason::Length | FinishReason::ContextWindow | FinishReason::ContentFilter
-        );
-        self.calls
-            .finish(cut_short, &mut |kind, sink| slots.open(kind, sink), sink);
-        self.reason = Some(reason);
-    }
-
-    /// What comes after the finish has no other marker of its end.
-    fn settle(&mut self, sink: &mut Sink<'_>) {
-        if self.reason.is_some() {
-            self.close(sink);
-            self.calls.settle(sink);
-        }
-    }
-
-    fn close(&mut self, sink: &mut Sink<'_>) {
-        if let Some((_, slot)) = self.open.take() {
-            sink(Signal::Close { slot });
-        }
-    }
-}
-
-impl Channel {
-    const fn kind(self) -> PartKind {
-        match self {
-            Self::Text => PartKind::Text,
-            Self::Reasoning => PartKind::Reasoning,
-            Self::Refusal => PartKind::Refusal,
-        }
-    }
-}
-
-/// Opens slots of one choice.
-struct Slots<'a> {
-    next: &'a mut u32,
-    choice: u32,
-}
-
-impl Slots<'_> {
-    fn open(&mut self, kind: PartKind, sink: &mut Sink<'_>) -> u32 {
-        let slot = *self.next;
-        *self.next = slot.wrapping_add(1);
-        sink(Signal::Open {
-            slot,
-            choice: self.choice,
-            kind,
-        });
-        slot
     }
 }
 

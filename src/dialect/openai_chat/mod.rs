@@ -1,13 +1,16 @@
 //! OpenAI Chat Completions, and the servers that speak it.
 //!
 //! In: events of `POST /v1/chat/completions` with `stream: true`, or such a request. Out: signals,
-//! or the request that continues it. Facts: <https://platform.openai.com/docs/api-reference/chat-streaming>
-//! and the sources of vLLM, SGLang and llama.cpp, read in November 2026.
+//! or the request that continues it. Facts: `types/chat/chat_completion_chunk.py` of openai-python,
+//! the sources of vLLM, SGLang and llama.cpp, and recorded streams, read in November 2026.
 
 mod calls;
+mod choice;
 mod decode;
 mod frame;
 mod rewrite;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 

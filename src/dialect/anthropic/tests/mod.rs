@@ -1,0 +1,4 @@
+//! Decoding quirks and request shapes, a line each.
+
+mod decode;
+mod request;
