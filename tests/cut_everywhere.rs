@@ -7,7 +7,7 @@ use serde_json::json;
 use support::{Run, kept, run};
 use unbroken::dialect::{Anthropic, OpenAiChat};
 use unbroken::engine::{Plan, Refusal};
-use unbroken::testing::{Answer, End, Fault, Flaky, Model};
+use unbroken::testing::{Answer, Deltas, End, Fault, Flaky, Model};
 use unbroken::{Resume, Upstream};
 
 /// One way of going on, forced by what the upstream can do.
@@ -96,8 +96,10 @@ enum Wire {
 impl Wire {
     fn model(self, answer: &Answer) -> Model {
         match self {
-            Self::Anthropic => Model::anthropic(answer.clone()),
-            Self::OpenAiChat => Model::openai_chat(answer.clone()),
+            Self::Anthropic => Model::anthropic(answer.clone()).deltas(Deltas::Random { max: 20 }),
+            Self::OpenAiChat => {
+                Model::openai_chat(answer.clone()).deltas(Deltas::Random { max: 20 })
+            }
         }
     }
 
@@ -181,6 +183,13 @@ fn cut_everywhere(wire: Wire, by: Resume) {
             );
             continue;
         }
+        if subject.anthropic_only && by == Resume::Quote {
+            println!(
+                "skipped: {:?} {by:?} {}: a note cannot quote results",
+                wire, subject.name
+            );
+            continue;
+        }
         let model = wire.model(&subject.answer);
         let whole = run(wire.plan(by, subject.reasons), |request, _| {
             model.respond(request)
@@ -197,7 +206,8 @@ fn cut_everywhere(wire: Wire, by: Resume) {
             let context = || {
                 format!(
                     "{wire:?} by {by:?}, {}, byte {at}\n{}",
-                    subject.name, cut.trace
+                    subject.name,
+                    cut.trace()
                 )
             };
             assert!(cut.result.is_ok(), "{:?}: {}", cut.result, context());

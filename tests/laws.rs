@@ -45,11 +45,11 @@ fn whole() {
     let run1 = run(anthropic("claude-haiku-4-5"), |request, _| {
         model.respond(request)
     });
-    println!("{}", run1.trace);
+    println!("{}", run1.trace());
     assert!(run1.result.is_ok());
     let model = Flaky::new(Model::openai_chat(answer()), [Fault::reset_at(20)]);
     let run2 = run(chat("gpt-4o"), |request, _| model.respond(request));
-    println!("{}", run2.trace);
+    println!("{}", run2.trace());
     println!("{:?} {:?}", run2.kept(), run1.kept());
     assert!(run2.result.is_ok());
 }

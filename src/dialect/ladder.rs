@@ -9,7 +9,8 @@ use serde_json::{Map, Value};
 
 use super::{Capabilities, Outline, Prefill};
 use crate::event::{PartKind, Resume};
-use crate::seam::Expect;
+use crate::report::estimate_tokens;
+use crate::seam::{Expect, anchor_of};
 use crate::transcript::{Progress, Transcript};
 
 /// What a request says about its being continued.
@@ -39,7 +40,14 @@ impl Terms {
                 rungs.push(Resume::Prefill);
             }
             if !self.is_continued {
-                rungs.extend([Resume::Instruct, Resume::Quote]);
+                rungs.push(Resume::Instruct);
+                // A note can quote text, not the results of the provider's own tools.
+                if !transcript
+                    .kept()
+                    .any(|part| matches!(part.kind(), PartKind::ServerResult { .. }))
+                {
+                    rungs.push(Resume::Quote);
+                }
             }
         }
         rungs.push(Resume::Align);
@@ -108,7 +116,7 @@ impl Sent {
         let rest = match spent {
             Some(spent) => limit.saturating_sub(spent),
             None => limit
-                .saturating_sub(self.text.len() as u64 / BYTES_PER_TOKEN)
+                .saturating_sub(estimate_tokens(self.text.len()))
                 .max(ROOM),
         };
         let rest = rest.max(floor).min(limit);
@@ -116,65 +124,5 @@ impl Sent {
     }
 }
 
-/// The last characters of `sent`, from a non-space on; more of them where they stand twice.
-// A stand-in until `seam::anchor_of` is there.
-fn anchor_of(sent: &str) -> &str {
-    let mut anchor = "";
-    for chars in (ANCHOR_MIN..=ANCHOR_MAX).step_by(ANCHOR_STEP) {
-        let start = sent
-            .char_indices()
-            .rev()
-            .nth(chars - 1)
-            .map_or(0, |(start, _)| start);
-        anchor = sent.get(start..).unwrap_or_default().trim_start();
-        let is_unique = sent.find(anchor) == Some(sent.len() - anchor.len());
-        if is_unique || start == 0 {
-            break;
-        }
-    }
-    anchor
-}
-
-/// Characters of an anchor: enough to be found, few enough to be repeated exactly.
-const ANCHOR_MIN: usize = 40;
-/// Characters of an anchor whose shorter forms stand elsewhere in the text, too.
-const ANCHOR_MAX: usize = 80;
-const ANCHOR_STEP: usize = 10;
-
-/// More bytes than a token of ordinary text has on average in any tokenizer we know of, so that
-/// an estimate is a lower bound.
-const BYTES_PER_TOKEN: u64 = 8;
-
 /// Tokens that an estimate leaves at least.
 const ROOM: u64 = 256;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn anchors() {
-        let (digits, twice) = (
-            "0123456789".repeat(3),
-            "Once upon a time there was a small house. ",
-        );
-        for (sent, chars) in [
-            ("short", 5),
-            (
-                &*format!("{digits}_one two three four five six seven eight"),
-                40,
-            ),
-            // A space at its start is left out.
-            (&*format!("{digits}_ {}", "b".repeat(39)), 39),
-            // More where it stands twice; not more than the most.
-            (&*format!("A {twice}B {}", twice.trim_end()), 50),
-            (&*"ab".repeat(100), 80),
-            (&*"é".repeat(30), 30),
-            (&*format!("x{}", "日本".repeat(20)), 40),
-        ] {
-            let anchor = anchor_of(sent);
-            assert!(sent.ends_with(anchor), "{sent}");
-            assert_eq!(anchor.chars().count(), chars, "{anchor}");
-        }
-    }
-}

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 
 use crate::dialect::Decoder;
-use crate::event::{AttemptId, Connection, FinishReason, PartKind, Resume, Usage};
+use crate::event::{AttemptId, Connection, FinishReason, Join, PartKind, Resume, Usage};
 use crate::policy::ERROR_BODY_MAX;
 use crate::seam::{Seam, Straddle};
 use crate::sse;
@@ -67,6 +67,11 @@ pub(super) struct Live {
     pub(super) usage: Option<Usage>,
     /// The HTTP exchange is over.
     pub(super) over: bool,
+    /// How its text was joined.
+    pub(super) join: Option<Join>,
+    /// Blocks that were delivered whole before it and that a repetition of the answer brings again,
+    /// the next one last.
+    pub(super) repeats: Vec<PartKind>,
     /// Tool calls that cannot be delivered before the end of the answer is known, by slot: ones whose
     /// JSON does not parse, ones that were overtaken, and whole ones behind such a call.
     pub(super) late: Vec<(u32, Slot)>,
@@ -125,6 +130,11 @@ impl Live {
     pub(super) fn is_quiet(&self, reasons: bool) -> bool {
         (reasons && !self.fresh)
             || self.has_open(|kind| !matches!(kind, PartKind::Text | PartKind::Refusal))
+    }
+
+    /// It says the answer again from its beginning.
+    pub(super) fn is_repeating(&self) -> bool {
+        self.by == Some(Resume::Align) || self.join == Some(Join::Echo) || self.is_swallowing()
     }
 
     /// Matching text that was delivered before.

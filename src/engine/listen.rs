@@ -141,21 +141,21 @@ impl Recovery {
     fn on_open(&mut self, slot: u32, choice: u32, kind: PartKind) {
         let Some(live) = &mut self.live else { return };
         live.last_said = self.now;
-        let said_before = live.seam.is_some()
-            && (live.is_swallowing() || live.by == Some(crate::event::Resume::Align));
-        let call = matches!(kind, PartKind::ToolCall { .. });
-        // What a repetition brings before it is past the delivered text was delivered before.
-        let muted = said_before
-            && !call
-            && !matches!(
-                kind,
-                PartKind::Text | PartKind::Reasoning | PartKind::Refusal
-            );
-        let ends_text = !muted
-            && !matches!(
-                kind,
-                PartKind::Text | PartKind::Reasoning | PartKind::Refusal
-            );
+        let aside = matches!(
+            kind,
+            PartKind::Text | PartKind::Reasoning | PartKind::Refusal
+        );
+        // What a repetition brings before it is past the delivered parts was delivered before.
+        let muted = !aside && live.is_repeating() && !live.repeats.is_empty();
+        if muted
+            && !live
+                .repeats
+                .pop()
+                .is_some_and(|before| same_block(&before, &kind))
+        {
+            return self.cut_by(Cut::Diverged);
+        }
+        let ends_text = !muted && !aside;
         let new = Slot {
             kind,
             choice,
@@ -247,6 +247,7 @@ impl Recovery {
     fn joined(&mut self, join: Join, trimmed: usize) {
         let Some(live) = &mut self.live else { return };
         live.seam = None;
+        live.join = Some(join);
         self.ledger.joined(join);
         if let Some(by) = live.by {
             let resumption = Resumption {
@@ -567,6 +568,16 @@ fn shared(text: &str, chunk: &Bytes) -> Text {
         return Text::from_utf8(bytes).unwrap_or_else(|_| Text::from(text));
     }
     Text::from(text)
+}
+
+/// Whether a repeated block can be the one that was delivered: ids differ from answer to answer.
+fn same_block(before: &PartKind, again: &PartKind) -> bool {
+    match (before, again) {
+        (PartKind::ServerCall { name, .. }, PartKind::ServerCall { name: again, .. })
+        | (PartKind::Opaque { name }, PartKind::Opaque { name: again }) => name == again,
+        (PartKind::ServerResult { .. }, PartKind::ServerResult { .. }) => true,
+        (before, again) => before == again,
+    }
 }
 
 /// Whether the arguments of a call are whole. None at all means no arguments.

@@ -164,6 +164,12 @@ impl Recovery {
             seam,
             straddle,
             slots: std::collections::BTreeMap::new(),
+            join: None,
+            repeats: if by.is_some() {
+                self.repeatable()
+            } else {
+                Vec::new()
+            },
             late: Vec::new(),
             finish: None,
             usage: None,
@@ -173,6 +179,24 @@ impl Recovery {
             fresh: false,
         });
         self.state = State::Attempting;
+    }
+
+    /// What a repetition of the answer would bring again beside its text, the first one last.
+    fn repeatable(&self) -> Vec<PartKind> {
+        let whole = |kind: &PartKind| {
+            !matches!(
+                kind,
+                PartKind::Text | PartKind::Reasoning | PartKind::Refusal
+            )
+        };
+        let mut kinds: Vec<PartKind> = self
+            .transcript
+            .kept()
+            .map(|part| part.kind().clone())
+            .filter(whole)
+            .collect();
+        kinds.reverse();
+        kinds
     }
 
     pub(super) fn open_waiting(&mut self) {

@@ -64,7 +64,9 @@ impl Open {
                 });
                 Content::Direct
             }
-            PartKind::Opaque { .. } | PartKind::Refusal => Content::Opaque(Whole::new(raw)),
+            PartKind::RedactedReasoning | PartKind::Opaque { .. } | PartKind::Refusal => {
+                Content::Opaque(Whole::new(raw))
+            }
         };
         Ok(Self { slot, content })
     }
