@@ -4,6 +4,8 @@
 //! must keep (`recovery.md` 9), and hands back all that happened.
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
+pub(crate) mod subjects;
+
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
@@ -310,13 +312,10 @@ impl Run {
         for event in &self.events {
             let Event::Delta(delta) = event else { continue };
             match delta {
-                Delta::Open { part, kind, .. } => {
+                Delta::Open { part, .. } => {
                     assert_eq!(*part, next, "parts are numbered in order");
                     next += 1;
                     open.insert(*part);
-                    if let PartKind::ToolCall { id, .. } = kind {
-                        assert!(calls.insert(id.clone()) || id.is_empty(), "law Once: {id}");
-                    }
                 }
                 Delta::Append { part, text } => {
                     assert!(open.contains(part), "text for a part that is not open");
@@ -324,6 +323,10 @@ impl Run {
                 }
                 Delta::Annotate { part, .. } => assert!(open.contains(part)),
                 Delta::Close { part } | Delta::Truncate { part } => {
+                    let kind = self.transcript.parts()[*part as usize].kind();
+                    if let PartKind::ToolCall { id, .. } = kind {
+                        assert!(calls.insert(id.clone()) || id.is_empty(), "law Once: {id}");
+                    }
                     assert!(open.remove(part), "a part is closed once\n{}", self.tail());
                 }
                 Delta::Abandon { part } => {
@@ -364,4 +367,22 @@ pub(crate) fn kept(transcript: &Transcript) -> Vec<(String, String)> {
         }
     }
     all
+}
+
+/// SplitMix64: small and seedable.
+#[derive(Debug)]
+pub(crate) struct Rng(u64);
+
+impl Rng {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    pub(crate) fn below(&mut self, bound: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((z ^ (z >> 31)) % bound as u64) as usize
+    }
 }

@@ -58,7 +58,8 @@ pub(super) fn read<'a>(request: &Value, answer: &Answer, text: &'a str) -> Optio
                 });
             }
             let second = previous.is_some_and(|previous| role(previous) == "user");
-            let sent = quoted_beginning(text, &note, second)?;
+            // White space after the words may be the note's own.
+            let sent = quoted_beginning(text, &note, second)?.trim_end();
             Some(Ask {
                 prefill: false,
                 sent,
