@@ -83,19 +83,26 @@ fn values_are_read_as_they_are_meant() {
 }
 
 #[test]
-#[ignore = "some of the tests that the README names are not written yet"]
 fn the_links_of_the_readme_lead_somewhere() {
     let readme = fs::read_to_string(root().join("README.md")).unwrap();
     let links = readme.split("](").skip(1);
     let files = links.filter_map(|rest| rest.split([')', '#']).next());
     let files = files.filter(|file| !file.starts_with("http"));
     let mut count = 0;
-    for file in files {
+    for file in files.filter(|file| !ON_THEIR_WAY.contains(file)) {
         assert!(root().join(file).exists(), "README.md: there is no {file}");
         count += 1;
     }
-    assert!(count >= 10, "only {count} links were found");
+    assert!(count >= 8, "only {count} links were found");
 }
+
+/// Tests that the README names and that are being written.
+const ON_THEIR_WAY: [&str; 4] = [
+    "tests/corpus.rs",
+    "tests/decisions.rs",
+    "tests/faults.rs",
+    "tests/reply.rs",
+];
 
 fn rows() -> Vec<Row> {
     let chapter = fs::read_to_string(root().join("src/manual/defaults.md")).unwrap();
