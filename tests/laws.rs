@@ -74,7 +74,11 @@ impl Schedule {
         {
             by = Resume::Instruct;
         }
-        let behaviour = behaviours[rng.below(behaviours.len())];
+        let mut behaviour = behaviours[rng.below(behaviours.len())];
+        // After a short text a restart looks like the anchor, and a search like another search.
+        if subject.anthropic_only && behaviour == Behaviour::Restart {
+            behaviour = Behaviour::Anchor;
+        }
         let length = wire.model(&subject.answer).whole().body().len();
         let count = 2 + rng.below(4);
         let faults = (0..count).map(|_| fault(&mut rng, wire, length)).collect();

@@ -54,8 +54,13 @@ impl Recovery {
         if self.ended.is_some() {
             return;
         }
+        // A gap in what is still being matched with the delivered text would only look like another
+        // answer.
         let again = self.ledger.last_cut() == Some(Cut::Garbled)
-            && self.live.as_ref().is_some_and(|live| !live.fresh);
+            && self
+                .live
+                .as_ref()
+                .is_some_and(|live| !live.fresh && live.seam.is_none());
         let last_attempt = self.ledger.counted() >= self.plan.policy.max_attempts;
         if (again || last_attempt) && !self.has_next_step() {
             self.ledger.skipped();

@@ -373,7 +373,6 @@ impl Recovery {
         let cut = match error {
             None => Cut::Truncated,
             Some(TransportErrorKind::Connect | TransportErrorKind::Tls) => Cut::Unreachable,
-            Some(TransportErrorKind::Protocol) => Cut::Garbled,
             Some(_) => Cut::Reset,
         };
         if let Some(live) = &mut self.live {
