@@ -110,6 +110,13 @@ impl Report {
 }
 
 impl AttemptReport {
+    /// Whether [`output_tokens`](Self::output_tokens) is an estimate.
+    #[must_use]
+    pub fn is_estimated(&self) -> bool {
+        self.usage
+            .is_none_or(|usage| usage.output_tokens < self.estimated_output_tokens)
+    }
+
     /// Output tokens: reported, or the estimate where that is more (a stream that is cut early has
     /// reported a placeholder only).
     #[must_use]

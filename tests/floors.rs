@@ -17,7 +17,7 @@ use imports::{paths_at, wrong_imports};
 use source::Source;
 
 /// Where clocks, sockets and tasks live.
-const IMPURE: &[&str] = &["client", "testing", "proxy", "main"];
+const IMPURE: &[&str] = &["client", "testing", "proxy", "main", "cli"];
 const IMPURE_FILES: &[&str] = &["src/lib.rs", "src/relay/channel.rs", "src/relay/axum.rs"];
 const CLOCKS_AND_DICE: &[&str] = &[
     "Instant::now",

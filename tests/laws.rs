@@ -176,7 +176,9 @@ fn fault(rng: &mut Rng, wire: Wire, length: usize) -> Fault {
             end: End::Clean,
         },
         8 => Fault::Garble { at },
-        9 => Fault::instead(Exchange::reply(StatusCode::from_u16(busy).unwrap())),
+        9 => Fault::instead(Exchange::reply(
+            StatusCode::from_u16(busy).expect("in range"),
+        )),
         10 => Fault::BeforeHead(
             [End::Refused, End::Reset, End::Stall, End::Stale][rng.below(4)].clone(),
         ),

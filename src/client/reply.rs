@@ -19,7 +19,7 @@ use super::Shared;
 use super::transport::{BoxBody, BoxOpen, TransportError};
 use crate::dialect::Dialect;
 use crate::engine::{Attempt, Input, Notice, Output, Plan, Recovery};
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::event::{AttemptId, Delta, Event, PartKind, Text};
 use crate::report::Report;
 use crate::transcript::Transcript;
@@ -51,6 +51,17 @@ enum State {
     },
 }
 
+impl State {
+    /// The kind of the error that was handed out already.
+    const fn failed(&self) -> Option<ErrorKind> {
+        match self {
+            Self::Planned(_) => None,
+            Self::Running(running) => running.failed,
+            Self::Unplanned { .. } => Some(ErrorKind::InvalidRequest),
+        }
+    }
+}
+
 struct Running {
     engine: Recovery,
     exchange: Exchange,
@@ -58,6 +69,8 @@ struct Running {
     /// The last error of the HTTP stack, which explains an error of the reply.
     cause: Option<TransportError>,
     done: bool,
+    /// Why it ended, if an error was handed out.
+    failed: Option<ErrorKind>,
 }
 
 /// The HTTP exchange under way.
@@ -98,6 +111,13 @@ impl Reply {
         }
     }
 
+    /// The assistant turn so far, in the shape that the provider of the first step accepts in a
+    /// history: of a whole answer, or of what there is of one that failed or that nobody waits for.
+    #[must_use]
+    pub fn as_message(&self) -> Value {
+        self.dialect.message(self.transcript())
+    }
+
     /// The visible text only, of choice 0, as it comes.
     ///
     /// Meant for append-only delivery: a [`Rewind`](Event::Rewind) does not show in it.
@@ -116,6 +136,14 @@ impl Reply {
     pub async fn finish(mut self) -> Result<Answer, Error> {
         while let Some(item) = poll_fn(|cx| Pin::new(&mut self).poll_next(cx)).await {
             item?;
+        }
+        // The error itself went to whoever polled before; that there was one must not be lost.
+        if let Some(kind) = self.state.failed() {
+            return Err(Error::new(
+                kind,
+                self.transcript().clone(),
+                self.report().clone(),
+            ));
         }
         Ok(Answer {
             transcript: self.transcript().clone(),
@@ -137,6 +165,7 @@ impl Reply {
                     alarm: Alarm::default(),
                     cause: None,
                     done: false,
+                    failed: None,
                 }));
                 Ok(())
             }
@@ -200,6 +229,7 @@ impl Running {
                     self.done = true;
                     self.exchange = Exchange::None;
                     let error = result.err().map(|error| self.explain(error));
+                    self.failed = error.as_ref().map(Error::kind);
                     return Poll::Ready(error.map(Err));
                 }
                 Output::Wait { until, .. } => {

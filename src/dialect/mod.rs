@@ -241,6 +241,19 @@ pub struct Capabilities {
     pub reasoning: bool,
 }
 
+impl Default for Capabilities {
+    /// What is safe to assume of an upstream that nothing is known of.
+    fn default() -> Self {
+        Self {
+            prefill: Prefill::None,
+            echo: Echo::Unknown,
+            pings: false,
+            done_is_proof: false,
+            reasoning: false,
+        }
+    }
+}
+
 /// How a server is asked to continue a trailing assistant turn (sources: the module doc of
 /// `capability`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -287,6 +300,47 @@ pub struct Declared {
 }
 
 impl Declared {
+    /// Nothing declared: the table alone counts.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Declares how a trailing assistant turn is continued.
+    #[must_use]
+    pub const fn prefill(mut self, prefill: Prefill) -> Self {
+        self.prefill = Some(prefill);
+        self
+    }
+
+    /// Declares whether the text sent as prefill comes back.
+    #[must_use]
+    pub const fn echo(mut self, echo: Echo) -> Self {
+        self.echo = Some(echo);
+        self
+    }
+
+    /// Declares whether a silent stream carries pings or comments.
+    #[must_use]
+    pub const fn pings(mut self, pings: bool) -> Self {
+        self.pings = Some(pings);
+        self
+    }
+
+    /// Declares whether `[DONE]` without a finish reason ends an answer.
+    #[must_use]
+    pub const fn done_is_proof(mut self, proof: bool) -> Self {
+        self.done_is_proof = Some(proof);
+        self
+    }
+
+    /// Declares whether the model reasons unasked.
+    #[must_use]
+    pub const fn reasoning(mut self, reasoning: bool) -> Self {
+        self.reasoning = Some(reasoning);
+        self
+    }
+
     /// `known` with every declared field in its place.
     #[must_use]
     pub fn over(&self, known: Capabilities) -> Capabilities {
@@ -314,6 +368,19 @@ pub struct Outline {
     pub stops: Vec<Box<str>>,
     /// The token limit.
     pub max_tokens: Option<u64>,
+}
+
+impl Default for Outline {
+    /// One choice and nothing else said.
+    fn default() -> Self {
+        Self {
+            model: Arc::default(),
+            choices: 1,
+            reasoning: false,
+            stops: Vec::new(),
+            max_tokens: None,
+        }
+    }
 }
 
 /// What a rewrite needs beside request and transcript.

@@ -25,9 +25,12 @@
 
 mod attempt;
 mod decide;
+mod deliver;
+mod finish;
 mod ledger;
 mod listen;
 mod notice;
+mod open;
 mod plan;
 mod settle;
 mod timers;
@@ -179,7 +182,7 @@ enum State {
     Attempting,
     /// An attempt has ended; its loose ends are being handed out before it is decided upon.
     Settling(Box<settle::Fallen>),
-    Waiting(settle::Next),
+    Waiting(open::Next),
     Done,
 }
 
@@ -279,7 +282,7 @@ impl Recovery {
         match &self.state {
             State::Done => false,
             State::Idle => {
-                self.open(settle::Next::first());
+                self.open(open::Next::first());
                 true
             }
             State::Settling(_) => {

@@ -9,203 +9,29 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::Method;
 
 use super::attempt::{Body, Live};
 use super::decide::{self, Ended, Move, Standing, Wait};
-use super::ledger::Entry;
-use super::{Attempt, End, Notice, Output, Plan, Recovery, Refusal, State, Step};
-use crate::dialect::{Continuation, FaultClass, InvalidRequest, Rewrite};
-use crate::error::{Error, ErrorKind, Rejection};
+use super::open::Next;
+use super::{End, Notice, Output, Recovery, Refusal, State, Step};
+use crate::dialect::FaultClass;
+use crate::error::{ErrorKind, Rejection};
 use crate::event::{
-    Connection, Cut, Delta, Event, Finish, FinishReason, Interruption, PartKind, Position, Resume,
+    Cut, Delta, Event, FinishReason, Interruption, Next as Told, PartKind, Position, Resume,
 };
 use crate::policy::Delivery;
-use crate::report::{Outcome, Report};
-use crate::seam::{Seam, Straddle};
-use crate::transcript::{PartState, Progress, Transcript};
+use crate::report::Outcome;
+use crate::transcript::{PartState, Progress};
 
 /// An attempt that was cut, before it is decided what to do about it.
 #[derive(Debug)]
 pub(super) struct Fallen {
-    live: Live,
-    ended: Ended,
-    rejection: Option<Rejection>,
-}
-
-/// The attempt to be opened next.
-#[derive(Debug)]
-pub(super) struct Next {
-    by: Option<(Resume, Continuation)>,
-    free: bool,
-    delay: Duration,
-}
-
-impl Next {
-    pub(super) const fn first() -> Self {
-        Self {
-            by: None,
-            free: false,
-            delay: Duration::ZERO,
-        }
-    }
-}
-
-impl Step {
-    /// The state of step `index` before its first attempt.
-    pub(super) fn enter(plan: &Plan, index: usize) -> Result<Self, Error> {
-        let invalid = |cause: InvalidRequest| {
-            let error = Error::new(
-                ErrorKind::InvalidRequest,
-                Transcript::new(),
-                Report::default(),
-            );
-            error.caused_by(cause)
-        };
-        let Some(upstream) = plan.chain.get(index) else {
-            let error = Error::new(
-                ErrorKind::InvalidRequest,
-                Transcript::new(),
-                Report::default(),
-            );
-            return Err(error.caused_by(crate::error::ConfigError::NoStep));
-        };
-        upstream.dialect.check(&plan.request).map_err(invalid)?;
-        let request = upstream.prepare(&plan.request);
-        let outline = upstream.dialect.outline(&request);
-        let capabilities = upstream.capabilities(&outline);
-        let here = |refusal: &&Refusal| {
-            refusal.upstream == upstream.name && refusal.model == outline.model
-        };
-        let refused = plan
-            .refused
-            .iter()
-            .filter(here)
-            .map(|refusal| refusal.by)
-            .collect();
-        Ok(Self {
-            index,
-            request: Arc::new(request),
-            outline,
-            capabilities,
-            refused,
-            barren: 0,
-        })
-    }
+    pub(super) live: Live,
+    pub(super) ended: Ended,
+    pub(super) rejection: Option<Rejection>,
 }
 
 impl Recovery {
-    /// Sends the next attempt.
-    pub(super) fn open(&mut self, next: Next) {
-        let upstream = self.upstream().clone();
-        let model = Arc::clone(&self.step.outline.model);
-        let (by, request, seam, straddle) = match next.by {
-            None => (None, Arc::clone(&self.step.request), None, None),
-            Some((by, continuation)) => {
-                let said = self.transcript.text();
-                let straddle = match by {
-                    Resume::Prefill | Resume::Instruct | Resume::Quote => {
-                        Straddle::new(&said, &self.step.outline.stops)
-                    }
-                    Resume::Align | Resume::Cursor => None,
-                };
-                let seam = Seam::new(&said, continuation.expect);
-                (
-                    Some(by),
-                    Arc::new(continuation.request),
-                    Some(seam),
-                    straddle,
-                )
-            }
-        };
-        let entry = Entry {
-            upstream: Arc::clone(&upstream.name),
-            model: Arc::clone(&model),
-            by,
-            free: next.free,
-            delay: next.delay,
-        };
-        let id = self.ledger.open(self.now, entry);
-        let fresh = mem::take(&mut self.course.fresh_connection);
-        let body = serde_json::to_vec(&*request).unwrap_or_default();
-        let mut http = http::Request::new(Bytes::from(body));
-        *http.method_mut() = Method::POST;
-        *http.uri_mut() = upstream.uri.clone();
-        *http.headers_mut() = upstream.headers.clone();
-        self.queue.push_back(Output::Notice(Notice::Opened {
-            attempt: id,
-            upstream: Arc::clone(&upstream.name),
-            model: Arc::clone(&model),
-            by,
-        }));
-        self.queue.push_back(Output::Open(Box::new(Attempt {
-            id,
-            upstream: Arc::clone(&upstream.name),
-            model: Arc::clone(&model),
-            by,
-            request: http,
-            connection: if fresh {
-                Connection::Fresh
-            } else {
-                Connection::Any
-            },
-            budgeted: self.course.after_barren && !next.free,
-        })));
-        self.body = Body::Awaited;
-        self.live = Some(Live {
-            id,
-            upstream: upstream.name,
-            model,
-            by,
-            opened: self.now,
-            first_byte: false,
-            last_byte: self.now,
-            last_said: self.now,
-            seam,
-            straddle,
-            slots: std::collections::BTreeMap::new(),
-            join: None,
-            repeats: if by.is_some() {
-                self.repeatable()
-            } else {
-                Vec::new()
-            },
-            late: Vec::new(),
-            finish: None,
-            usage: None,
-            over: false,
-            came: 0,
-            delivered: 0,
-            fresh: false,
-        });
-        self.state = State::Attempting;
-    }
-
-    /// What a repetition of the answer would bring again beside its text, the first one last.
-    fn repeatable(&self) -> Vec<PartKind> {
-        let whole = |kind: &PartKind| {
-            !matches!(
-                kind,
-                PartKind::Text | PartKind::Reasoning | PartKind::Refusal
-            )
-        };
-        let mut kinds: Vec<PartKind> = self
-            .transcript
-            .kept()
-            .map(|part| part.kind().clone())
-            .filter(whole)
-            .collect();
-        kinds.reverse();
-        kinds
-    }
-
-    pub(super) fn open_waiting(&mut self) {
-        if let State::Waiting(next) = mem::replace(&mut self.state, State::Idle) {
-            self.clocks.resume_at = None;
-            self.open(next);
-        }
-    }
-
     /// The attempt under way has ended and all that it said is handed out.
     pub(super) fn fall(&mut self) {
         let (Some(end), Some(live)) = (self.ended.take(), self.live.take()) else {
@@ -428,8 +254,8 @@ impl Recovery {
             delay,
         };
         let told = match &next.by {
-            None => crate::event::Next::Retry,
-            Some((by, _)) => crate::event::Next::Resume { by: *by },
+            None => Told::Retry,
+            Some((by, _)) => Told::Resume { by: *by },
         };
         self.schedule(fallen, next, told);
     }
@@ -449,7 +275,7 @@ impl Recovery {
                 Some((by, _)) => !astray || *by != Resume::Align,
             };
             if useful {
-                let told = crate::event::Next::Step {
+                let told = Told::Step {
                     upstream: Arc::clone(&self.upstream().name),
                     by: by.as_ref().map(|(by, _)| *by),
                 };
@@ -486,29 +312,11 @@ impl Recovery {
             free: false,
             delay: Duration::ZERO,
         };
-        self.schedule(fallen, next, crate::event::Next::Retry);
-    }
-
-    fn best_rung(&self) -> Option<(Resume, Continuation)> {
-        let step = &self.step;
-        let dialect = &self.upstream().dialect;
-        let context = Rewrite {
-            capabilities: &step.capabilities,
-            wording: &self.plan.wording,
-            spent: self.ledger.reported_output(),
-        };
-        dialect
-            .resumes(&step.request, &self.transcript, &step.capabilities)
-            .into_iter()
-            .filter(|by| !step.refused.contains(by))
-            .find_map(|by| {
-                let rewritten = dialect.rewrite(&step.request, &self.transcript, by, &context);
-                rewritten.ok().map(|continuation| (by, continuation))
-            })
+        self.schedule(fallen, next, Told::Retry);
     }
 
     /// Puts the next attempt on, if the limits of the whole reply allow it.
-    fn schedule(&mut self, fallen: Fallen, next: Next, told: crate::event::Next) {
+    fn schedule(&mut self, fallen: Fallen, next: Next, told: Told) {
         let policy = &self.plan.policy;
         if !next.free && self.ledger.counted() >= policy.max_attempts {
             return self.give_up(fallen, true);
@@ -518,7 +326,7 @@ impl Recovery {
             .as_ref()
             .is_some_and(|hook| !hook.ask(self.ledger.report()));
         if stop {
-            self.interrupted(&fallen, crate::event::Next::GiveUp, Duration::ZERO);
+            self.interrupted(&fallen, Told::GiveUp, Duration::ZERO);
             return self.fail(ErrorKind::NoProgress);
         }
         self.interrupted(&fallen, told, next.delay);
@@ -526,7 +334,7 @@ impl Recovery {
         self.state = State::Waiting(next);
     }
 
-    fn interrupted(&mut self, fallen: &Fallen, next: crate::event::Next, delay: Duration) {
+    pub(super) fn interrupted(&mut self, fallen: &Fallen, next: Told, delay: Duration) {
         if fallen.ended.cut == Cut::Denied {
             return;
         }
@@ -540,90 +348,6 @@ impl Recovery {
         self.queue
             .push_back(Output::Notice(Notice::Interrupted(interruption.clone())));
         self.emit(Event::Interrupted(interruption));
-    }
-
-    fn finish_inferred(&mut self, fallen: &Fallen, reason: FinishReason) {
-        self.interrupted(fallen, crate::event::Next::Finish, Duration::ZERO);
-        self.close_parts(true);
-        self.finish(reason, true);
-    }
-
-    /// The answer is complete.
-    fn complete(&mut self, live: &Live, reason: FinishReason, inferred: bool) {
-        self.ledger
-            .close(self.now, Outcome::Finished, None, live.came, live.delivered);
-        self.close_parts(live.by.is_some());
-        self.finish(reason, inferred);
-    }
-
-    fn close_parts(&mut self, continued: bool) {
-        let open = |part: &crate::transcript::Part| part.state() == PartState::Open;
-        let parts: Vec<(u32, bool)> = self
-            .transcript
-            .parts()
-            .iter()
-            .zip(0_u32..)
-            .filter(|(part, _)| open(part))
-            .map(|(part, index)| {
-                let unfit = match part.kind() {
-                    PartKind::Reasoning => continued,
-                    kind => matches!(kind, PartKind::ToolCall { .. }),
-                };
-                (index, unfit)
-            })
-            .collect();
-        for (part, unfit) in parts {
-            let delta = if unfit {
-                Delta::Abandon { part }
-            } else {
-                Delta::Close { part }
-            };
-            self.emit(Event::Delta(delta));
-        }
-    }
-
-    fn finish(&mut self, reason: FinishReason, inferred: bool) {
-        let usage = self.ledger.report().usage();
-        self.emit(Event::Finished(Finish {
-            reason,
-            inferred,
-            usage,
-        }));
-        self.queue.push_back(Output::Done(Ok(())));
-        self.state = State::Done;
-    }
-
-    fn give_up(&mut self, fallen: Fallen, exhausted: bool) {
-        self.interrupted(&fallen, crate::event::Next::GiveUp, Duration::ZERO);
-        let Fallen {
-            ended, rejection, ..
-        } = fallen;
-        let kind = decide::error_kind(&ended);
-        let code = ended.fault.and_then(|fault| fault.code);
-        let error = Error::new(kind, self.transcript.clone(), self.ledger.report().clone());
-        self.done(error.cut_by(ended.cut, exhausted).said(code, rejection));
-    }
-
-    /// The reply ends for a reason of its own, whatever the attempt under way does.
-    pub(super) fn fail(&mut self, kind: ErrorKind) {
-        if let Some(live) = self.live.take() {
-            if !live.over {
-                self.queue.push_back(Output::Abort(live.id));
-            }
-            self.ledger
-                .close(self.now, Outcome::Canceled, None, live.came, live.delivered);
-        }
-        self.ended = None;
-        let mut error = Error::new(kind, self.transcript.clone(), self.ledger.report().clone());
-        if let Some(cut) = self.ledger.last_cut() {
-            error = error.cut_by(cut, false);
-        }
-        self.done(error);
-    }
-
-    fn done(&mut self, error: Error) {
-        self.queue.push_back(Output::Done(Err(error)));
-        self.state = State::Done;
     }
 }
 

@@ -1,7 +1,7 @@
 //! Bytes ↔ server-sent events.
 //!
 //! In: the chunks of a response body, as they come. Out: [`Event`]s that borrow from the chunk or
-//! from the [`Parser`], and the way back, [`encode`]. Nothing here knows what is in an event, what
+//! from the [`Parser`], and the way back, [`encode()`]. Nothing here knows what is in an event, what
 //! the time is or where the bytes come from: comments are gone without a trace, so who asks for
 //! signs of life must count bytes. Syntax never fails; the one error is an event over its
 //! [`Limits`]. The law is *Split*: the events do not depend on how the bytes were cut.

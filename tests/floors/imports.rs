@@ -12,13 +12,15 @@ const FLOORS: &[(&str, u8, &[&str])] = &[
     ("transcript", 2, &["event"]),
     ("seam", 2, &["event"]),
     ("error", 3, &["event", "report", "transcript"]),
-    ("dialect", 3, &["sse", "event", "transcript"]),
+    ("dialect", 3, &["sse", "event", "report", "transcript"]),
     ("engine", 4, BELOW),
     ("observe", 5, BELOW),
     ("client", 6, BELOW),
     ("relay", 6, &["sse", "event", "error"]),
     ("testing", 7, BELOW),
     ("proxy", 7, BELOW),
+    // The binary sees the library as its users do.
+    ("cli", 8, &[]),
 ];
 
 /// Every row of a lower floor.

@@ -3,6 +3,7 @@
 //! A run plays the exchanges of an upstream against one `Recovery`, checks the laws that every run
 //! must keep (`recovery.md` 9), and hands back all that happened.
 #![allow(dead_code, reason = "each test file uses a part of it")]
+#![allow(clippy::unwrap_used, reason = "a test may")]
 
 pub(crate) mod subjects;
 

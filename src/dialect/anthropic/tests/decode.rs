@@ -198,7 +198,7 @@ fn blocks_that_are_handed_on_whole() {
     let redacted = r#"{"type":"redacted_thinking","data":"xx"}"#;
     assert_eq!(
         decode(&[&block(redacted), STOP0]),
-        format!("0=opaque(redacted_thinking) 0+{redacted} 0/")
+        format!("0=redacted 0+{redacted} 0/")
     );
     let compaction = block(r#"{"type":"compaction","content":null}"#);
     let more = delta(r#"{"type":"compaction_delta","content":"Sum","encrypted":"e"}"#);

@@ -288,7 +288,6 @@ fn turns_for_a_history() {
         name: "g".into(),
     };
     let result = || PartKind::ServerResult { call: "s".into() };
-    let opaque = |name: &str| PartKind::Opaque { name: name.into() };
     let (asked, answered) = (
         r#"{"type":"server_tool_use","id":"s"}"#,
         r#"{"type":"x_tool_result","tool_use_id":"s"}"#,
@@ -332,7 +331,7 @@ fn turns_for_a_history() {
             vec![
                 (PartKind::Text, "Hi "),
                 (
-                    opaque("redacted_thinking"),
+                    PartKind::RedactedReasoning,
                     r#"{"type":"redacted_thinking"}"#,
                 ),
             ],
@@ -341,7 +340,7 @@ fn turns_for_a_history() {
         (
             vec![
                 (
-                    opaque("redacted_thinking"),
+                    PartKind::RedactedReasoning,
                     r#"{"type":"redacted_thinking"}"#,
                 ),
                 (PartKind::Text, "Hi "),

@@ -1,0 +1,173 @@
+//! Handing content on: which part it belongs to, and what was opened and closed for it.
+//!
+//! In: content that is to be delivered now. Out: deltas. A part is opened only when it has content.
+//! Law kept: *Fold*.
+
+use std::mem;
+
+use bytes::Bytes;
+use serde::de::IgnoredAny;
+
+use super::attempt::Slot;
+use super::{Output, Recovery};
+use crate::event::{Delta, Event, PartKind, Text};
+
+impl Recovery {
+    /// A call that had to wait for the end of the answer. Where it is not whole, the provider itself
+    /// ended the answer in the middle of it.
+    pub(super) fn late_call(&mut self, call: Slot) {
+        let whole = call.closed && is_json(&call.held);
+        match call.part {
+            Some(part) => self.emit(Event::Delta(Delta::Truncate { part })),
+            None => self.deliver_call(call, !whole),
+        }
+    }
+
+    pub(super) fn deliver_call(&mut self, call: Slot, truncated: bool) {
+        let empty = call.held.trim().is_empty() && !truncated;
+        let text = if empty { "{}".to_owned() } else { call.held };
+        self.deliver_whole(call.choice, call.kind, text, truncated);
+    }
+
+    pub(super) fn deliver_whole(
+        &mut self,
+        choice: u32,
+        kind: PartKind,
+        text: String,
+        truncated: bool,
+    ) {
+        if let Some(live) = &mut self.live {
+            live.delivered += text.len();
+        }
+        let outlasts = !matches!(kind, PartKind::RedactedReasoning | PartKind::Opaque { .. });
+        if outlasts {
+            self.fresh();
+        }
+        let part = self.open_part(choice, kind);
+        if !text.is_empty() {
+            self.emit(Event::Delta(Delta::Append {
+                part,
+                text: Text::from(text),
+            }));
+        }
+        self.emit(Event::Delta(if truncated {
+            Delta::Truncate { part }
+        } else {
+            Delta::Close { part }
+        }));
+    }
+
+    pub(super) fn deliver(&mut self, slot: u32, text: Text) {
+        let reasoning = self
+            .live
+            .as_ref()
+            .and_then(|live| live.slots.get(&slot))
+            .is_some_and(|slot| matches!(slot.kind, PartKind::Reasoning));
+        let Some(part) = self.part_of(slot) else {
+            return;
+        };
+        if let Some(live) = &mut self.live {
+            live.delivered += text.len();
+        }
+        if reasoning {
+            self.clocks.last_new = self.clocks.last_new.map(|_| self.now);
+        } else {
+            self.fresh();
+        }
+        self.emit(Event::Delta(Delta::Append { part, text }));
+    }
+
+    /// Something new was handed on that outlasts a cut.
+    pub(super) fn fresh(&mut self) {
+        if let Some(live) = &mut self.live {
+            live.fresh = true;
+        }
+        self.clocks.last_new = self.clocks.last_new.map(|_| self.now);
+        self.step.barren = 0;
+        if mem::take(&mut self.course.failures) > 0 {
+            self.delays.reset();
+        }
+    }
+
+    /// The part that a slot is delivered as; text goes on in the part that an earlier attempt left
+    /// open.
+    pub(super) fn part_of(&mut self, slot: u32) -> Option<u32> {
+        let live = self.live.as_mut()?;
+        let (choice, kind) = match live.slots.get(&slot) {
+            Some(open) if open.part.is_some() => return open.part,
+            Some(open) => (open.choice, open.kind.clone()),
+            None => (0, PartKind::Text),
+        };
+        let open_text = self.course.open_text.iter().find(|(of, _)| *of == choice);
+        let part = match open_text {
+            Some((_, part)) if matches!(kind, PartKind::Text) => *part,
+            _ => self.open_part(choice, kind),
+        };
+        if let Some(open) = self
+            .live
+            .as_mut()
+            .and_then(|live| live.slots.get_mut(&slot))
+        {
+            open.part = Some(part);
+        }
+        Some(part)
+    }
+
+    pub(super) fn open_part(&mut self, choice: u32, kind: PartKind) -> u32 {
+        if !self.course.started {
+            self.on_started(None, None);
+        }
+        let continued = self.live.as_ref().is_some_and(|live| live.by.is_some());
+        let aside = continued && matches!(kind, PartKind::Reasoning);
+        if !aside {
+            self.close_open_text(choice);
+        }
+        let part = self.course.next_part;
+        self.course.next_part += 1;
+        if matches!(kind, PartKind::Text) {
+            self.course.open_text.push((choice, part));
+        }
+        self.emit(Event::Delta(Delta::Open { part, choice, kind }));
+        part
+    }
+
+    pub(super) fn close_open_text(&mut self, choice: u32) {
+        let at = self
+            .course
+            .open_text
+            .iter()
+            .position(|(of, _)| *of == choice);
+        if let Some((_, part)) = at.map(|at| self.course.open_text.swap_remove(at)) {
+            // The slot, if it goes on, is another part from here.
+            if let Some(live) = &mut self.live {
+                for slot in live
+                    .slots
+                    .values_mut()
+                    .filter(|slot| slot.part == Some(part))
+                {
+                    slot.part = None;
+                }
+            }
+            self.emit(Event::Delta(Delta::Close { part }));
+        }
+    }
+
+    pub(super) fn emit(&mut self, event: Event) {
+        self.queue.push_back(Output::Event(event));
+    }
+}
+
+/// `text`, sharing the chunk that it lies in; copied where it had to be unescaped or lies elsewhere.
+pub(super) fn shared(text: &str, chunk: &Bytes) -> Text {
+    let (start, at) = (chunk.as_ptr() as usize, text.as_ptr() as usize);
+    if at >= start && at + text.len() <= start + chunk.len() {
+        let bytes = chunk.slice(at - start..at - start + text.len());
+        return Text::from_utf8(bytes).unwrap_or_else(|_| Text::from(text));
+    }
+    Text::from(text)
+}
+
+/// Whether the arguments of a call are whole. None at all means no arguments.
+pub(super) fn is_json(arguments: &str) -> bool {
+    arguments.trim().is_empty() || serde_json::from_str::<IgnoredAny>(arguments).is_ok()
+}

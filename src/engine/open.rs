@@ -1,0 +1,212 @@
+//! Sending an attempt: the caller's own request, or one that continues the answer.
+//!
+//! In: which rung, if any. Out: the request, and what to expect of its answer.
+
+use std::mem;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::Method;
+
+use super::attempt::{Body, Live};
+use super::ledger::Entry;
+use super::{Attempt, Notice, Output, Plan, Recovery, Refusal, State, Step};
+use crate::dialect::{Continuation, InvalidRequest, Rewrite};
+use crate::error::{Error, ErrorKind};
+use crate::event::{Connection, PartKind, Resume};
+use crate::report::Report;
+use crate::seam::{Seam, Straddle};
+use crate::transcript::Transcript;
+
+/// The attempt to be opened next.
+#[derive(Debug)]
+pub(super) struct Next {
+    pub(super) by: Option<(Resume, Continuation)>,
+    pub(super) free: bool,
+    pub(super) delay: Duration,
+}
+
+impl Next {
+    pub(super) const fn first() -> Self {
+        Self {
+            by: None,
+            free: false,
+            delay: Duration::ZERO,
+        }
+    }
+}
+
+impl Step {
+    /// The state of step `index` before its first attempt.
+    pub(super) fn enter(plan: &Plan, index: usize) -> Result<Self, Error> {
+        let invalid = |cause: InvalidRequest| {
+            let error = Error::new(
+                ErrorKind::InvalidRequest,
+                Transcript::new(),
+                Report::default(),
+            );
+            error.caused_by(cause)
+        };
+        let Some(upstream) = plan.chain.get(index) else {
+            let error = Error::new(
+                ErrorKind::InvalidRequest,
+                Transcript::new(),
+                Report::default(),
+            );
+            return Err(error.caused_by(crate::error::ConfigError::NoStep));
+        };
+        upstream.dialect.check(&plan.request).map_err(invalid)?;
+        let request = upstream.prepare(&plan.request);
+        let outline = upstream.dialect.outline(&request);
+        let capabilities = upstream.capabilities(&outline);
+        let here = |refusal: &&Refusal| {
+            refusal.upstream == upstream.name && refusal.model == outline.model
+        };
+        let refused = plan
+            .refused
+            .iter()
+            .filter(here)
+            .map(|refusal| refusal.by)
+            .collect();
+        Ok(Self {
+            index,
+            request: Arc::new(request),
+            outline,
+            capabilities,
+            refused,
+            barren: 0,
+        })
+    }
+}
+
+impl Recovery {
+    /// Sends the next attempt.
+    pub(super) fn open(&mut self, next: Next) {
+        let upstream = self.upstream().clone();
+        let model = Arc::clone(&self.step.outline.model);
+        let (by, request, seam, straddle) = match next.by {
+            None => (None, Arc::clone(&self.step.request), None, None),
+            Some((by, continuation)) => {
+                let said = self.transcript.text();
+                let straddle = match by {
+                    Resume::Prefill | Resume::Instruct | Resume::Quote => {
+                        Straddle::new(&said, &self.step.outline.stops)
+                    }
+                    Resume::Align | Resume::Cursor => None,
+                };
+                let seam = Seam::new(&said, continuation.expect);
+                (
+                    Some(by),
+                    Arc::new(continuation.request),
+                    Some(seam),
+                    straddle,
+                )
+            }
+        };
+        let entry = Entry {
+            upstream: Arc::clone(&upstream.name),
+            model: Arc::clone(&model),
+            by,
+            free: next.free,
+            delay: next.delay,
+        };
+        let id = self.ledger.open(self.now, entry);
+        let fresh = mem::take(&mut self.course.fresh_connection);
+        let body = serde_json::to_vec(&*request).unwrap_or_default();
+        let mut http = http::Request::new(Bytes::from(body));
+        *http.method_mut() = Method::POST;
+        *http.uri_mut() = upstream.uri.clone();
+        *http.headers_mut() = upstream.headers.clone();
+        self.queue.push_back(Output::Notice(Notice::Opened {
+            attempt: id,
+            upstream: Arc::clone(&upstream.name),
+            model: Arc::clone(&model),
+            by,
+        }));
+        self.queue.push_back(Output::Open(Box::new(Attempt {
+            id,
+            upstream: Arc::clone(&upstream.name),
+            model: Arc::clone(&model),
+            by,
+            request: http,
+            connection: if fresh {
+                Connection::Fresh
+            } else {
+                Connection::Any
+            },
+            budgeted: self.course.after_barren && !next.free,
+        })));
+        self.body = Body::Awaited;
+        self.live = Some(Live {
+            id,
+            upstream: upstream.name,
+            model,
+            by,
+            opened: self.now,
+            first_byte: false,
+            last_byte: self.now,
+            last_said: self.now,
+            seam,
+            straddle,
+            slots: std::collections::BTreeMap::new(),
+            join: None,
+            repeats: if by.is_some() {
+                self.repeatable()
+            } else {
+                Vec::new()
+            },
+            late: Vec::new(),
+            finish: None,
+            usage: None,
+            over: false,
+            came: 0,
+            delivered: 0,
+            fresh: false,
+        });
+        self.state = State::Attempting;
+    }
+
+    /// What a repetition of the answer would bring again beside its text, the first one last.
+    pub(super) fn repeatable(&self) -> Vec<PartKind> {
+        let whole = |kind: &PartKind| {
+            !matches!(
+                kind,
+                PartKind::Text | PartKind::Reasoning | PartKind::Refusal
+            )
+        };
+        let mut kinds: Vec<PartKind> = self
+            .transcript
+            .kept()
+            .map(|part| part.kind().clone())
+            .filter(whole)
+            .collect();
+        kinds.reverse();
+        kinds
+    }
+
+    pub(super) fn open_waiting(&mut self) {
+        if let State::Waiting(next) = mem::replace(&mut self.state, State::Idle) {
+            self.clocks.resume_at = None;
+            self.open(next);
+        }
+    }
+
+    pub(super) fn best_rung(&self) -> Option<(Resume, Continuation)> {
+        let step = &self.step;
+        let dialect = &self.upstream().dialect;
+        let context = Rewrite {
+            capabilities: &step.capabilities,
+            wording: &self.plan.wording,
+            spent: self.ledger.reported_output(),
+        };
+        dialect
+            .resumes(&step.request, &self.transcript, &step.capabilities)
+            .into_iter()
+            .filter(|by| !step.refused.contains(by))
+            .find_map(|by| {
+                let rewritten = dialect.rewrite(&step.request, &self.transcript, by, &context);
+                rewritten.ok().map(|continuation| (by, continuation))
+            })
+    }
+}
