@@ -117,6 +117,22 @@ impl Transcript {
         }
     }
 
+    /// The same without what only its own provider can read of the parts before `part`: reasoning,
+    /// signatures, results of server tools, opaque blocks.
+    pub(crate) fn for_another_provider(&self, part: u32) -> Self {
+        let mut public = self.clone();
+        for part in public.parts.iter_mut().take(part as usize) {
+            let shared = matches!(
+                part.kind,
+                PartKind::Text | PartKind::Refusal | PartKind::ToolCall { .. }
+            );
+            if !shared {
+                part.state = PartState::Abandoned;
+            }
+        }
+        public
+    }
+
     /// Who answers; none before the first attempt that answered.
     #[must_use]
     pub const fn head(&self) -> Option<&Head> {

@@ -60,7 +60,7 @@ impl Recovery {
             && self
                 .live
                 .as_ref()
-                .is_some_and(|live| !live.fresh && live.seam.is_none());
+                .is_some_and(|live| !live.fresh && !live.is_swallowing());
         let last_attempt = self.ledger.counted() >= self.plan.policy.max_attempts;
         if (again || last_attempt) && !self.has_next_step() {
             self.ledger.skipped();

@@ -148,6 +148,8 @@ pub struct Recovery {
 #[derive(Debug)]
 struct Step {
     index: usize,
+    /// Parts before this one were said by earlier steps.
+    first_part: u32,
     /// The caller's request as this upstream gets it.
     request: Arc<Value>,
     outline: Outline,
@@ -203,7 +205,7 @@ impl Recovery {
     /// # Errors
     /// The request cannot be streamed, or the chain is empty.
     pub fn new(plan: Plan, now: Instant) -> Result<Self, Error> {
-        let step = Step::enter(&plan, 0)?;
+        let step = Step::enter(&plan, 0, 0)?;
         let delays = plan.policy.backoff.delays(plan.seed);
         Ok(Self {
             now,

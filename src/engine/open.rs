@@ -12,8 +12,8 @@ use http::Method;
 use super::attempt::{Body, Live};
 use super::ledger::Entry;
 use super::{Attempt, Notice, Output, Plan, Recovery, Refusal, State, Step};
-use crate::dialect::{Continuation, InvalidRequest, Rewrite};
-use crate::error::{Error, ErrorKind};
+use crate::dialect::{Continuation, Rewrite};
+use crate::error::{ConfigError, Error, ErrorKind};
 use crate::event::{Connection, PartKind, Resume};
 use crate::report::Report;
 use crate::seam::{Seam, Straddle};
@@ -39,24 +39,21 @@ impl Next {
 
 impl Step {
     /// The state of step `index` before its first attempt.
-    pub(super) fn enter(plan: &Plan, index: usize) -> Result<Self, Error> {
-        let invalid = |cause: InvalidRequest| {
-            let error = Error::new(
+    pub(super) fn enter(plan: &Plan, index: usize, first_part: u32) -> Result<Self, Error> {
+        let invalid = || {
+            Error::new(
                 ErrorKind::InvalidRequest,
                 Transcript::new(),
                 Report::default(),
-            );
-            error.caused_by(cause)
+            )
         };
         let Some(upstream) = plan.chain.get(index) else {
-            let error = Error::new(
-                ErrorKind::InvalidRequest,
-                Transcript::new(),
-                Report::default(),
-            );
-            return Err(error.caused_by(crate::error::ConfigError::NoStep));
+            return Err(invalid().caused_by(ConfigError::NoStep));
         };
-        upstream.dialect.check(&plan.request).map_err(invalid)?;
+        upstream
+            .dialect
+            .check(&plan.request)
+            .map_err(|cause| invalid().caused_by(cause))?;
         let request = upstream.prepare(&plan.request);
         let outline = upstream.dialect.outline(&request);
         let capabilities = upstream.capabilities(&outline);
@@ -71,6 +68,7 @@ impl Step {
             .collect();
         Ok(Self {
             index,
+            first_part,
             request: Arc::new(request),
             outline,
             capabilities,
@@ -200,12 +198,13 @@ impl Recovery {
             wording: &self.plan.wording,
             spent: self.ledger.reported_output(),
         };
+        let said = self.transcript.for_another_provider(step.first_part);
         dialect
-            .resumes(&step.request, &self.transcript, &step.capabilities)
+            .resumes(&step.request, &said, &step.capabilities)
             .into_iter()
             .filter(|by| !step.refused.contains(by))
             .find_map(|by| {
-                let rewritten = dialect.rewrite(&step.request, &self.transcript, by, &context);
+                let rewritten = dialect.rewrite(&step.request, &said, by, &context);
                 rewritten.ok().map(|continuation| (by, continuation))
             })
     }

@@ -265,7 +265,7 @@ impl Recovery {
         let nothing = self.transcript.progress() == Progress::Nothing;
         let astray = fallen.ended.cut == Cut::Diverged;
         for index in self.step.index + 1..self.plan.chain.len() {
-            let Ok(step) = Step::enter(&self.plan, index) else {
+            let Ok(step) = Step::enter(&self.plan, index, self.course.next_part) else {
                 continue;
             };
             let before = mem::replace(&mut self.step, step);

@@ -311,6 +311,9 @@ impl Run {
         let mut next = 0;
         let mut calls = BTreeSet::new();
         for event in &self.events {
+            if let Event::Rewind(_) = event {
+                open.clear();
+            }
             let Event::Delta(delta) = event else { continue };
             match delta {
                 Delta::Open { part, .. } => {

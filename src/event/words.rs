@@ -1,0 +1,61 @@
+//! The words for causes and ways, as a table or a log shows them.
+
+use std::fmt;
+
+use super::{Cut, Join, Resume, Timer};
+
+impl fmt::Display for Cut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unreachable => f.write_str("unreachable"),
+            Self::Rejected { status, .. } => write!(f, "rejected with status {}", status.as_u16()),
+            Self::Truncated => f.write_str("truncated"),
+            Self::Reset => f.write_str("reset"),
+            Self::Stalled { timer } => write!(f, "stalled ({timer})"),
+            Self::Faulted => f.write_str("error in the stream"),
+            Self::Garbled => f.write_str("garbled"),
+            Self::OverLimit => f.write_str("over a limit"),
+            Self::Diverged => f.write_str("diverged"),
+            Self::Denied => f.write_str("denied"),
+        }
+    }
+}
+
+impl fmt::Display for Timer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::FirstEvent => "first event",
+            Self::Idle => "idle",
+            Self::Delta => "delta",
+            Self::Closing => "closing",
+            Self::Backoff => "backoff",
+            Self::Progress => "progress",
+            Self::Overall => "overall",
+        })
+    }
+}
+
+impl fmt::Display for Resume {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Cursor => "cursor",
+            Self::Prefill => "prefill",
+            Self::Instruct => "instruct",
+            Self::Quote => "quote",
+            Self::Align => "align",
+        })
+    }
+}
+
+impl fmt::Display for Join {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Literal => "literal",
+            Self::Echo => "echo",
+            Self::Anchor => "anchor",
+            Self::Overlap => "overlap",
+            Self::Aligned => "aligned",
+            Self::Unverified => "unverified",
+        })
+    }
+}

@@ -1,0 +1,559 @@
+//! What a whole reply does about each kind of cut, in virtual time: waits, limits, steps, ends.
+
+mod support;
+
+use std::time::Duration;
+
+use http::header::RETRY_AFTER;
+use http::{HeaderValue, StatusCode};
+use serde_json::{Value, json};
+use support::{Run, run};
+use unbroken::dialect::{Anthropic, Declared, OpenAiChat, Prefill};
+use unbroken::engine::Plan;
+use unbroken::policy::{Delivery, Policy};
+use unbroken::testing::{
+    ANTHROPIC_PING, Answer, Deltas, End, Exchange, Fault, Flaky, Model, anthropic_error,
+};
+use unbroken::{Cut, ErrorKind, Event, FinishReason, Next, Origin, Resume, Timer, Upstream};
+
+const TEXT: &str =
+    "One answer over however many connections it takes, and nobody sees the seam in it.";
+
+fn claude(name: &str, model: &str) -> Upstream {
+    let uri = "https://api.anthropic.com/v1/messages".parse().unwrap();
+    Upstream::new(name, Anthropic, uri).model(model)
+}
+
+fn gpt(name: &str) -> Upstream {
+    let uri = "https://api.openai.com/v1/chat/completions"
+        .parse()
+        .unwrap();
+    Upstream::new(name, OpenAiChat, uri)
+}
+
+fn request() -> Value {
+    json!({
+        "model": "claude-haiku-4-5",
+        "max_tokens": 4000,
+        "messages": [{"role": "user", "content": "Tell me."}],
+    })
+}
+
+fn plan(chain: Vec<Upstream>) -> Plan {
+    Plan::new(request(), chain)
+}
+
+fn one() -> Plan {
+    plan(vec![claude("one", "claude-haiku-4-5")])
+}
+
+fn two() -> Plan {
+    plan(vec![
+        claude("one", "claude-haiku-4-5"),
+        claude("two", "claude-sonnet-4-5"),
+    ])
+}
+
+fn model() -> Model {
+    Model::anthropic(Answer::new().text(TEXT))
+}
+
+/// Each upstream answers by its own list of exchanges, then by the model.
+fn play(plan: Plan, first: Vec<Exchange>, second: Vec<Exchange>) -> Run {
+    let (mut first, mut second) = (first.into_iter(), second.into_iter());
+    run(plan, |request, attempt| {
+        let list = if &*attempt.upstream == "one" {
+            &mut first
+        } else {
+            &mut second
+        };
+        list.next().unwrap_or_else(|| model().respond(request))
+    })
+}
+
+fn status(status: u16) -> Exchange {
+    Exchange::reply(StatusCode::from_u16(status).unwrap())
+}
+
+fn error(status: u16, kind: &str, message: &str) -> Exchange {
+    let body = json!({"type": "error", "error": {"type": kind, "message": message}});
+    Exchange::json(StatusCode::from_u16(status).unwrap(), &body)
+}
+
+/// The answer, cut after about `share` hundredths of its body.
+fn cut(share: usize) -> Exchange {
+    let whole = model().whole();
+    let at = whole.body().len() * share / 100;
+    whole.fault(Fault::reset_at(at))
+}
+
+fn kind(run: &Run) -> ErrorKind {
+    run.result.as_ref().expect_err("an error").kind()
+}
+
+fn upstreams(run: &Run) -> Vec<&str> {
+    run.report
+        .attempts
+        .iter()
+        .map(|attempt| &*attempt.upstream)
+        .collect()
+}
+
+fn interruptions(run: &Run) -> Vec<(Cut, Next, u64)> {
+    let interrupted = run.events.iter().filter_map(|event| match event {
+        Event::Interrupted(cut) => Some((cut.cut, cut.next.clone(), cut.delay.as_millis() as u64)),
+        _ => None,
+    });
+    interrupted.collect()
+}
+
+#[test]
+fn retry_after_is_waited_for_to_the_second() {
+    let busy = status(429).header(RETRY_AFTER, HeaderValue::from_static("7"));
+    let run = play(one(), vec![busy], vec![]);
+    assert_eq!(run.text(), TEXT);
+    assert_eq!(run.report.attempts[1].delay, Duration::from_secs(7));
+    assert_eq!(run.report.attempts[1].opened, Duration::from_secs(7));
+}
+
+#[test]
+fn a_longer_retry_after_than_a_minute_gives_the_step_up() {
+    let busy = || status(429).header(RETRY_AFTER, HeaderValue::from_static("61"));
+    let run = play(two(), vec![busy()], vec![]);
+    assert_eq!(
+        (run.text().as_str(), upstreams(&run)),
+        (TEXT, vec!["one", "two"])
+    );
+    let run = play(one(), vec![busy()], vec![]);
+    assert_eq!(
+        (kind(&run), run.requests.len()),
+        (ErrorKind::RateLimited, 1)
+    );
+}
+
+#[test]
+fn busy_three_times_ends_the_step_and_says_so() {
+    for (code, expected) in [
+        (429, ErrorKind::RateLimited),
+        (500, ErrorKind::Upstream),
+        (503, ErrorKind::Overloaded),
+        (529, ErrorKind::Overloaded),
+        (408, ErrorKind::Upstream),
+        (425, ErrorKind::Upstream),
+    ] {
+        let run = play(one(), vec![status(code); 9], vec![]);
+        let error = run.result.as_ref().expect_err("busy");
+        assert_eq!((error.kind(), run.requests.len()), (expected, 3), "{code}");
+        assert!(error.is_exhausted(), "{code}");
+        let run = play(two(), vec![status(code); 9], vec![]);
+        assert_eq!(upstreams(&run), ["one", "one", "one", "two"], "{code}");
+    }
+}
+
+#[test]
+fn the_callers_own_fault_is_told_at_once_with_the_providers_response() {
+    let refused = || error(400, "invalid_request_error", "max_tokens: too large");
+    let run = play(two(), vec![refused()], vec![]);
+    let error = run.result.as_ref().expect_err("the caller's fault");
+    assert_eq!(
+        (error.kind(), error.origin()),
+        (ErrorKind::InvalidRequest, Origin::Caller)
+    );
+    assert_eq!(run.requests.len(), 1);
+    let rejection = error.rejection().expect("the response");
+    assert_eq!(rejection.status, 400);
+    assert!(String::from_utf8_lossy(&rejection.body).contains("max_tokens: too large"));
+}
+
+#[test]
+fn what_another_step_can_answer_goes_there_without_a_retry() {
+    for exchange in [
+        error(
+            400,
+            "invalid_request_error",
+            "prompt is too long: 210000 tokens > 200000 maximum",
+        ),
+        error(404, "not_found_error", "model: claude-nothing"),
+        error(401, "authentication_error", "invalid x-api-key"),
+        error(402, "billing_error", "Your credit balance is too low"),
+        error(403, "permission_error", "not allowed"),
+    ] {
+        let run = play(two(), vec![exchange.clone()], vec![]);
+        assert_eq!(upstreams(&run), ["one", "two"], "{exchange:?}");
+        assert_eq!(run.text(), TEXT);
+        let run = play(one(), vec![exchange.clone()], vec![]);
+        assert_eq!(
+            (run.result.is_err(), run.requests.len()),
+            (true, 1),
+            "{exchange:?}"
+        );
+    }
+}
+
+#[test]
+fn a_policy_refusal_never_goes_anywhere_else() {
+    let frame = anthropic_error(
+        "invalid_request_error",
+        "Output blocked by content filtering policy",
+    );
+    let whole = model().whole();
+    let at = whole.body().len() / 2;
+    let run = play(
+        two(),
+        vec![whole.fault(Fault::Insert {
+            at,
+            frame,
+            end: End::Clean,
+        })],
+        vec![],
+    );
+    assert_eq!((kind(&run), run.requests.len()), (ErrorKind::Policy, 1));
+    assert!(TEXT.starts_with(&run.text()) && !run.text().is_empty());
+}
+
+#[test]
+fn a_silent_route_is_left_after_the_first_timeout() {
+    let silent = || Exchange::headless(End::Stall);
+    let run = play(two(), vec![silent()], vec![]);
+    assert_eq!(upstreams(&run), ["one", "two"]);
+    assert_eq!(run.report.attempts[1].opened, Duration::from_secs(60));
+    let (first, ..) = interruptions(&run).remove(0);
+    assert_eq!(
+        first,
+        Cut::Stalled {
+            timer: Timer::FirstEvent
+        }
+    );
+    assert_eq!(play(one(), vec![silent()], vec![]).text(), TEXT);
+}
+
+#[test]
+fn pings_alone_do_not_keep_a_dead_answer_alive() {
+    let every = Duration::from_secs(15);
+    let whole = model().whole();
+    let at = whole
+        .body()
+        .windows(2)
+        .position(|end| end == b"\n\n")
+        .unwrap()
+        + 2;
+    let dead = whole.cut_at(at).ends(End::Pings {
+        bytes: ANTHROPIC_PING.into(),
+        every,
+    });
+    let run = play(one(), vec![dead], vec![]);
+    assert_eq!(run.text(), TEXT);
+    let (first, ..) = interruptions(&run).remove(0);
+    assert_eq!(
+        first,
+        Cut::Stalled {
+            timer: Timer::Delta
+        }
+    );
+}
+
+#[test]
+fn the_first_reconnect_goes_out_at_once_and_later_ones_back_off() {
+    let reset = || Exchange::headless(End::Reset);
+    let run = play(one(), vec![reset(), reset()], vec![]);
+    let delays: Vec<u64> = interruptions(&run)
+        .iter()
+        .map(|(.., delay)| *delay)
+        .collect();
+    assert_eq!(delays.len(), 2);
+    assert_eq!(delays[0], 0);
+    assert!((1..=500).contains(&delays[1]), "{delays:?}");
+}
+
+#[test]
+fn two_attempts_that_get_stuck_are_enough_where_another_step_can_go_on() {
+    let stuck = || Exchange::headless(End::Reset);
+    let run = play(two(), vec![cut(60), stuck(), stuck()], vec![]);
+    assert_eq!(run.text(), TEXT);
+    assert_eq!(upstreams(&run), ["one", "one", "one", "two"]);
+    let run = play(one(), vec![cut(60), stuck(), stuck(), stuck()], vec![]);
+    assert_eq!((kind(&run), run.requests.len()), (ErrorKind::Reset, 4));
+    assert!(TEXT.starts_with(&run.text()) && !run.text().is_empty());
+}
+
+#[test]
+fn a_reply_has_twenty_attempts_in_all() {
+    // Every attempt brings one more delta, so only the number of all attempts ends it.
+    let text: String = (0..400).map(|n| format!("{n} words later, ")).collect();
+    let model = Model::anthropic(Answer::new().text(text)).deltas(Deltas::Chars(8));
+    let run = run(one(), |request, _| {
+        let whole = model.respond(request);
+        let body = whole.body();
+        let delta = memchr::memmem::find(&body, b"text_delta").unwrap();
+        let end = delta + memchr::memmem::find(&body[delta..], b"\n\n").unwrap() + 2;
+        whole.fault(Fault::reset_at(end))
+    });
+    assert_eq!((kind(&run), run.requests.len()), (ErrorKind::Reset, 20));
+    assert!(run.result.unwrap_err().is_exhausted());
+}
+
+#[test]
+fn five_minutes_without_anything_new_end_a_reply() {
+    let mut plan = one();
+    let policy = Policy::new()
+        .max_attempts_without_progress(100)
+        .max_attempts(1000);
+    plan.policy = policy.into();
+    let run = play(
+        plan,
+        std::iter::once(cut(50))
+            .chain(vec![status(503); 900])
+            .collect(),
+        vec![],
+    );
+    assert_eq!(kind(&run), ErrorKind::NoProgress);
+    assert_eq!(run.took, Duration::from_secs(300));
+}
+
+#[test]
+fn the_overall_deadline_and_the_callers_hook_end_a_reply_with_what_came() {
+    let mut plan = one();
+    let timeouts = unbroken::policy::Timeouts::new().overall(Duration::from_secs(30));
+    plan.policy = Policy::new().timeouts(timeouts).into();
+    let stalled = model().whole().fault(Fault::stall_at(1500));
+    let run = play(plan, vec![stalled], vec![]);
+    assert_eq!(
+        (kind(&run), run.took),
+        (ErrorKind::Deadline, Duration::from_secs(30))
+    );
+    assert!(!run.text().is_empty());
+
+    let mut plan = one();
+    plan.policy = Policy::new()
+        .keep_going(|report| report.attempts.len() < 2)
+        .into();
+    let run = play(plan, vec![cut(30), cut(30), cut(30)], vec![]);
+    assert_eq!((kind(&run), run.requests.len()), (ErrorKind::NoProgress, 2));
+}
+
+#[test]
+fn several_choices_are_streamed_and_never_resumed() {
+    let chunk = |choice: u32, text: &str| {
+        let delta = json!({"index": choice, "delta": {"content": text}, "finish_reason": null});
+        format!("data: {}\n\n", json!({"id": "c", "choices": [delta]}))
+    };
+    let mut plan = plan(vec![gpt("one")]);
+    plan.request =
+        json!({"model": "gpt-4o", "n": 2, "messages": [{"role": "user", "content": "x"}]}).into();
+    let body = chunk(0, "a") + &chunk(1, "b");
+    let run = play(plan.clone(), vec![Exchange::stream(body)], vec![]);
+    assert_eq!((kind(&run), run.requests.len()), (ErrorKind::Truncated, 1));
+    assert_eq!(run.text(), "a");
+
+    let end = |choice: u32| {
+        let end = json!({"index": choice, "delta": {}, "finish_reason": "stop"});
+        format!("data: {}\n\n", json!({"id": "c", "choices": [end]}))
+    };
+    let half = chunk(0, "a") + &chunk(1, "b") + &end(0) + "data: [DONE]\n\n";
+    assert_eq!(
+        kind(&play(plan.clone(), vec![Exchange::stream(half)], vec![])),
+        ErrorKind::Truncated
+    );
+    let whole = chunk(0, "a") + &chunk(1, "b") + &end(0) + &end(1) + "data: [DONE]\n\n";
+    let nothing = Exchange::headless(End::Reset);
+    let run = play(plan, vec![nothing, Exchange::stream(whole)], vec![]);
+    assert!(run.result.is_ok(), "retried while nothing was delivered");
+}
+
+#[test]
+fn a_stop_sequence_across_the_seam_ends_the_answer() {
+    let text = "The list ends here EN";
+    let answer = Answer::new().text(format!("{text}D and this is beyond it."));
+    let model = Model::anthropic(answer).deltas(Deltas::Chars(1));
+    let mut plan = one();
+    let mut request = request();
+    request["stop_sequences"] = json!(["END"]);
+    plan.request = request.into();
+    let body = model.whole().body();
+    let mut runs = 0;
+    for at in 0..body.len() {
+        let flaky = Flaky::new(model.clone(), [Fault::reset_at(at)]);
+        let run = run(plan.clone(), |request, _| flaky.respond(request));
+        if run
+            .transcript
+            .finish()
+            .is_some_and(|end| end.reason == FinishReason::StopSequence)
+        {
+            let before = text.strip_suffix("EN").unwrap();
+            assert!(
+                run.text().starts_with(before) && text.starts_with(&run.text()),
+                "{}",
+                run.text()
+            );
+            runs += 1;
+        }
+    }
+    assert!(
+        runs > 0,
+        "no cut fell between the letters of the stop sequence"
+    );
+}
+
+#[test]
+fn reported_usage_at_the_limit_ends_the_answer_as_length() {
+    let upstream = gpt("one").declare(Declared::new().prefill(Prefill::Trailing));
+    let mut plan = plan(vec![upstream]);
+    plan.request =
+        json!({"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "x"}]})
+            .into();
+    let chunk = |text: &str, tokens: u64| {
+        let choice = json!({"index": 0, "delta": {"content": text}, "finish_reason": null});
+        let usage = json!({"prompt_tokens": 5, "completion_tokens": tokens});
+        format!(
+            "data: {}\n\n",
+            json!({"id": "c", "choices": [choice], "usage": usage})
+        )
+    };
+    let body = chunk("all that ", 4) + &chunk("fits", 9);
+    let run = play(plan.clone(), vec![Exchange::stream(body)], vec![]);
+    let finish = run.transcript.finish().expect("finished");
+    assert_eq!(
+        (&finish.reason, finish.inferred),
+        (&FinishReason::Length, true)
+    );
+    assert_eq!(run.requests.len(), 1);
+    let body = chunk("all that ", 4) + &chunk("fits", 8);
+    let run = play(plan, vec![Exchange::stream(body)], vec![]);
+    assert_eq!(run.requests[1]["max_tokens"], json!(1));
+}
+
+#[test]
+fn a_frame_that_cannot_be_read_is_a_cut_first_and_skipped_only_as_a_last_resort() {
+    let whole = model().whole();
+    let at = whole.body().len() / 2;
+    let first_run = play(one(), vec![whole.fault(Fault::Garble { at })], vec![]);
+    assert_eq!(first_run.text(), TEXT, "resumed from the last good frame");
+    assert_eq!(
+        first_run
+            .report
+            .attempts
+            .iter()
+            .map(|a| a.skipped_frames)
+            .sum::<u32>(),
+        0
+    );
+
+    // An upstream whose continuation always begins with a frame that nobody can read.
+    let poisoned = |request: &Value| {
+        let exchange = model().respond(request);
+        let body = exchange.body();
+        let first = memchr::memmem::find(&body, b"event: content_block_start").unwrap();
+        let poison = b"event: content_block_delta\ndata: {\"type\":\"content_block_delta\",\n\n";
+        exchange.with_body([&body[..first], &poison[..], &body[first..]].concat())
+    };
+    let mut first = vec![cut(50)].into_iter();
+    let run = run(one(), |request, _| {
+        first.next().unwrap_or_else(|| poisoned(request))
+    });
+    assert_eq!(run.text(), TEXT);
+    assert_eq!(
+        run.report
+            .attempts
+            .iter()
+            .map(|a| a.skipped_frames)
+            .sum::<u32>(),
+        1
+    );
+}
+
+#[test]
+fn an_answer_that_may_be_taken_back_begins_again_when_nothing_can_continue_it() {
+    let mut plan = one();
+    let mut request = request();
+    // Structured output leaves the aligned replay only.
+    request["output_config"] = json!({"format": {"type": "json_schema", "schema": {}}});
+    plan.request = request.into();
+    let other = "An entirely different answer, and complete.";
+    let respond = |plan: Plan| {
+        let mut attempts = 0;
+        run(plan, move |request, _| {
+            attempts += 1;
+            match attempts {
+                1 => cut(50),
+                _ => Model::anthropic(Answer::new().text(other)).respond(request),
+            }
+        })
+    };
+    let appended = respond(plan.clone());
+    assert_eq!(kind(&appended), ErrorKind::Diverged);
+    assert!(TEXT.starts_with(&appended.text()) && !appended.text().is_empty());
+    plan.policy = Policy::new().delivery(Delivery::Retractable).into();
+    let taken_back = respond(plan);
+    assert!(taken_back.result.is_ok(), "{:?}", taken_back.result);
+    assert_eq!(taken_back.text(), other);
+    assert!(
+        taken_back
+            .events
+            .iter()
+            .any(|event| matches!(event, Event::Rewind(_)))
+    );
+}
+
+#[test]
+fn another_upstream_gets_the_text_and_not_what_only_the_first_can_read() {
+    let answer = Answer::new()
+        .reasoning("I should be brief.", "c2lnbmF0dXJl")
+        .text(TEXT);
+    let model = Model::anthropic(answer);
+    let mut plan = two();
+    let mut request = request();
+    request["thinking"] = json!({"type": "enabled", "budget_tokens": 1024});
+    plan.request = request.into();
+    let at = model.whole().body().len() * 3 / 4;
+    let run = run(plan, |request, attempt| {
+        let exchange = model.respond(request);
+        match attempt.id.get() {
+            1 => exchange.fault(Fault::reset_at(at)),
+            2 => status(401),
+            _ => exchange,
+        }
+    });
+    assert_eq!(run.text(), TEXT);
+    assert_eq!(upstreams(&run), ["one", "one", "two"]);
+    let sent = |request: &Value| request["messages"].to_string();
+    assert!(
+        sent(&run.requests[1]).contains("c2lnbmF0dXJl"),
+        "its own signature is sent back"
+    );
+    assert!(
+        !sent(&run.requests[2]).contains("thinking"),
+        "and to nobody else"
+    );
+    assert_eq!(run.report.attempts[2].by, Some(Resume::Instruct));
+}
+
+#[test]
+fn a_cut_after_the_content_is_complete_is_no_cut() {
+    let whole = model().whole();
+    let body = whole.body();
+    let stop = memchr::memmem::find(&body, b"event: message_stop").unwrap();
+    for at in stop..body.len() {
+        for end in [End::Reset, End::Clean, End::Stall] {
+            let run = play(
+                one(),
+                vec![model().whole().fault(Fault::Cut { at, end })],
+                vec![],
+            );
+            assert_eq!((run.text().as_str(), run.requests.len()), (TEXT, 1));
+            assert!(run.transcript.finish().is_some_and(|end| !end.inferred));
+            assert!(run.took <= Duration::from_secs(5), "{:?}", run.took);
+        }
+    }
+}
+
+#[test]
+fn every_cut_costs_no_more_than_the_policy_of_one_attempt_allows() {
+    let mut plan = one();
+    plan.policy = Policy::new().max_attempts(1).into();
+    let run = play(plan, vec![cut(50)], vec![]);
+    assert_eq!((kind(&run), run.requests.len()), (ErrorKind::Reset, 1));
+    let mut plan = one();
+    plan.policy = Policy::new().without_resume().into();
+    let run = play(plan, vec![cut(50)], vec![]);
+    assert_eq!((kind(&run), run.requests.len()), (ErrorKind::Reset, 1));
+}
