@@ -1,0 +1,949 @@
+//! What a [`Reply`] is to its caller: lazy, fused, safe to stop polling, closed when dropped, on time,
+//! and honest about what it took.
+
+#[path = "support/sockets.rs"]
+mod sockets;
+
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::stream::FusedStream;
+use http::StatusCode;
+use http::header::RETRY_AFTER;
+use serde_json::json;
+use sockets::{KEY, WIRES, Wire, hear};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+use tokio::time::Instant;
+use unbroken::client::{Connection, Reqwest};
+use unbroken::dialect::FaultClass;
+use unbroken::engine::{Notice, Refusal};
+use unbroken::policy::{Backoff, Budget, CONNECT, Policy, Timeouts};
+use unbroken::testing::{
+    Answer, Behaviour, COMMENT_PING, Deltas, End, Exchange, Fault, Flaky, Memory, Model, Outcome,
+    Script, Server,
+};
+use unbroken::{
+    Client, ClientBuilder, Cut, Delta, ErrorKind, Event, Next, Origin, Reply, Resume, TextStream,
+    Timer, Upstream,
+};
+
+const TEXT: &str = "It was a bright cold day in April, and the clocks were striking thirteen. Winston \
+                    slipped quickly through the glass doors, and the stairs smelt of boiled cabbage.";
+
+const fn is_send<T: Send>() {}
+const fn is_sync<T: Sync>() {}
+const fn is_unpin<T: Unpin>() {}
+const fn is_clone<T: Clone>() {}
+const fn is_static<T: 'static>() {}
+const _: () = {
+    is_send::<Reply>();
+    is_unpin::<Reply>();
+    is_static::<Reply>();
+    is_send::<TextStream>();
+    is_unpin::<TextStream>();
+    is_static::<TextStream>();
+    is_clone::<Client>();
+    is_send::<Client>();
+    is_sync::<Client>();
+    is_static::<Client>();
+    is_send::<unbroken::Answer>();
+    is_send::<unbroken::Error>();
+    is_sync::<unbroken::Error>();
+    is_static::<unbroken::Error>();
+};
+
+fn quick() -> Policy {
+    Policy::new().backoff(Backoff::new(
+        Duration::from_millis(1),
+        Duration::from_millis(2),
+    ))
+}
+
+/// A client of one Anthropic upstream that `memory` plays.
+fn builder(memory: &Memory) -> ClientBuilder {
+    Client::builder()
+        .step(Wire::Anthropic.upstream("one", "http://one.test"))
+        .transport(memory.clone())
+        .policy(quick())
+        .seed(1)
+}
+
+fn client(memory: &Memory) -> Client {
+    builder(memory).build().unwrap()
+}
+
+fn model() -> Model {
+    Wire::Anthropic.model(TEXT)
+}
+
+fn ask(client: &Client) -> Reply {
+    client.stream(Wire::Anthropic.request())
+}
+
+/// Bytes of the whole answer to [`ask`].
+fn length() -> usize {
+    model().respond(&Wire::Anthropic.request()).body().len()
+}
+
+fn flaky(faults: impl IntoIterator<Item = Fault>) -> Memory {
+    Memory::new(Flaky::new(model(), faults))
+}
+
+/// Polls up to the first text.
+async fn first_text(reply: &mut Reply) {
+    while let Some(item) = reply.next().await {
+        if let Event::Delta(Delta::Append { .. }) = item.unwrap() {
+            return;
+        }
+    }
+    panic!("no text came");
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_sent_before_the_first_poll() {
+    let memory = Memory::new(model());
+    let client = client(&memory);
+    let mut reply = ask(&client);
+    tokio::time::advance(Duration::from_secs(3600)).await;
+    assert!(!reply.is_terminated());
+    assert!(reply.report().attempts.is_empty() && reply.transcript().parts().is_empty());
+    drop(ask(&client));
+    assert!(memory.requests().is_empty());
+    assert!(matches!(reply.next().await, Some(Ok(Event::Started(_)))));
+    assert_eq!(memory.requests().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_end_is_the_end() {
+    for script in [Script::from(model()), Script::new()] {
+        let memory = Memory::new(script);
+        let mut reply = ask(&client(&memory));
+        while let Some(item) = reply.next().await {
+            let last = matches!(item, Ok(Event::Finished(_)) | Err(_));
+            assert!(last || !reply.is_terminated());
+        }
+        for _ in 0..10 {
+            assert!(reply.is_terminated());
+            assert!(reply.next().await.is_none());
+        }
+        assert_eq!(memory.requests().len(), 1);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dropping_a_reply_closes_its_connection() {
+    for http2 in [false, true] {
+        for wire in WIRES {
+            let stall = Fault::stall_at(wire.model(TEXT).whole().body().len() / 2);
+            let server = Server::start(Flaky::new(wire.model(TEXT), [stall.clone(), stall])).await;
+            let configured = Reqwest::configured(CONNECT, move |builder| match http2 {
+                true => builder.http2_prior_knowledge(),
+                false => builder,
+            });
+            let client = Client::builder()
+                .step(wire.upstream("one", &server.uri()))
+                .transport(configured.unwrap())
+                .build()
+                .unwrap();
+            let mut reply = client.stream(wire.request());
+            first_text(&mut reply).await;
+            drop(reply);
+            closed(&server, 0).await;
+            // The same for the future of `finish`, which owns the reply.
+            tokio::select! {
+                answer = client.stream(wire.request()).finish() => panic!("{answer:?}"),
+                () = server.log().arrived(2) => {}
+            }
+            closed(&server, 1).await;
+        }
+    }
+}
+
+async fn closed(server: &Server, number: usize) {
+    let outcome = tokio::time::timeout(Duration::from_secs(30), server.log().outcome(number));
+    assert_eq!(
+        outcome.await.expect("it is closed at once"),
+        Outcome::Closed
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn polling_may_stop_at_any_time() {
+    for every in [1, 10, 45] {
+        let half = length() / 2;
+        let slow = move |exchange: Exchange| exchange.every(Duration::from_millis(every));
+        let memory = Memory::new(
+            Script::new()
+                .exchange(slow(model().whole().cut_at(half).reset()))
+                .forever(move |request| slow(model().respond(&request.json()))),
+        );
+        let mut reply = ask(&client(&memory));
+        let (mut stopped, mut text) = (0, String::new());
+        loop {
+            tokio::select! {
+                item = reply.next() => match item {
+                    Some(Ok(Event::Delta(Delta::Append { text: more, .. }))) => text.push_str(&more),
+                    Some(item) => drop(item.unwrap()),
+                    None => break,
+                },
+                () = tokio::time::sleep(Duration::from_millis(7)) => stopped += 1,
+            }
+        }
+        assert_eq!(text, TEXT);
+        assert!(every < 7 || stopped > 20, "{stopped}");
+        assert_eq!(memory.requests().len(), 2);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_caller_does_not_cost_the_upstream_its_life() {
+    let memory = Memory::new(model());
+    let mut reply = ask(&client(&memory));
+    while let Some(item) = reply.next().await {
+        item.unwrap();
+        tokio::time::advance(Duration::from_secs(3600)).await;
+    }
+    assert_eq!(reply.transcript().text(), TEXT);
+    assert_eq!(memory.requests().len(), 1);
+}
+
+/// What becomes of an upstream in virtual time.
+struct Timed {
+    name: &'static str,
+    host: &'static str,
+    script: Script,
+    policy: Policy,
+    /// The end of the first attempt, or of the reply, in seconds.
+    after: u64,
+    cut: Option<Cut>,
+    fails: Option<ErrorKind>,
+}
+
+fn timed(name: &'static str, fault: Fault, timer: Timer, after: u64) -> Timed {
+    Timed {
+        name,
+        host: "https://one.test",
+        script: Flaky::new(model(), [fault]).into(),
+        policy: quick(),
+        after,
+        cut: Some(Cut::Stalled { timer }),
+        fails: None,
+    }
+}
+
+/// An answer that opens a tool call and then only sends comments.
+fn silent_call() -> Exchange {
+    let answer = Answer::new().tool_call("call_1", "read", &json!({"path": "a"}));
+    let whole = Model::anthropic(answer).deltas(Deltas::Chars(3)).whole();
+    let body = String::from_utf8(whole.body().to_vec()).unwrap();
+    let opened = body.find("content_block_start").unwrap();
+    let end = opened + body[opened..].find("\n\n").unwrap() + 2;
+    whole
+        .cut_at(end)
+        .pings(COMMENT_PING, Duration::from_secs(15))
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_clock_runs_out_when_it_should() {
+    let half = length() / 2;
+    let secs = Duration::from_secs;
+    let anthropic = "https://api.anthropic.com";
+    let pings = |at| Fault::Cut {
+        at,
+        end: End::Pings {
+            bytes: COMMENT_PING.into(),
+            every: secs(15),
+        },
+    };
+    let busy = || {
+        Script::new()
+            .exchange(model().whole().cut_at(half).reset())
+            .forever(|_| {
+                Exchange::reply(StatusCode::SERVICE_UNAVAILABLE).header(RETRY_AFTER, 50_u16)
+            })
+    };
+    let patient = || quick().max_attempts(100).max_attempts_without_progress(100);
+    let finish = {
+        let body = String::from_utf8(model().whole().body().to_vec()).unwrap();
+        body.find("event: message_stop").unwrap()
+    };
+    let all = [
+        timed(
+            "first event",
+            Fault::BeforeHead(End::Stall),
+            Timer::FirstEvent,
+            300,
+        ),
+        timed(
+            "first event, head",
+            Fault::stall_at(0),
+            Timer::FirstEvent,
+            300,
+        ),
+        Timed {
+            host: anthropic,
+            ..timed(
+                "first event, pings",
+                Fault::BeforeHead(End::Stall),
+                Timer::FirstEvent,
+                60,
+            )
+        },
+        timed("idle", Fault::stall_at(half), Timer::Idle, 300),
+        Timed {
+            host: anthropic,
+            ..timed("idle, pings", Fault::stall_at(half), Timer::Idle, 90)
+        },
+        timed("only pings", pings(0), Timer::Delta, 315),
+        Timed {
+            policy: quick().timeouts(Timeouts::new().first_event(secs(7)).idle(secs(3))),
+            ..timed("first event, set", Fault::stall_at(0), Timer::FirstEvent, 7)
+        },
+        Timed {
+            policy: quick().timeouts(Timeouts::new().first_event(secs(7)).idle(secs(3))),
+            ..timed("idle, set", Fault::stall_at(half), Timer::Idle, 3)
+        },
+        Timed {
+            script: Script::new()
+                .exchange(silent_call())
+                .forever(|request| model().respond(&request.json())),
+            ..timed("a call being written", pings(0), Timer::Delta, 3600)
+        },
+        Timed {
+            cut: None,
+            script: model().whole().cut_at(finish).stall().into(),
+            ..timed("closing", pings(0), Timer::Closing, 5)
+        },
+        Timed {
+            policy: quick().timeouts(Timeouts::new().overall(secs(100))),
+            fails: Some(ErrorKind::Deadline),
+            cut: None,
+            ..timed(
+                "overall, silence",
+                Fault::stall_at(half),
+                Timer::Overall,
+                100,
+            )
+        },
+        Timed {
+            policy: patient().timeouts(Timeouts::new().overall(secs(120))),
+            fails: Some(ErrorKind::Deadline),
+            script: busy(),
+            cut: Some(Cut::Reset),
+            ..timed("overall, in a wait", pings(0), Timer::Overall, 120)
+        },
+        Timed {
+            policy: patient(),
+            fails: Some(ErrorKind::NoProgress),
+            script: busy(),
+            cut: Some(Cut::Reset),
+            ..timed("no progress", pings(0), Timer::Progress, 300)
+        },
+    ];
+    for case in all {
+        let memory = Memory::new(case.script);
+        let client = Client::builder()
+            .step(Wire::Anthropic.upstream("one", case.host))
+            .transport(memory.clone())
+            .policy(case.policy)
+            .seed(1)
+            .build()
+            .unwrap();
+        let start = Instant::now();
+        let heard = hear(ask(&client)).await;
+        let story = || format!("{}\n{}", case.name, heard.story());
+        assert_eq!(
+            heard.result.as_ref().err().map(unbroken::Error::kind),
+            case.fails,
+            "{}",
+            story()
+        );
+        assert_eq!(heard.cuts().first().copied(), case.cut, "{}", story());
+        let took = match (case.fails, case.cut) {
+            (None, Some(_)) => heard.report.attempts[0].ended.unwrap(),
+            _ => start.elapsed(),
+        };
+        let late = took.checked_sub(secs(case.after));
+        assert!(
+            late.is_some_and(|late| late < secs(1)),
+            "{took:?} {}",
+            story()
+        );
+        if case.fails.is_none() && case.cut.is_some() {
+            assert_eq!(heard.text(), TEXT, "{}", story());
+        }
+        if let Err(error) = &heard.result {
+            assert!(error.is_timeout());
+            assert_eq!(error.transcript().text(), heard.text());
+            assert!(!heard.text().is_empty() && TEXT.starts_with(&heard.text()));
+        }
+    }
+}
+
+/// A server that pushes an endless answer as fast as it is taken; it says how much was taken when
+/// for a while nothing more was.
+async fn push(
+    listener: TcpListener,
+    taken: Arc<AtomicUsize>,
+    stuck: tokio::sync::oneshot::Sender<()>,
+) {
+    let (mut stream, _) = listener.accept().await.unwrap();
+    let mut request = [0; 64 * 1024];
+    assert!(stream.read(&mut request).await.unwrap() > 0);
+    let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n";
+    let start = "event: message_start\ndata: {\"type\":\"message_start\",\"message\":{\"id\":\"m\",\"model\":\"m\"}}\n\n\
+                 data: {\"type\":\"content_block_start\",\"index\":0,\"content_block\":{\"type\":\"text\",\"text\":\"\"}}\n\n";
+    stream
+        .write_all(format!("{head}{start}").as_bytes())
+        .await
+        .unwrap();
+    let text = "x".repeat(4000);
+    let frame = format!(
+        "data: {{\"type\":\"content_block_delta\",\"index\":0,\"delta\":{{\"type\":\"text_delta\",\"text\":\"{text}\"}}}}\n\n"
+    );
+    let mut stuck = Some(stuck);
+    for byte in frame.as_bytes().chunks(frame.len()).cycle() {
+        let mut rest = byte;
+        while !rest.is_empty() {
+            let write = stream.write(rest);
+            match tokio::time::timeout(Duration::from_millis(500), write).await {
+                Ok(Ok(written)) => {
+                    taken.fetch_add(written, Ordering::Relaxed);
+                    rest = &rest[written..];
+                }
+                Ok(Err(_)) => return,
+                Err(_) => {
+                    if let Some(stuck) = stuck.take() {
+                        let _ = stuck.send(());
+                    }
+                }
+            }
+        }
+        // What socket buffers cannot explain.
+        if taken.load(Ordering::Relaxed) > 4 * BUFFERS_MAX {
+            return;
+        }
+    }
+}
+
+/// More than the kernel and the HTTP stack hold of a connection that nobody reads.
+const BUFFERS_MAX: usize = 32 * 1024 * 1024;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reply_that_is_not_polled_does_not_read_on() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let base = format!("http://{}", listener.local_addr().unwrap());
+    let taken = Arc::new(AtomicUsize::new(0));
+    let (stuck, is_stuck) = tokio::sync::oneshot::channel();
+    let mut tasks = tokio::task::JoinSet::new();
+    tasks.spawn(push(listener, Arc::clone(&taken), stuck));
+    let client = Client::builder()
+        .step(Wire::Anthropic.upstream("one", &base))
+        .build()
+        .unwrap();
+    let mut reply = ask(&client);
+    first_text(&mut reply).await;
+    is_stuck.await.expect("the server cannot push on");
+    let before = taken.load(Ordering::Relaxed);
+    assert!(before < BUFFERS_MAX, "{before} bytes were taken");
+    // And it goes on where it was.
+    while taken.load(Ordering::Relaxed) < before + BUFFERS_MAX {
+        reply.next().await.unwrap().unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn clones_share_the_retry_budget() {
+    let memory = Memory::new(Script::new().forever(|_| Exchange::reply(StatusCode::BAD_GATEWAY)));
+    let client = builder(&memory)
+        .budget(Budget::new(1, 0, 0.0))
+        .build()
+        .unwrap();
+    let first = hear(ask(&client)).await;
+    assert_eq!(first.error().kind(), ErrorKind::Denied, "{}", first.story());
+    assert_eq!(first.error().origin(), Origin::Library);
+    assert!(first.error().is_denied());
+    assert_eq!(
+        (first.report.attempts.len(), memory.requests().len()),
+        (2, 2)
+    );
+    let second = hear(ask(&client.clone())).await;
+    assert_eq!(
+        second.error().kind(),
+        ErrorKind::Denied,
+        "{}",
+        second.story()
+    );
+    assert_eq!(
+        (second.report.attempts.len(), memory.requests().len()),
+        (1, 3)
+    );
+}
+
+/// Recoveries are not what the budget stops.
+#[tokio::test(start_paused = true)]
+async fn attempts_after_progress_cost_no_budget() {
+    let half = length() / 2;
+    let memory = flaky((0..4).map(|_| Fault::reset_at(half)));
+    let client = builder(&memory)
+        .budget(Budget::new(0, 0, 0.0))
+        .build()
+        .unwrap();
+    let heard = hear(ask(&client)).await;
+    assert_eq!(heard.text(), TEXT, "{}", heard.story());
+    assert!(memory.requests().len() > 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_denied_retry_goes_to_the_next_step_for_nothing() {
+    let memory = Memory::new(Script::new().forever(|request| match request.path() {
+        "/v1/messages" => Exchange::reply(StatusCode::BAD_GATEWAY),
+        _ => model().respond(&request.json()),
+    }));
+    let client = builder(&memory)
+        .step(Wire::Anthropic.upstream("two", "http://two.test/two"))
+        .budget(Budget::new(0, 0, 0.0))
+        .build()
+        .unwrap();
+    let heard = hear(ask(&client)).await;
+    assert_eq!(heard.text(), TEXT, "{}", heard.story());
+    let who: Vec<_> = heard
+        .report
+        .attempts
+        .iter()
+        .map(|a| (&*a.upstream, a.free))
+        .collect();
+    assert_eq!(who, [("one", false), ("two", true)]);
+}
+
+/// The rungs of a reply's attempts, and which of them were free.
+async fn rungs(client: &Client) -> Vec<(Option<Resume>, bool)> {
+    let heard = hear(ask(client)).await;
+    assert_eq!(heard.text(), TEXT, "{}", heard.story());
+    let attempts = heard.report.attempts.iter();
+    attempts.map(|attempt| (attempt.by, attempt.free)).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_prefill_is_remembered_for_an_hour() {
+    let half = length() / 2;
+    let memory = Memory::new(Script::new().forever(move |request| {
+        let model = model().on_prefill(Behaviour::RefusePrefill);
+        let request = request.json();
+        let exchange = model.respond(&request);
+        let first = request["messages"].as_array().unwrap().len() == 1;
+        if first {
+            exchange.cut_at(half).reset()
+        } else {
+            exchange
+        }
+    }));
+    let client = client(&memory);
+    let down = [
+        (None, false),
+        (Some(Resume::Prefill), false),
+        (Some(Resume::Instruct), true),
+    ];
+    let straight = [(None, false), (Some(Resume::Instruct), false)];
+    assert_eq!(rungs(&client).await, down);
+    assert_eq!(rungs(&client).await, straight);
+    tokio::time::advance(Duration::from_secs(3599)).await;
+    assert_eq!(rungs(&client).await, straight);
+    tokio::time::advance(Duration::from_secs(2)).await;
+    assert_eq!(rungs(&client).await, down);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_observer_hears_what_happens() {
+    let half = length() / 2;
+    let heard: Arc<Mutex<Vec<Notice>>> = Arc::default();
+    let sink = Arc::clone(&heard);
+    let model = model().on_prefill(Behaviour::RefusePrefill);
+    let memory = Memory::new(Flaky::new(model, [Fault::reset_at(half)]));
+    let client = builder(&memory)
+        .observer(move |notice: &Notice| sink.lock().unwrap().push(notice.clone()))
+        .build()
+        .unwrap();
+    ask(&client).finish().await.unwrap();
+    let said: Vec<String> = heard
+        .lock()
+        .unwrap()
+        .drain(..)
+        .map(|notice| word(&notice))
+        .collect();
+    let expected = [
+        "opened 1 None",
+        "interrupted 1 Resume { by: Prefill }",
+        "opened 2 Some(Prefill)",
+        "refused Prefill",
+        "interrupted 2 Resume { by: Instruct }",
+        "opened 3 Some(Instruct)",
+        "resumed 3 Instruct",
+    ];
+    assert_eq!(said, expected);
+
+    let memory = Memory::new(Script::new().forever(|_| Exchange::reply(StatusCode::UNAUTHORIZED)));
+    let sink = Arc::clone(&heard);
+    let client = builder(&memory)
+        .observer(move |notice: &Notice| sink.lock().unwrap().push(notice.clone()))
+        .build()
+        .unwrap();
+    assert_eq!(
+        hear(ask(&client)).await.error().kind(),
+        ErrorKind::Authentication
+    );
+    let said: Vec<String> = heard
+        .lock()
+        .unwrap()
+        .drain(..)
+        .map(|notice| word(&notice))
+        .collect();
+    assert_eq!(
+        said,
+        ["opened 1 None", "account Auth", "interrupted 1 GiveUp"]
+    );
+}
+
+fn word(notice: &Notice) -> String {
+    match notice {
+        Notice::Opened { attempt, by, .. } => format!("opened {} {by:?}", attempt.get()),
+        Notice::Interrupted(cut) => format!("interrupted {} {:?}", cut.attempt.get(), cut.next),
+        Notice::Resumed(joined) => format!("resumed {} {:?}", joined.attempt.get(), joined.by),
+        Notice::Refused(Refusal { by, .. }) => format!("refused {by:?}"),
+        Notice::Account { class, .. } => {
+            let class: &FaultClass = class;
+            format!("account {class:?}")
+        }
+        other => format!("{other:?}"),
+    }
+}
+
+/// Reasoning, text, a call, in both dialects.
+fn many_parts() -> Answer {
+    Answer::new()
+        .reasoning("They want the weather.", "c2ln")
+        .text("Let me look.")
+        .tool_call("call_1", "weather", &json!({"city": "Köln"}))
+}
+
+#[tokio::test(start_paused = true)]
+async fn text_is_the_visible_text_alone() {
+    for wire in WIRES {
+        let memory = Memory::new(wire.model(many_parts()));
+        let client = Client::builder()
+            .step(wire.upstream("one", "http://one.test"))
+            .transport(memory)
+            .build()
+            .unwrap();
+        let mut text = client.stream(wire.request()).text();
+        let mut said = String::new();
+        while let Some(piece) = text.next().await {
+            said.push_str(&piece.unwrap());
+        }
+        assert_eq!(said, "Let me look.");
+        assert!(text.is_terminated() && text.next().await.is_none());
+        assert_eq!(text.reply().transcript().tool_calls().count(), 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn finish_gives_the_answer_its_report_and_the_message_for_the_history() {
+    for wire in WIRES {
+        let half = wire
+            .model(many_parts())
+            .respond(&wire.request())
+            .body()
+            .len()
+            / 2;
+        let memory = Memory::new(Flaky::new(
+            wire.model(many_parts()),
+            [Fault::reset_at(half)],
+        ));
+        let client = Client::builder()
+            .step(wire.upstream("one", "http://one.test"))
+            .transport(memory.clone())
+            .policy(quick())
+            .build()
+            .unwrap();
+        let answer = client.stream(wire.request()).finish().await.unwrap();
+        assert_eq!(answer.text(), "Let me look.");
+        assert_eq!(answer.report.attempts.len(), memory.requests().len());
+        assert_eq!(answer.report.attempts.len(), 2);
+        let message = answer.as_message();
+        assert_eq!(message["role"], "assistant");
+        match wire {
+            Wire::Anthropic => {
+                let blocks = message["content"].as_array().unwrap();
+                let call = blocks.last().unwrap();
+                assert_eq!(call["type"], "tool_use");
+                assert_eq!(call["input"], json!({"city": "Köln"}));
+                let text = |block: &&serde_json::Value| block["type"] == "text";
+                let texts = blocks
+                    .iter()
+                    .filter(text)
+                    .map(|block| block["text"].as_str().unwrap());
+                assert_eq!(texts.collect::<String>(), "Let me look.");
+            }
+            Wire::OpenAiChat => {
+                assert_eq!(message["content"], "Let me look.");
+                let arguments = message["tool_calls"][0]["function"]["arguments"]
+                    .as_str()
+                    .unwrap();
+                assert_eq!(
+                    serde_json::from_str::<serde_json::Value>(arguments).unwrap(),
+                    json!({"city": "Köln"})
+                );
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_transcript_is_what_was_delivered_at_every_item() {
+    let breaking = |script: Script, end: End| {
+        script.answer(move |request| {
+            let exchange = model().respond(&request.json());
+            let body = String::from_utf8(exchange.body().to_vec()).unwrap();
+            // In the third text delta, so that each attempt brings something.
+            let at = body.match_indices("text_delta").nth(2).unwrap().0;
+            exchange.cut_at(at).ends(end.clone())
+        })
+    };
+    let ends = [End::Reset, End::Close, End::Clean, End::Broken, End::Reset];
+    let script = ends.into_iter().fold(Script::new(), breaking);
+    let memory = Memory::new(script.forever(|request| model().respond(&request.json())));
+    let mut reply = ask(&client(&memory));
+    let (mut said, mut cuts) = (String::new(), 0);
+    while let Some(item) = reply.next().await {
+        match item.unwrap() {
+            Event::Delta(Delta::Append { text, .. }) => said.push_str(&text),
+            Event::Interrupted(_) => cuts += 1,
+            _ => {}
+        }
+        assert_eq!(reply.transcript().text(), said);
+    }
+    assert_eq!((said.as_str(), cuts), (TEXT, 5));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_second_upstream_continues_what_the_first_began() {
+    let half = length() / 2;
+    let other = || {
+        Wire::Anthropic
+            .upstream("two", "http://two.test/two")
+            .api_key("sk-two")
+            .unwrap()
+    };
+    let one = Arc::new(AtomicUsize::new(0));
+    let memory = Memory::new(Script::new().forever(move |request| match request.path() {
+        "/v1/messages" if one.fetch_add(1, Ordering::Relaxed) == 0 => {
+            model().respond(&request.json()).cut_at(half).reset()
+        }
+        "/v1/messages" => Exchange::headless(End::Reset),
+        _ => model().respond(&request.json()),
+    }));
+    let heard = hear(ask(&builder(&memory).step(other()).build().unwrap())).await;
+    assert_eq!(heard.text(), TEXT, "{}", heard.story());
+    let who = |text: &str| {
+        heard
+            .report
+            .attempts
+            .iter()
+            .filter(|a| &*a.upstream == text)
+            .count()
+    };
+    // Two in a row that bring nothing new are enough.
+    assert_eq!((who("one"), who("two")), (3, 1));
+    let to_two = |event: &&Event| {
+        let Event::Interrupted(cut) = event else {
+            return false;
+        };
+        matches!(&cut.next, Next::Step { upstream, by: Some(Resume::Prefill) } if &**upstream == "two")
+    };
+    assert_eq!(heard.events.iter().filter(to_two).count(), 1);
+    let resumed = heard.events.iter().find_map(|event| match event {
+        Event::Resumed(joined) => Some(&*joined.upstream),
+        _ => None,
+    });
+    assert_eq!(resumed, Some("two"));
+    for request in memory.requests() {
+        let key = if request.path() == "/v1/messages" {
+            KEY
+        } else {
+            "sk-two"
+        };
+        assert_eq!(request.headers()["x-api-key"], key);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silent_upstream_is_left_at_once() {
+    let memory = Memory::new(Script::new().forever(|request| match request.path() {
+        "/v1/messages" => Exchange::headless(End::Stall),
+        _ => model().respond(&request.json()),
+    }));
+    let second = Wire::Anthropic.upstream("two", "http://two.test/two");
+    let heard = hear(ask(&builder(&memory).step(second).build().unwrap())).await;
+    assert_eq!(heard.text(), TEXT, "{}", heard.story());
+    assert_eq!(memory.requests().len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_error_carries_what_came() {
+    let half = length() / 2;
+    let memory = flaky((0..50).map(|_| Fault::reset_at(half)));
+    let client = builder(&memory)
+        .policy(quick().max_attempts(1))
+        .build()
+        .unwrap();
+    let error = ask(&client).finish().await.unwrap_err();
+    assert_eq!(
+        (error.kind(), error.cut()),
+        (ErrorKind::Reset, Some(Cut::Reset))
+    );
+    assert!(error.is_exhausted());
+    assert_eq!(error.report().attempts.len(), 1);
+    let said = error.transcript().text();
+    assert!(
+        said.len() > 20 && TEXT.starts_with(&said) && said != TEXT,
+        "{said}"
+    );
+    assert_eq!(error.into_transcript().text(), said);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fresh_connection_is_asked_for_where_the_old_one_may_be_dead() {
+    let half = length() / 2;
+    let busy = Fault::instead(Exchange::reply(StatusCode::SERVICE_UNAVAILABLE));
+    for (fault, asked) in [
+        (Fault::reset_at(half), Connection::Fresh),
+        (Fault::close_at(half), Connection::Fresh),
+        (Fault::stall_at(half), Connection::Fresh),
+        (Fault::BeforeHead(End::Stall), Connection::Fresh),
+        (Fault::BeforeHead(End::Refused), Connection::Fresh),
+        (
+            Fault::Cut {
+                at: half,
+                end: End::GoAway(2),
+            },
+            Connection::Fresh,
+        ),
+        (Fault::end_at(half), Connection::Any),
+        (busy, Connection::Any),
+    ] {
+        let name = format!("{fault:?}");
+        // `Instead` takes the place of the first answer.
+        let memory = Memory::new(
+            Script::new()
+                .exchange(model().whole().fault(fault))
+                .forever(|request| model().respond(&request.json())),
+        );
+        let heard = hear(ask(&client(&memory))).await;
+        assert_eq!(heard.text(), TEXT, "{name}\n{}", heard.story());
+        let connections: Vec<_> = memory
+            .requests()
+            .iter()
+            .filter_map(|r| r.connection())
+            .collect();
+        assert_eq!(connections, [Connection::Any, asked], "{name}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stale_connection_is_replaced_for_nothing_once() {
+    let stale = || Fault::BeforeHead(End::Stale);
+    let memory = flaky([stale()]);
+    let client = builder(&memory)
+        .policy(quick().max_attempts(1))
+        .build()
+        .unwrap();
+    let heard = hear(ask(&client)).await;
+    assert_eq!(heard.text(), TEXT, "{}", heard.story());
+    let free: Vec<_> = heard
+        .report
+        .attempts
+        .iter()
+        .map(|attempt| attempt.free)
+        .collect();
+    assert_eq!(free, [false, true]);
+    assert_eq!(memory.requests()[1].connection(), Some(Connection::Fresh));
+    assert_eq!(heard.report.attempts[1].delay, Duration::ZERO);
+
+    // A fresh connection cannot be stale: a second one counts as any other reset.
+    let memory = flaky([stale(), stale()]);
+    let client = builder(&memory)
+        .policy(quick().max_attempts(1))
+        .build()
+        .unwrap();
+    let heard = hear(ask(&client)).await;
+    assert_eq!(heard.error().kind(), ErrorKind::Reset, "{}", heard.story());
+    assert_eq!(memory.requests().len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_replies_at_once() {
+    let half = length() / 2;
+    for http2 in [false, true] {
+        let server = Server::start(Script::new().forever(move |request| {
+            let request = request.json();
+            let exchange = model().respond(&request).every(Duration::from_millis(1));
+            match request["messages"].as_array().map(Vec::len) {
+                Some(1) => exchange.cut_at(half).ends(End::StreamReset(2)),
+                _ => exchange,
+            }
+        }))
+        .await;
+        let configured = Reqwest::configured(CONNECT, move |builder| match http2 {
+            true => builder.http2_prior_knowledge(),
+            false => builder,
+        });
+        let client = Client::builder()
+            .step(Wire::Anthropic.upstream("one", &server.uri()))
+            .transport(configured.unwrap())
+            .policy(quick())
+            .build()
+            .unwrap();
+        let (one, two) = tokio::join!(hear(ask(&client)), hear(ask(&client.clone())));
+        assert_eq!((one.text(), two.text()), (TEXT.to_owned(), TEXT.to_owned()));
+        assert_eq!(server.requests().len(), 4);
+    }
+}
+
+/// The jitter of replies that failed together differs.
+#[tokio::test(start_paused = true)]
+async fn replies_of_one_client_do_not_retry_in_step() {
+    let memory = Memory::new(Script::new().forever(|_| Exchange::reply(StatusCode::BAD_GATEWAY)));
+    let client = builder(&memory)
+        .policy(Policy::new())
+        .budget(Budget::new(100, 0, 0.0))
+        .build()
+        .unwrap();
+    let mut delays = BTreeSet::new();
+    for _ in 0..10 {
+        let heard = hear(ask(&client)).await;
+        delays.insert(heard.report.attempts[1].delay);
+    }
+    assert_eq!(delays.len(), 10);
+}
+
+/// Upstreams of one name on two origins would share what is learnt about them.
+#[test]
+fn a_name_belongs_to_one_origin() {
+    let twins = Client::builder()
+        .step(Wire::Anthropic.upstream("one", "http://one.test"))
+        .step(Wire::Anthropic.upstream("one", "http://two.test"))
+        .build();
+    assert_eq!(twins.err(), Some(unbroken::ConfigError::DuplicateName));
+    let other_model: Upstream = Wire::Anthropic
+        .upstream("one", "http://one.test")
+        .model("other");
+    let same = Client::builder()
+        .step(Wire::Anthropic.upstream("one", "http://one.test"))
+        .step(other_model)
+        .build();
+    assert!(same.is_ok());
+}
