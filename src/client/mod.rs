@@ -4,6 +4,8 @@
 //! — a reply is fused, and dropping it closes the upstream connection at once.
 
 mod clock;
+#[cfg(feature = "eventsource-stream")]
+mod events;
 mod gate;
 mod reply;
 #[cfg(feature = "reqwest")]
@@ -17,6 +19,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use serde::Serialize;
 use serde_json::Value;
 
+#[cfg(feature = "eventsource-stream")]
+pub use self::events::{FromEvents, FromEventsBody};
 pub use self::reply::{Answer, Reply, TextStream};
 #[cfg(feature = "reqwest")]
 pub use self::reqwest::{Reqwest, ReqwestBody};
