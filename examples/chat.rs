@@ -13,7 +13,7 @@ use std::error::Error;
 use std::io::{self, BufRead, IsTerminal, Read, Write};
 use std::process::ExitCode;
 
-use futures_util::StreamExt;
+use tokio_stream::StreamExt;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use unbroken::dialect::{Anthropic, OpenAiChat};

@@ -19,7 +19,7 @@ use std::error::Error;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use futures_util::StreamExt;
+use tokio_stream::StreamExt;
 use serde_json::json;
 use unbroken::Resume::{Align, Instruct, Prefill, Quote};
 use unbroken::client::Reqwest;
