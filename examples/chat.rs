@@ -13,9 +13,9 @@ use std::error::Error;
 use std::io::{self, BufRead, IsTerminal, Read, Write};
 use std::process::ExitCode;
 
-use tokio_stream::StreamExt;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
+use tokio_stream::StreamExt;
 use unbroken::dialect::{Anthropic, OpenAiChat};
 use unbroken::{
     Client, Delta, Event, FinishReason, Interruption, Join, Next, PartKind, Reply, Upstream,

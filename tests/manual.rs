@@ -89,15 +89,42 @@ fn the_links_of_the_readme_lead_somewhere() {
     let files = links.filter_map(|rest| rest.split([')', '#']).next());
     let files = files.filter(|file| !file.starts_with("http"));
     let mut count = 0;
-    for file in files.filter(|file| !ON_THEIR_WAY.contains(file)) {
+    for file in files {
         assert!(root().join(file).exists(), "README.md: there is no {file}");
         count += 1;
     }
     assert!(count >= 8, "only {count} links were found");
 }
 
-/// Tests that the README names and that are being written.
-const ON_THEIR_WAY: [&str; 3] = ["tests/corpus.rs", "tests/faults.rs", "tests/reply.rs"];
+/// Each row of the table links to tests, by name.
+#[test]
+fn the_readme_names_tests_that_exist() {
+    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    let table = readme.split("| what happens |").nth(1).unwrap();
+    let rows = table
+        .lines()
+        .skip(2)
+        .take_while(|line| line.starts_with('|'));
+    let mut count = 0;
+    for row in rows {
+        let links: Vec<(&str, &str)> = row
+            .split("[`")
+            .skip(1)
+            .filter_map(|link| link.split_once("`]("))
+            .filter_map(|(name, rest)| Some((name, rest.split_once(')')?.0)))
+            .collect();
+        assert!(!links.is_empty(), "README.md: a row without a test: {row}");
+        for (name, file) in links {
+            let tests = fs::read_to_string(root().join(file)).unwrap();
+            assert!(
+                tests.contains(&format!("fn {name}()")),
+                "README.md: no {name} in {file}"
+            );
+            count += 1;
+        }
+    }
+    assert!(count >= 15, "only {count} tests were found");
+}
 
 fn rows() -> Vec<Row> {
     let chapter = fs::read_to_string(root().join("src/manual/defaults.md")).unwrap();

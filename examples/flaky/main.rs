@@ -19,8 +19,8 @@ use std::error::Error;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use tokio_stream::StreamExt;
 use serde_json::json;
+use tokio_stream::StreamExt;
 use unbroken::Resume::{Align, Instruct, Prefill, Quote};
 use unbroken::client::Reqwest;
 use unbroken::dialect::{Anthropic, OpenAiChat};
