@@ -202,7 +202,7 @@ async fn broken_connections() {
                 wire,
                 "no HTTP",
                 Fault::BeforeHead(End::Broken),
-                Cut::Garbled,
+                Cut::Reset,
             ),
             heals(wire, "FIN after the head", Fault::close_at(0), Cut::Reset),
             heals(wire, "RST after the head", Fault::reset_at(0), Cut::Reset),
