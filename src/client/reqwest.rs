@@ -217,8 +217,18 @@ fn is_parse(error: &reqwest::Error) -> bool {
 fn mentions_tls(error: &reqwest::Error) -> bool {
     causes(error).any(|cause| {
         let words = cause.to_string().to_ascii_lowercase();
-        ["certificate", "tls", "handshake", "alert"]
-            .iter()
-            .any(|word| words.contains(word))
+        TLS_WORDS.iter().any(|word| words.contains(word))
     })
 }
+
+/// What rustls calls its errors; the later ones are of a peer that speaks no TLS, or another.
+const TLS_WORDS: &[&str] = &[
+    "certificate",
+    "tls",
+    "handshake",
+    "alert",
+    "corrupt message",
+    "unexpected message",
+    "peer is incompatible",
+    "peer misbehaved",
+];

@@ -17,6 +17,7 @@ use crate::transcript::Transcript;
 
 mod anthropic;
 mod capability;
+mod debug;
 mod fault;
 mod ladder;
 mod openai_chat;
@@ -101,7 +102,9 @@ pub trait Decoder: Debug + Send {
 ///
 /// A *slot* is the decoder's number of a block within its attempt. A slot may be opened again
 /// after it was closed: that is another block.
-#[derive(Clone, Debug, PartialEq)]
+///
+/// `Debug` shows the length of a text, never the text.
+#[derive(Clone, PartialEq)]
 #[expect(
     clippy::exhaustive_enums,
     reason = "the engine must handle every signal"
@@ -355,7 +358,9 @@ impl Declared {
 }
 
 /// What a request says about its answer.
-#[derive(Clone, Debug, PartialEq, Eq)]
+///
+/// `Debug` shows how many stop sequences there are, not what they say.
+#[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Outline {
     /// The model asked for; empty where the request names none.
@@ -408,7 +413,9 @@ impl<'a> Rewrite<'a> {
 }
 
 /// A request that continues an answer, and what to expect of what comes back.
-#[derive(Clone, Debug, PartialEq)]
+///
+/// `Debug` does not show the request.
+#[derive(Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Continuation {
     /// The request body.

@@ -62,7 +62,8 @@ use crate::sse;
 use crate::transcript::Transcript;
 
 /// Something that happened.
-#[derive(Debug)]
+///
+/// `Debug` shows the status and sizes, never header values or bytes of a body.
 #[expect(
     clippy::exhaustive_enums,
     reason = "a driver must be able to say all of it"
@@ -444,6 +445,36 @@ impl Recovery {
 
     fn upstream(&self) -> &Upstream {
         &self.plan.chain[self.step.index]
+    }
+}
+
+impl fmt::Debug for Input {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Head {
+                id,
+                status,
+                headers,
+            } => f
+                .debug_struct("Head")
+                .field("id", id)
+                .field("status", status)
+                .field("headers", &headers.len())
+                .finish(),
+            Self::Chunk { id, bytes } => f
+                .debug_struct("Chunk")
+                .field("id", id)
+                .field("bytes", &bytes.len())
+                .finish(),
+            Self::End { id, error } => f
+                .debug_struct("End")
+                .field("id", id)
+                .field("error", error)
+                .finish(),
+            Self::Denied { id } => f.debug_struct("Denied").field("id", id).finish(),
+            Self::Tick => f.write_str("Tick"),
+            Self::Cancel => f.write_str("Cancel"),
+        }
     }
 }
 

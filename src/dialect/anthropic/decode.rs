@@ -7,6 +7,7 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::Arc;
 
 use serde_json::value::RawValue;
@@ -25,7 +26,7 @@ use crate::sse;
 type Sink<'s> = dyn FnMut(Signal<'_>) + 's;
 
 /// The decoder of one attempt.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct AnthropicDecoder {
     /// The message that is being sent, if it has an id.
     message: Option<Arc<str>>,
@@ -41,6 +42,17 @@ pub(super) struct AnthropicDecoder {
     faulted: bool,
     /// Tool calls that were closed without any input: `{}`, unless the token limit cut them.
     held: Vec<u32>,
+}
+
+impl fmt::Debug for AnthropicDecoder {
+    /// Blocks that are open hold what was generated, so only their number.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AnthropicDecoder")
+            .field("open", &self.open.len())
+            .field("finished", &self.finished)
+            .field("faulted", &self.faulted)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Decoder for AnthropicDecoder {

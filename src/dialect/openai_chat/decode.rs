@@ -5,6 +5,7 @@
 //! kept: *Truth*.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use serde_json::value::RawValue;
 
@@ -19,7 +20,6 @@ use crate::sse;
 type Sink<'s> = dyn FnMut(Signal<'_>) + 's;
 
 /// The decoder of one attempt.
-#[derive(Debug)]
 pub(super) struct ChatDecoder {
     /// Choices asked for.
     expected: usize,
@@ -39,6 +39,17 @@ pub(super) struct ChatDecoder {
 struct Started {
     id: bool,
     model: bool,
+}
+
+impl fmt::Debug for ChatDecoder {
+    /// Calls that are open hold what was generated, so only the choices' number.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ChatDecoder")
+            .field("choices", &self.choices.len())
+            .field("finished", &self.finished)
+            .field("faulted", &self.faulted)
+            .finish_non_exhaustive()
+    }
 }
 
 impl ChatDecoder {
