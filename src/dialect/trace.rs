@@ -84,6 +84,7 @@ fn kind_word(kind: &PartKind) -> String {
         PartKind::ToolCall { id, name } => format!("call({id},{name})"),
         PartKind::ServerCall { id, name } => format!("server({id},{name})"),
         PartKind::ServerResult { call } => format!("result({call})"),
+        PartKind::RedactedReasoning => "redacted".to_owned(),
         PartKind::Opaque { name } => format!("opaque({name})"),
     }
 }

@@ -198,7 +198,7 @@ fn blocks_that_are_handed_on_whole() {
     let redacted = r#"{"type":"redacted_thinking","data":"xx"}"#;
     assert_eq!(
         decode(&[&block(redacted), STOP0]),
-        format!("0=opaque(redacted_thinking) 0+{redacted} 0/")
+        format!("0=redacted 0+{redacted} 0/")
     );
     let compaction = block(r#"{"type":"compaction","content":null}"#);
     let more = delta(r#"{"type":"compaction_delta","content":"Sum","encrypted":"e"}"#);
@@ -255,6 +255,9 @@ fn messages_and_usage() {
 
 #[test]
 fn life_errors_and_rubbish() {
+    // A signature that is none, on a block that is open.
+    let unsigned = delta(r#"{"type":"signature_delta","signature":true}"#);
+    assert_eq!(decode(&[TEXT, &unsigned]), "0=text .");
     let deep = format!(
         r#"{{"type":"x","a":{}{}}}"#,
         "[".repeat(50_000),
