@@ -4,7 +4,7 @@
 //! must keep (`recovery.md` 9), and hands back all that happened.
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -306,8 +306,11 @@ impl Run {
     fn check_parts(&self) {
         let mut open = BTreeSet::new();
         let mut next = 0;
-        let mut calls = BTreeSet::new();
+        let mut calls = BTreeMap::new();
         for event in &self.events {
+            if let Event::Rewind(to) = event {
+                open.retain(|part| *part < to.parts);
+            }
             let Event::Delta(delta) = event else { continue };
             match delta {
                 Delta::Open { part, kind, .. } => {
@@ -315,7 +318,9 @@ impl Run {
                     next += 1;
                     open.insert(*part);
                     if let PartKind::ToolCall { id, .. } = kind {
-                        assert!(calls.insert(id.clone()) || id.is_empty(), "law Once: {id}");
+                        let twice = !id.is_empty() && calls.values().any(|other| other == id);
+                        assert!(!twice, "law Once: {id}");
+                        calls.insert(*part, id.clone());
                     }
                 }
                 Delta::Append { part, text } => {
@@ -328,6 +333,8 @@ impl Run {
                 }
                 Delta::Abandon { part } => {
                     open.remove(part);
+                    // A call that was only shown in the making is asked for again.
+                    calls.remove(part);
                 }
                 _ => {}
             }
