@@ -15,6 +15,10 @@
 //! numbers off the front of the file, one byte for a `u8`, and a last `&[u8]` or `&str` takes the
 //! rest), and add the line `replay!(x);` to the tests at the end of this file.
 
+pub mod dialect;
+pub mod engine_script;
+pub mod script;
+pub mod seam;
 pub mod sse;
 
 // The crate's own tests compare with the same two.
@@ -22,6 +26,8 @@ pub mod sse;
 mod oracle;
 #[path = "../../src/sse/peer.rs"]
 mod peer;
+#[path = "../../tests/support/mod.rs"]
+mod support;
 
 #[cfg(test)]
 mod tests {
@@ -52,5 +58,8 @@ mod tests {
         };
     }
 
+    replay!(dialect);
+    replay!(engine_script);
+    replay!(seam);
     replay!(sse);
 }

@@ -311,8 +311,8 @@ impl Run {
         let mut next = 0;
         let mut calls = BTreeSet::new();
         for event in &self.events {
-            if let Event::Rewind(_) = event {
-                open.clear();
+            if let Event::Rewind(to) = event {
+                open.retain(|part| *part < to.parts);
             }
             let Event::Delta(delta) = event else { continue };
             match delta {

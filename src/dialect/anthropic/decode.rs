@@ -149,7 +149,10 @@ impl AnthropicDecoder {
             Some("input_json_delta") => self.append_input(index, delta.partial_json, sink),
             Some("signature_delta") => {
                 let slot = self.slot_of(index, PartKind::Reasoning, sink);
-                annotate_signature(slot, delta.signature.given(), sink);
+                match delta.signature.given() {
+                    None => sink(Signal::Alive),
+                    signature => annotate_signature(slot, signature, sink),
+                }
                 Ok(())
             }
             Some("citations_delta") => {

@@ -138,7 +138,7 @@ impl ChatDecoder {
     /// Reads one choice, and says whether it has finished.
     fn choice(&mut self, choice: Choice<'_>, sink: &mut Sink<'_>) -> Result<bool, DecodeError> {
         let number = choice.index.unwrap_or_default();
-        let mut progress = self.choices.remove(&number).unwrap_or_default();
+        let progress = self.choices.entry(number).or_default();
         let mut slots = Slots {
             next: &mut self.next_slot,
             choice: number,
@@ -165,7 +165,6 @@ impl ChatDecoder {
             Some(reason) => progress.finish(reason, &mut slots, sink),
             None => progress.settle(sink),
         }
-        self.choices.insert(number, progress);
         if let Some(fault) = fault {
             self.faulted = true;
             sink(Signal::Fault(fault));

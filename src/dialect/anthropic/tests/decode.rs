@@ -255,6 +255,9 @@ fn messages_and_usage() {
 
 #[test]
 fn life_errors_and_rubbish() {
+    // A signature that is none, on a block that is open.
+    let unsigned = delta(r#"{"type":"signature_delta","signature":true}"#);
+    assert_eq!(decode(&[TEXT, &unsigned]), "0=text .");
     let deep = format!(
         r#"{{"type":"x","a":{}{}}}"#,
         "[".repeat(50_000),

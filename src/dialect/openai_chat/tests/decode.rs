@@ -338,6 +338,18 @@ fn arguments_may_be_cut_anywhere() {
     }
 }
 
+/// The engine may pass over a chunk as a last resort: nothing before it is forgotten.
+#[test]
+fn a_chunk_that_cannot_be_read_leaves_what_is_open() {
+    let begin = call(r#"{"index":0,"id":"a","function":{"name":"f","arguments":"{\"n\":"}}"#);
+    let bad = r#"{"choices":[{"delta":{"tool_calls":[{"index":0,"function":{"arguments":7}}]}}]}"#;
+    let rest = call(r#"{"index":0,"function":{"arguments":"1}"}}"#);
+    assert_eq!(
+        decode(&[&begin, bad, &rest, &finish("tool_calls")]),
+        "0=call(a,f) 0+{\"n\": ERR 0+1} 0/ finish(ToolUse)"
+    );
+}
+
 #[test]
 fn several_choices() {
     let one = HI.replace(r#""index":0"#, r#""index":1"#);
