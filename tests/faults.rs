@@ -198,12 +198,7 @@ async fn broken_connections() {
                 Fault::BeforeHead(End::Close),
                 Cut::Reset,
             ),
-            heals(
-                wire,
-                "no HTTP",
-                Fault::BeforeHead(End::Broken),
-                Cut::Reset,
-            ),
+            heals(wire, "no HTTP", Fault::BeforeHead(End::Broken), Cut::Reset),
             heals(wire, "FIN after the head", Fault::close_at(0), Cut::Reset),
             heals(wire, "RST after the head", Fault::reset_at(0), Cut::Reset),
             heals(wire, "an empty body", Fault::end_at(0), Cut::Truncated),

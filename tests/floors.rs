@@ -189,7 +189,7 @@ fn every_rule_can_pass() {
     let rows = [
         (
             "src/seam/x.rs",
-            "use crate::{dialect::Echo, event::{self, Join as J}};",
+            "use crate::{event::Echo, event::{self, Join as J}};",
         ),
         (
             "src/dialect/x.rs",

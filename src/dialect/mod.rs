@@ -29,6 +29,7 @@ mod wording;
 
 pub use self::anthropic::Anthropic;
 pub use self::openai_chat::OpenAiChat;
+pub use crate::event::Echo;
 
 /// A wire format that several providers may share.
 pub trait Dialect: Debug + Send + Sync + 'static {
@@ -272,18 +273,6 @@ pub enum Prefill {
     Prefix,
     /// `partial: true` in the message.
     Partial,
-}
-
-/// Whether the text sent as prefill comes back before the continuation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Echo {
-    /// Documented or measured not to: what comes is the continuation.
-    Never,
-    /// It does, as a rule.
-    Always,
-    /// Not known; the seam tells from what comes.
-    Unknown,
 }
 
 /// What an upstream is declared to be; overrides the table field by field.

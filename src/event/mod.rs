@@ -354,3 +354,15 @@ pub enum Connection {
     /// A new one: the pool's may be as dead as the one that was just lost.
     Fresh,
 }
+
+/// Whether the text sent as prefill comes back before the continuation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Echo {
+    /// Documented or measured not to: what comes is the continuation.
+    Never,
+    /// It does, as a rule.
+    Always,
+    /// Not known; the seam tells from what comes.
+    Unknown,
+}

@@ -6,7 +6,7 @@
 use super::fold::{SHORT_MATCH_CHARS, coincidences, counts};
 use super::overlap::Habit;
 use super::{Feed, HOLD_MAX, LONG_MATCH};
-use crate::dialect::Echo;
+use crate::event::Echo;
 use crate::event::Join;
 
 /// Text that equals the head of what was sent, so far.

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::fold::{counts, fold};
 use super::tests::{ALWAYS, Mode, NEVER, Outcome, UNKNOWN, by_char, read};
 use super::{Expect, HOLD_MAX, anchor_of};
-use crate::dialect::Echo;
+use crate::event::Echo;
 use crate::event::Join;
 
 /// Words of which a text of the real kind is made, so that matches happen.

@@ -3,7 +3,7 @@
 use super::fence::Fence;
 use super::fold::{coincidences, counts};
 use super::{Expect, HOLD_MAX, Seam, Straddle, Straddled, Verdict, anchor_of};
-use crate::dialect::Echo;
+use crate::event::Echo;
 use crate::event::Join;
 
 /// How a row's seam is made; what is sent is what was said without the whitespace at its end.

@@ -4,7 +4,7 @@
 
 use std::fmt;
 
-use crate::dialect::Echo;
+use crate::event::Echo;
 use crate::event::Join;
 
 /// What the text of a continuation is expected to begin with.

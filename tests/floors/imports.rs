@@ -12,7 +12,11 @@ const FLOORS: &[(&str, u8, &[&str])] = &[
     ("transcript", 2, &["event"]),
     ("seam", 2, &["event"]),
     ("error", 3, &["event", "report", "transcript"]),
-    ("dialect", 3, &["sse", "event", "report", "transcript"]),
+    (
+        "dialect",
+        3,
+        &["sse", "event", "report", "transcript", "seam"],
+    ),
     ("engine", 4, BELOW),
     ("observe", 5, BELOW),
     ("client", 6, BELOW),
@@ -25,13 +29,6 @@ const FLOORS: &[(&str, u8, &[&str])] = &[
 
 /// Every row of a lower floor.
 const BELOW: &[&str] = &["*"];
-
-/// Single items that a module may use although its row does not say so.
-const EXCEPTIONS: &[(&str, &str, &str)] = &[
-    ("seam", "dialect", "Echo"),
-    ("dialect", "seam", "Expect"),
-    ("dialect", "seam", "anchor_of"),
-];
 
 #[test]
 fn rows_name_rows_above_them() {
@@ -74,11 +71,7 @@ fn may_use(name: &str, path: &[String]) -> bool {
     let (Some((_, floor, allowed)), Some((_, level, _))) = (row(name), row(target)) else {
         return false;
     };
-    let item = path.get(1).map_or("", String::as_str);
-    name == target
-        || allowed.contains(&target)
-        || (allowed == &BELOW && level < floor)
-        || EXCEPTIONS.contains(&(name, target, item))
+    name == target || allowed.contains(&target) || (allowed == &BELOW && level < floor)
 }
 
 /// The paths from the crate root that the code names, by `crate::` or by `super::`.
