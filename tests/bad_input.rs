@@ -1,6 +1,7 @@
 //! What cannot be an answer, a request that cannot be asked, an upstream that cannot be reached: each
 //! is a typed error or a recovery, never a panic, a hang or a quiet end. And nothing that is shown of
 //! any of it holds a key, a prompt or an answer.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 #[path = "support/sockets.rs"]
 mod sockets;
