@@ -1,6 +1,7 @@
 //! What cannot be an answer, a request that cannot be asked, an upstream that cannot be reached: each
 //! is a typed error or a recovery, never a panic, a hang or a quiet end. And nothing that is shown of
 //! any of it holds a key, a prompt or an answer.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 #[path = "support/sockets.rs"]
 mod sockets;
@@ -316,6 +317,7 @@ async fn an_answer_over_the_limit() {
 #[tokio::test(start_paused = true)]
 async fn a_tool_argument_of_ten_megabytes_is_delivered_whole() {
     let arguments = json!({"text": "ä".repeat(5 * 1024 * 1024)});
+    let expected = arguments.to_string();
     for wire in WIRES {
         let answer = Answer::new()
             .text("Here.")
@@ -328,7 +330,7 @@ async fn a_tool_argument_of_ten_megabytes_is_delivered_whole() {
             let calls: Vec<_> = heard.transcript.tool_calls().collect();
             assert_eq!(calls.len(), 1);
             assert!(
-                calls[0].text() == arguments.to_string(),
+                calls[0].text() == expected,
                 "{} bytes",
                 calls[0].text().len()
             );

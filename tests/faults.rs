@@ -2,6 +2,7 @@
 //!
 //! Each case either gives the exact whole answer or the error that it should. In every case the
 //! upstream saw as many requests as the report has attempts, each with the key.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 #[path = "support/sockets.rs"]
 mod sockets;

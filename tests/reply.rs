@@ -1,5 +1,6 @@
 //! What a [`Reply`] is to its caller: lazy, fused, safe to stop polling, closed when dropped, on time,
 //! and honest about what it took.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 #[path = "support/sockets.rs"]
 mod sockets;
