@@ -11,7 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::Method;
 
-use super::attempt::{Body, Live};
+use super::attempt::{Body, Live, without_mark};
 use super::decide::{self, Ended, Move, Standing, Wait};
 use super::ledger::Entry;
 use super::{Attempt, End, Notice, Output, Plan, Recovery, Refusal, State, Step};
@@ -39,6 +39,8 @@ pub(super) struct Next {
     by: Option<(Resume, Continuation)>,
     free: bool,
     delay: Duration,
+    /// Everything said so far is taken back for it.
+    anew: bool,
 }
 
 impl Next {
@@ -47,6 +49,7 @@ impl Next {
             by: None,
             free: false,
             delay: Duration::ZERO,
+            anew: false,
         }
     }
 }
@@ -279,10 +282,10 @@ impl Recovery {
         let Body::Other { head, body } = body else {
             return (ended, None);
         };
-        let fault = self
-            .upstream()
-            .dialect
-            .classify(head.status, &head.headers, &body);
+        let fault =
+            self.upstream()
+                .dialect
+                .classify(head.status, &head.headers, without_mark(&body));
         if head.status.is_success() {
             let known = fault.class != FaultClass::Unrecognised;
             let cut = if known { Cut::Faulted } else { Cut::Garbled };
@@ -426,6 +429,7 @@ impl Recovery {
             by,
             free: wait == Wait::Free,
             delay,
+            anew: false,
         };
         let told = match &next.by {
             None => crate::event::Next::Retry,
@@ -458,6 +462,7 @@ impl Recovery {
                     by,
                     free,
                     delay: Duration::ZERO,
+                    anew: false,
                 };
                 return self.schedule(fallen, next, told);
             }
@@ -479,12 +484,9 @@ impl Recovery {
         if !retractable {
             return self.give_up(fallen, exhausted);
         }
-        self.course.open_text.clear();
-        self.emit(Event::Rewind(Position::default()));
         let next = Next {
-            by: None,
-            free: false,
-            delay: Duration::ZERO,
+            anew: true,
+            ..Next::first()
         };
         self.schedule(fallen, next, crate::event::Next::Retry);
     }
@@ -520,6 +522,11 @@ impl Recovery {
         if stop {
             self.interrupted(&fallen, crate::event::Next::GiveUp, Duration::ZERO);
             return self.fail(ErrorKind::NoProgress);
+        }
+        // Not before it is certain that there is an attempt to say it anew.
+        if next.anew {
+            self.course.open_text.clear();
+            self.emit(Event::Rewind(Position::default()));
         }
         self.interrupted(&fallen, told, next.delay);
         self.clocks.resume_at = self.now.checked_add(next.delay);
