@@ -3,6 +3,7 @@
 #[allow(unreachable_pub)]
 mod support;
 
+use http::Uri;
 use serde_json::json;
 use support::{Run, run};
 use unbroken::dialect::{Anthropic, OpenAiChat};
@@ -12,7 +13,7 @@ use unbroken::testing::{End, Exchange, Fault, Model};
 use unbroken::{Event, Resume, Upstream};
 
 fn plan(policy: Policy) -> Plan {
-    let uri = "https://api.anthropic.com/v1/messages".parse().unwrap();
+    let uri = Uri::from_static("https://api.anthropic.com/v1/messages");
     let request = json!({
         "model": "claude-haiku-4-5",
         "max_tokens": 4096,
@@ -25,9 +26,7 @@ fn plan(policy: Policy) -> Plan {
 
 /// A body in pieces of `size` bytes to a plan that tries once.
 fn chat_in_pieces(body: &str, size: usize) -> Run {
-    let uri = "https://api.openai.com/v1/chat/completions"
-        .parse()
-        .unwrap();
+    let uri = Uri::from_static("https://api.openai.com/v1/chat/completions");
     let request = json!({"model": "gpt-4o", "messages": [{"role": "user", "content": "Go."}]});
     let mut plan = Plan::new(request, vec![Upstream::new("o", OpenAiChat, uri)]);
     plan.policy = Policy::new().max_attempts(1).into();
