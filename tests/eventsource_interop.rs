@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use eventsource_stream::Eventsource as _;
 use futures_util::StreamExt as _;
-use http::{Request, StatusCode, header::RETRY_AFTER};
+use http::{Request, StatusCode, Uri, header::RETRY_AFTER};
 use serde_json::{Value, json};
 use unbroken::client::{Connection, FromEvents, Transport, TransportErrorKind};
 use unbroken::dialect::{Anthropic, OpenAiChat};
@@ -35,14 +35,12 @@ fn client(upstream: Upstream, memory: &Memory) -> Client {
 }
 
 fn anthropic() -> Upstream {
-    let uri = "https://api.anthropic.com/v1/messages".parse().unwrap();
+    let uri = Uri::from_static("https://api.anthropic.com/v1/messages");
     Upstream::new("anthropic", Anthropic, uri)
 }
 
 fn mistral() -> Upstream {
-    let uri = "https://api.mistral.ai/v1/chat/completions"
-        .parse()
-        .unwrap();
+    let uri = Uri::from_static("https://api.mistral.ai/v1/chat/completions");
     Upstream::new("mistral", OpenAiChat, uri)
 }
 

@@ -30,6 +30,7 @@ mod wording;
 pub use self::anthropic::Anthropic;
 pub use self::openai_chat::OpenAiChat;
 pub use crate::event::Echo;
+pub use self::wording::Wording;
 
 /// A wire format that several providers may share.
 pub trait Dialect: Debug + Send + Sync + 'static {
@@ -419,18 +420,6 @@ impl Continuation {
     pub const fn new(request: Value, expect: crate::seam::Expect) -> Self {
         Self { request, expect }
     }
-}
-
-/// The wording of the note that asks a model to go on: a user speaking.
-///
-/// `{anchor}` stands for the quoted end of the text so far. The default is English.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Wording {
-    /// After an assistant turn with the partial answer ([`Resume::Instruct`]).
-    pub instruct: Arc<str>,
-    /// Without one ([`Resume::Quote`]); `{partial}` stands for the text so far.
-    pub quote: Arc<str>,
 }
 
 /// The caller's request cannot be streamed; see [`Dialect::check`].

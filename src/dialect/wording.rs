@@ -5,7 +5,17 @@
 
 use std::sync::Arc;
 
-use super::Wording;
+/// The wording of the note that asks a model to go on: a user speaking.
+///
+/// `{anchor}` stands for the quoted end of the text so far. The default is English.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Wording {
+    /// After an assistant turn with the partial answer ([`Resume::Instruct`](crate::Resume::Instruct)).
+    pub instruct: Arc<str>,
+    /// Without one ([`Resume::Quote`](crate::Resume::Quote)); `{partial}` stands for the text so far.
+    pub quote: Arc<str>,
+}
 
 impl Default for Wording {
     /// English, a user speaking. An operator's voice is taken for an injection by some models.

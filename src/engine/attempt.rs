@@ -148,8 +148,8 @@ impl Live {
 pub(super) enum Body {
     /// No response head yet.
     Awaited,
-    /// A success whose first byte has not come: it may be a stream or not.
-    Unknown(Head),
+    /// A success that may be a stream or not, and the blanks that are all that has come of it.
+    Unknown { head: Head, start: Vec<u8> },
     /// A stream.
     Stream(Box<Wire>),
     /// A response that is not a stream; read to learn why.
@@ -179,9 +179,27 @@ pub(super) fn collect(body: &mut Vec<u8>, bytes: &[u8]) {
 }
 
 /// Whether a body that begins with `bytes` is no event stream, whatever its label says: a JSON value
-/// or a page. `None` while only blanks have come.
+/// or a page. `None` while only blanks have come, or a piece of a byte order mark.
 pub(super) fn is_other(bytes: &[u8]) -> Option<bool> {
-    let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-    let first = text.iter().find(|byte| !byte.is_ascii_whitespace())?;
-    Some(matches!(first, b'{' | b'[' | b'<'))
+    let text = without_mark(bytes);
+    if MARK.starts_with(text) {
+        return None;
+    }
+    let head = text.get(..START_MAX).unwrap_or(text);
+    match head.iter().find(|byte| !byte.is_ascii_whitespace()) {
+        Some(first) => Some(matches!(first, b'{' | b'[' | b'<')),
+        None if head.len() == START_MAX => Some(false),
+        None => None,
+    }
 }
+
+/// `bytes` without a byte order mark at their beginning.
+pub(super) fn without_mark(bytes: &[u8]) -> &[u8] {
+    bytes.strip_prefix(MARK).unwrap_or(bytes)
+}
+
+/// The byte order mark in UTF-8.
+const MARK: &[u8] = b"\xef\xbb\xbf";
+
+/// Blanks at the beginning of a body after which it is taken for a stream.
+const START_MAX: usize = 1024;

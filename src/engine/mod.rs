@@ -37,6 +37,7 @@ mod timers;
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::mem;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -324,7 +325,10 @@ impl Recovery {
     fn on_head(&mut self, status: StatusCode, headers: HeaderMap) {
         let head = Head { status, headers };
         self.body = if status.is_success() {
-            Body::Unknown(head)
+            Body::Unknown {
+                head,
+                start: Vec::new(),
+            }
         } else {
             Body::Other {
                 head,
@@ -344,7 +348,13 @@ impl Recovery {
             self.ledger.first_byte(self.now);
         }
         live.last_byte = self.now;
-        if let Body::Unknown(head) = &self.body {
+        let mut bytes = bytes;
+        if let Body::Unknown { head, start } = &mut self.body {
+            // A stream may begin with blanks, and so may a JSON error.
+            if !start.is_empty() {
+                start.extend_from_slice(&bytes);
+                bytes = Bytes::from(mem::take(start));
+            }
             match is_other(&bytes) {
                 Some(true) => {
                     self.body = Body::Other {
@@ -352,27 +362,24 @@ impl Recovery {
                         body: Vec::new(),
                     }
                 }
-                // Blanks alone: a stream may begin so, and so may a JSON error; either way they
-                // mean nothing.
-                None => return,
-                Some(false) => {
-                    let wire = Wire {
-                        parser: sse::Parser::new(sse::Limits::default()),
-                        decoder: self
-                            .upstream()
-                            .dialect
-                            .decoder(&self.step.outline, &self.step.capabilities),
-                        chunk: Bytes::new(),
-                    };
-                    self.body = Body::Stream(Box::new(wire));
-                }
+                None => return start.extend_from_slice(&bytes),
+                Some(false) => self.body = self.stream(),
             }
         }
         match &mut self.body {
             Body::Stream(wire) => wire.chunk = bytes,
             Body::Other { body, .. } => collect(body, &bytes),
-            Body::Awaited | Body::Unknown(_) => {}
+            Body::Awaited | Body::Unknown { .. } => {}
         }
+    }
+
+    fn stream(&self) -> Body {
+        let (outline, capabilities) = (&self.step.outline, &self.step.capabilities);
+        Body::Stream(Box::new(Wire {
+            parser: sse::Parser::new(sse::Limits::default()),
+            decoder: self.upstream().dialect.decoder(outline, capabilities),
+            chunk: Bytes::new(),
+        }))
     }
 
     fn on_end(&mut self, error: Option<TransportErrorKind>) {

@@ -25,6 +25,8 @@ pub(super) struct Next {
     pub(super) by: Option<(Resume, Continuation)>,
     pub(super) free: bool,
     pub(super) delay: Duration,
+    /// Everything said so far is taken back for it.
+    pub(super) anew: bool,
 }
 
 impl Next {
@@ -33,6 +35,7 @@ impl Next {
             by: None,
             free: false,
             delay: Duration::ZERO,
+            anew: false,
         }
     }
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::attempt::{Body, Live};
+use super::attempt::{Body, Live, without_mark};
 use super::decide::{self, Ended, Move, Standing, Wait};
 use super::open::Next;
 use super::{End, Notice, Output, Recovery, Refusal, State, Step};
@@ -105,10 +105,10 @@ impl Recovery {
         let Body::Other { head, body } = body else {
             return (ended, None);
         };
-        let fault = self
-            .upstream()
-            .dialect
-            .classify(head.status, &head.headers, &body);
+        let fault =
+            self.upstream()
+                .dialect
+                .classify(head.status, &head.headers, without_mark(&body));
         if head.status.is_success() {
             let known = fault.class != FaultClass::Unrecognised;
             let cut = if known { Cut::Faulted } else { Cut::Garbled };
@@ -252,6 +252,7 @@ impl Recovery {
             by,
             free: wait == Wait::Free,
             delay,
+            anew: false,
         };
         let told = match &next.by {
             None => Told::Retry,
@@ -284,6 +285,7 @@ impl Recovery {
                     by,
                     free,
                     delay: Duration::ZERO,
+                    anew: false,
                 };
                 return self.schedule(fallen, next, told);
             }
@@ -305,12 +307,9 @@ impl Recovery {
         if !retractable {
             return self.give_up(fallen, exhausted);
         }
-        self.course.open_text.clear();
-        self.emit(Event::Rewind(Position::default()));
         let next = Next {
-            by: None,
-            free: false,
-            delay: Duration::ZERO,
+            anew: true,
+            ..Next::first()
         };
         self.schedule(fallen, next, Told::Retry);
     }
@@ -328,6 +327,11 @@ impl Recovery {
         if stop {
             self.interrupted(&fallen, Told::GiveUp, Duration::ZERO);
             return self.fail(ErrorKind::NoProgress);
+        }
+        // Not before it is certain that there is an attempt to say it anew.
+        if next.anew {
+            self.course.open_text.clear();
+            self.emit(Event::Rewind(Position::default()));
         }
         self.interrupted(&fallen, told, next.delay);
         self.clocks.resume_at = self.now.checked_add(next.delay);

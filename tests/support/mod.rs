@@ -84,7 +84,8 @@ pub(crate) fn run(plan: Plan, mut respond: impl FnMut(&Value, &Attempt) -> Excha
         );
         match engine.poll_output() {
             Output::Open(attempt) => {
-                let request = serde_json::from_slice(attempt.request.body()).unwrap();
+                let request =
+                    serde_json::from_slice(attempt.request.body()).expect("a request is JSON");
                 let mut steps = respond(&request, &attempt).steps();
                 run.log(now - start, Entry::Open(attempt.id.get(), attempt.by));
                 run.requests.push(request);
@@ -248,7 +249,9 @@ impl Run {
     pub(crate) fn trace(&self) -> String {
         let line = |(at, entry): &(Duration, Entry)| {
             let entry = match entry {
-                Entry::Event(index) => serde_json::to_string(&self.events[*index]).unwrap(),
+                Entry::Event(index) => {
+                    serde_json::to_string(&self.events[*index]).expect("an event is JSON")
+                }
                 other => format!("{other:?}"),
             };
             format!("{:>9.3}s {entry}\n", at.as_secs_f64())

@@ -64,6 +64,7 @@ impl Setup {
     fn read(script: &mut Script<'_>) -> Self {
         let chat = script.number() % 2 == 1;
         let (answer, reasons) = script.one_of(&answers());
+        let answer_text = answer.whole_text();
         let (on_prefill, on_note) = (script.one_of(BEHAVIOURS), script.one_of(BEHAVIOURS));
         let mut model = match chat {
             false => Model::anthropic(answer),
@@ -102,18 +103,20 @@ impl Setup {
             Behaviour::RefusePrefill => true,
             _ => false,
         };
-        let honest_note = matches!(
-            on_note,
+        // In an answer of one word, a shorter anchor or another beginning looks like the rest.
+        let monotonous = answer_text.starts_with("ha ha");
+        let honest_note = match on_note {
             Behaviour::Exact
-                | Behaviour::Anchor
-                | Behaviour::AnchorFolded
-                | Behaviour::AnchorHalf
-                | Behaviour::Preface
-                | Behaviour::Refence
-                | Behaviour::Restart
-                | Behaviour::Echo
-                | Behaviour::RefusePrefill
-        );
+            | Behaviour::Anchor
+            | Behaviour::AnchorFolded
+            | Behaviour::RefusePrefill => true,
+            Behaviour::AnchorHalf
+            | Behaviour::Preface
+            | Behaviour::Refence
+            | Behaviour::Restart
+            | Behaviour::Echo => !monotonous,
+            _ => false,
+        };
         Self {
             chat,
             model: model.seed(script.number() as u64),

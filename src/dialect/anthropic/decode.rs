@@ -19,7 +19,9 @@ use super::block::{
     Content, HELD_MAX, Open, annotate_citation, annotate_signature, kind_of, with_input,
 };
 use super::counts::Counts;
-use super::frame::{Block, Delta, Frame, Message, RawDelta, Usage as RawUsage};
+use super::frame::{
+    Block, Delta, Frame, Kind, Message, RawDelta, Usage as RawUsage, error_of, is_foreign,
+};
 use crate::event::{FinishReason, PartKind};
 use crate::sse;
 
@@ -359,46 +361,6 @@ impl AnthropicDecoder {
         });
         slot
     }
-}
-
-/// The events that are read.
-enum Kind {
-    MessageStart,
-    BlockStart,
-    BlockDelta,
-    BlockStop,
-    MessageDelta,
-    MessageStop,
-    Unknown,
-}
-
-impl Kind {
-    fn of(kind: &str) -> Self {
-        match kind {
-            "content_block_delta" => Self::BlockDelta,
-            "content_block_start" => Self::BlockStart,
-            "content_block_stop" => Self::BlockStop,
-            "message_start" => Self::MessageStart,
-            "message_delta" => Self::MessageDelta,
-            "message_stop" => Self::MessageStop,
-            _ => Self::Unknown,
-        }
-    }
-}
-
-/// Whether an event of this type is none that carries content.
-fn is_foreign(event: &str) -> bool {
-    event != "message" && matches!(Kind::of(event), Kind::Unknown)
-}
-
-/// The error in a frame: its `error`, or the whole frame where that is one by its type.
-fn error_of<'a>(frame: &Frame<'a>, event: &str, data: &'a str) -> Option<&'a str> {
-    let error = frame
-        .error
-        .map(RawValue::get)
-        .filter(|error| fault::is_error(error));
-    let is_error = event == "error" || frame.kind.given() == Some("error");
-    error.or_else(|| is_error.then_some(data))
 }
 
 fn reason_of(reason: &str) -> FinishReason {

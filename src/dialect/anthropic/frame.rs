@@ -3,6 +3,7 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::super::fault;
 use super::super::wire::{Count, Text, Word};
 
 /// The data of any event; each type fills its own fields.
@@ -106,4 +107,44 @@ pub(super) struct Usage {
 #[serde(default)]
 pub(super) struct OutputDetails {
     pub(super) thinking_tokens: Count,
+}
+
+/// The events that are read.
+pub(super) enum Kind {
+    MessageStart,
+    BlockStart,
+    BlockDelta,
+    BlockStop,
+    MessageDelta,
+    MessageStop,
+    Unknown,
+}
+
+impl Kind {
+    pub(super) fn of(kind: &str) -> Self {
+        match kind {
+            "content_block_delta" => Self::BlockDelta,
+            "content_block_start" => Self::BlockStart,
+            "content_block_stop" => Self::BlockStop,
+            "message_start" => Self::MessageStart,
+            "message_delta" => Self::MessageDelta,
+            "message_stop" => Self::MessageStop,
+            _ => Self::Unknown,
+        }
+    }
+}
+
+/// Whether an event of this type is none that carries content.
+pub(super) fn is_foreign(event: &str) -> bool {
+    event != "message" && matches!(Kind::of(event), Kind::Unknown)
+}
+
+/// The error in a frame: its `error`, or the whole frame where that is one by its type.
+pub(super) fn error_of<'a>(frame: &Frame<'a>, event: &str, data: &'a str) -> Option<&'a str> {
+    let error = frame
+        .error
+        .map(RawValue::get)
+        .filter(|error| fault::is_error(error));
+    let is_error = event == "error" || frame.kind.given() == Some("error");
+    error.or_else(|| is_error.then_some(data))
 }

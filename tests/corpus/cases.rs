@@ -1,0 +1,222 @@
+//! The recordings, what their sidecars say of them, and their events.
+
+use std::collections::HashMap;
+use std::env;
+use std::fs;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use serde_json::Value;
+use unbroken::dialect::{Anthropic, Dialect, FaultClass, OpenAiChat};
+use unbroken::{FinishReason, sse};
+
+use crate::tables::CLASSES;
+
+/// One recording and its sidecar.
+pub(crate) struct Case {
+    pub(crate) name: String,
+    body: PathBuf,
+    pub(crate) sidecar: Value,
+}
+
+impl Case {
+    pub(crate) fn read(&self) -> Vec<u8> {
+        fs::read(&self.body).expect("a sidecar has its body beside it")
+    }
+
+    pub(crate) fn is_stream(&self) -> bool {
+        self.body
+            .extension()
+            .is_some_and(|extension| extension == "sse")
+    }
+
+    pub(crate) fn dialect(&self) -> Option<&'static dyn Dialect> {
+        match self.sidecar["wire_format"].as_str()? {
+            "anthropic-messages" => Some(&Anthropic),
+            "openai-chat" => Some(&OpenAiChat),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn is_chat(&self) -> bool {
+        self.sidecar["wire_format"] == "openai-chat"
+    }
+
+    /// How many choices the request asked for.
+    pub(crate) fn choices(&self) -> u32 {
+        let others = self.object("/expected/other_choices");
+        1 + others.map_or(0, |others| others.len() as u32)
+    }
+
+    /// The text, a last event that is not whole left out.
+    pub(crate) fn strict_text(&self) -> &str {
+        let strict = self.sidecar.get("expected_text_strict_eof");
+        let strict = strict.and_then(Value::as_str);
+        strict.unwrap_or_else(|| self.text("/expected_text"))
+    }
+
+    pub(crate) fn calls(&self) -> &[Value] {
+        let calls = self.sidecar.pointer("/expected/tool_calls");
+        calls.and_then(Value::as_array).expect("a list")
+    }
+
+    pub(crate) fn status(&self) -> StatusCode {
+        let status = self.sidecar["status"].as_u64().expect("a status");
+        StatusCode::from_u16(status as u16).expect("a status")
+    }
+
+    pub(crate) fn headers(&self) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in self.object("/response_headers").into_iter().flatten() {
+            let value = value.as_str().expect("header values are text");
+            headers.insert(
+                HeaderName::from_bytes(name.as_bytes()).expect("a header name"),
+                HeaderValue::from_str(value).expect("a header value"),
+            );
+        }
+        headers
+    }
+
+    pub(crate) fn object(&self, pointer: &str) -> Option<&serde_json::Map<String, Value>> {
+        self.sidecar.pointer(pointer)?.as_object()
+    }
+
+    pub(crate) fn text(&self, pointer: &str) -> &str {
+        self.sidecar
+            .pointer(pointer)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+    }
+
+    /// `[DONE]` without a finish reason proves nothing, nor does an end that came only half, nor
+    /// the finish of one choice among several.
+    pub(crate) fn is_proof(&self, events: &Events) -> bool {
+        let is_chat = self.is_chat();
+        let unsaid = is_chat && self.sidecar["expected"]["stop_reason"].is_null();
+        let some_only = is_chat && !events.finish_every_choice();
+        let ended = !events.tail || events.say_the_end();
+        self.sidecar["terminal"] == true && !unsaid && !some_only && ended
+    }
+
+    pub(crate) fn expected_class(&self) -> FaultClass {
+        if let Some((_, class)) = CLASSES.iter().find(|(name, _)| self.name.contains(name)) {
+            return *class;
+        }
+        match self.sidecar["status"].as_u64() {
+            Some(401 | 403) => FaultClass::Auth,
+            Some(402) => FaultClass::Billing,
+            Some(429) => FaultClass::RateLimited,
+            Some(500) => FaultClass::Transient,
+            Some(503 | 529) => FaultClass::Overloaded,
+            _ => FaultClass::Invalid,
+        }
+    }
+}
+
+/// The events of a body; one that is not ended by a blank line is none.
+pub(crate) struct Events {
+    pub(crate) whole: Vec<(String, String)>,
+    /// Something stood after the last blank line.
+    tail: bool,
+}
+
+impl Events {
+    pub(crate) fn read(body: &[u8]) -> Self {
+        let mut parser = sse::Parser::default();
+        let mut rest = body;
+        let mut whole = Vec::new();
+        while let Some(event) = parser.next_event(&mut rest).expect("no event is too long") {
+            whole.push((event.event.to_owned(), event.data.to_owned()));
+        }
+        Self {
+            whole,
+            tail: parser.finish() != sse::Tail::Clean,
+        }
+    }
+
+    /// Whether the whole events name an end.
+    pub(crate) fn say_the_end(&self) -> bool {
+        self.whole.iter().any(|(_, data)| {
+            let data: String = data.split_whitespace().collect();
+            data.contains("_reason\":\"")
+        })
+    }
+
+    pub(crate) fn finish_every_choice(&self) -> bool {
+        let mut finished = HashMap::new();
+        for (_, data) in &self.whole {
+            let chunk: Value = serde_json::from_str(data).unwrap_or_default();
+            for choice in chunk["choices"].as_array().into_iter().flatten() {
+                *finished.entry(choice["index"].as_u64()).or_default() |=
+                    choice["finish_reason"].is_string();
+            }
+        }
+        finished.into_values().all(|finished| finished)
+    }
+}
+
+/// JSON with its keys in order; no text is an empty object.
+pub(crate) fn canonical(json: &str) -> String {
+    let json = if json.is_empty() { "{}" } else { json };
+    let mut value: Value = serde_json::from_str(json).expect("whole arguments");
+    value.sort_all_objects();
+    value.to_string()
+}
+
+pub(crate) fn reason(word: &str) -> FinishReason {
+    match word {
+        "end_turn" | "stop" => FinishReason::Stop,
+        "max_tokens" | "length" => FinishReason::Length,
+        "stop_sequence" => FinishReason::StopSequence,
+        "tool_use" | "tool_calls" => FinishReason::ToolUse,
+        "pause_turn" => FinishReason::Pause,
+        "refusal" => FinishReason::Refusal,
+        "content_filter" => FinishReason::ContentFilter,
+        other => FinishReason::Other(other.into()),
+    }
+}
+
+pub(crate) fn corpus() -> Option<PathBuf> {
+    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/corpus");
+    let corpus = env::var_os("UNBROKEN_CORPUS").map_or(beside, PathBuf::from);
+    if corpus.is_dir() {
+        return Some(corpus);
+    }
+    // Not `eprintln!`, which the harness keeps to itself when a test passes.
+    let note = format!("skipped: no recorded streams at {}\n", corpus.display());
+    io::stderr()
+        .write_all(note.as_bytes())
+        .expect("standard error is open");
+    None
+}
+
+/// All recordings in the folders right below `folder`, in the order of their names.
+pub(crate) fn cases(folder: &Path) -> Vec<Case> {
+    let mut cases = Vec::new();
+    for dialect in fs::read_dir(folder).expect("a folder of recordings") {
+        let dialect = dialect.expect("a folder").path();
+        for file in fs::read_dir(&dialect).into_iter().flatten() {
+            let path = file.expect("a file").path();
+            if path.extension().is_none_or(|extension| extension != "json") {
+                continue;
+            }
+            let sidecar = fs::read(&path).expect("a sidecar");
+            let sidecar = serde_json::from_slice(&sidecar).expect("a sidecar is JSON");
+            let stream = path.with_extension("sse");
+            let body = if stream.exists() {
+                stream
+            } else {
+                path.with_extension("body")
+            };
+            let name = path.strip_prefix(folder).expect("it lies below");
+            cases.push(Case {
+                name: name.display().to_string(),
+                body,
+                sidecar,
+            });
+        }
+    }
+    cases.sort_by(|a, b| a.name.cmp(&b.name));
+    cases
+}
