@@ -337,7 +337,7 @@ pub enum ConfigError {
     /// The HTTP stack could not be set up.
     #[error("the HTTP stack could not be set up")]
     Transport,
-    /// Two steps on different origins would share credentials.
+    /// Two upstreams on different origins have one name; reports and refusals go by the name.
     #[error("two upstreams have the same name")]
     DuplicateName,
 }

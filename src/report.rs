@@ -96,7 +96,16 @@ impl Report {
             .iter()
             .filter(|attempt| matches!(attempt.outcome, Outcome::Cut(_)))
             .map(AttemptReport::output_tokens)
-            .sum()
+            .fold(0, u64::saturating_add)
+    }
+
+    /// Frames that could not be read and were skipped.
+    #[must_use]
+    pub fn skipped_frames(&self) -> u32 {
+        self.attempts
+            .iter()
+            .map(|attempt| attempt.skipped_frames)
+            .fold(0, u32::saturating_add)
     }
 
     /// Seams whose join could not be verified.
@@ -113,17 +122,22 @@ impl AttemptReport {
     /// Whether [`output_tokens`](Self::output_tokens) is an estimate.
     #[must_use]
     pub fn is_estimated(&self) -> bool {
-        self.usage
-            .is_none_or(|usage| usage.output_tokens < self.estimated_output_tokens)
+        self.reported_output_tokens().is_none()
     }
 
     /// Output tokens: reported, or the estimate where that is more (a stream that is cut early has
     /// reported a placeholder only).
     #[must_use]
     pub fn output_tokens(&self) -> u64 {
-        self.usage.map_or(self.estimated_output_tokens, |usage| {
-            usage.output_tokens.max(self.estimated_output_tokens)
-        })
+        self.reported_output_tokens()
+            .unwrap_or(self.estimated_output_tokens)
+    }
+
+    /// The report of an attempt that came to its end stands.
+    fn reported_output_tokens(&self) -> Option<u64> {
+        let reported = self.usage?.output_tokens;
+        let stands = self.outcome == Outcome::Finished || reported >= self.estimated_output_tokens;
+        stands.then_some(reported)
     }
 }
 

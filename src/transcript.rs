@@ -104,15 +104,19 @@ impl Transcript {
         }
     }
 
-    /// Drops what came after `to`. The part numbers stay in use: what is dropped is abandoned,
-    /// except for the part in which `to` lies, which is cut short and open again.
+    /// Takes back what came after `to`. Part numbers stay in use: what is taken back is abandoned,
+    /// but for the part in which `to` lies, which is cut short and open again.
     fn rewind(&mut self, to: Position) {
-        for (index, part) in self.parts.iter_mut().enumerate().skip(to.parts as usize) {
-            if index == to.parts as usize && part.text.is_char_boundary(to.bytes) && to.bytes > 0 {
-                part.text.truncate(to.bytes);
-                part.state = PartState::Open;
+        let from = self.parts.iter_mut().zip(0_u32..).skip(to.parts as usize);
+        for (part, index) in from.filter(|(part, _)| part.state != PartState::Abandoned) {
+            let inside = index == to.parts && to.bytes > 0 && part.text.is_char_boundary(to.bytes);
+            part.state = if inside {
+                PartState::Open
             } else {
-                part.state = PartState::Abandoned;
+                PartState::Abandoned
+            };
+            if inside {
+                part.text.truncate(to.bytes);
             }
         }
     }

@@ -219,6 +219,7 @@ impl<'a> Player<'a> {
             json!({ "model": "recorded", "messages": [{ "role": "user", "content": "-" }] });
         let mut plan = Plan::new(request, vec![upstream]);
         plan.policy = Policy::new().max_attempts(1).into();
+        plan.recorded = true;
         #[expect(
             clippy::disallowed_methods,
             reason = "an instant to start from; no time passes"
@@ -301,8 +302,11 @@ impl<'a> Player<'a> {
     fn verdict(&self, result: Result<(), unbroken::Error>) -> u8 {
         let error = match result {
             Ok(()) => {
-                let inferred = |finish: &unbroken::Finish| finish.inferred;
-                if !self.engine.transcript().finish().is_some_and(inferred) {
+                // A frame that was skipped has been told; the marker was seen all the same.
+                let unproved = |finish: &unbroken::Finish| {
+                    finish.inferred && self.engine.report().skipped_frames() == 0
+                };
+                if !self.engine.transcript().finish().is_some_and(unproved) {
                     return COMPLETE;
                 }
                 eprintln!("unbroken: truncated: the answer ended without its terminal marker");

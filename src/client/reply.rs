@@ -302,9 +302,7 @@ impl Running {
     fn explain(&mut self, error: Error) -> Error {
         use crate::event::Cut;
         match (error.cut(), self.cause.take()) {
-            (Some(Cut::Unreachable | Cut::Reset | Cut::Garbled), Some(cause)) => {
-                error.caused_by(cause)
-            }
+            (Some(Cut::Unreachable | Cut::Reset), Some(cause)) => error.caused_by(cause),
             _ => error,
         }
     }

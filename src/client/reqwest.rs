@@ -1,18 +1,20 @@
 //! The reqwest transport: rustls, HTTP/1.1 and HTTP/2.
 
+use std::collections::HashMap;
 use std::error::Error as StdError;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_core::Stream;
+use http::uri::Authority;
 use http_body::Body as _;
 use reqwest::redirect;
+use tokio::time::Instant;
 
 use super::transport::{Transport, TransportError};
 use crate::error::ConfigError;
@@ -36,9 +38,12 @@ pub struct Reqwest {
     /// Makes a connection for every request; set up when first needed.
     fresh: Arc<OnceLock<reqwest::Client>>,
     setup: Setup,
-    /// A response has been had: a connection may have been reused since.
-    warm: Arc<AtomicBool>,
+    /// When each authority last ended a response: its connection may be reused for a while.
+    warm: Warm,
 }
+
+/// When each authority last ended a response. As many as there are upstreams.
+type Warm = Arc<Mutex<HashMap<Authority, Instant>>>;
 
 #[derive(Clone)]
 struct Setup {
@@ -124,30 +129,44 @@ impl Transport for Reqwest {
     {
         let client = self.client(connection).clone();
         let warm = Arc::clone(&self.warm);
-        let reusable = connection == Connection::Any && warm.load(Ordering::Relaxed);
+        let authority = request.uri().authority().cloned();
+        let reusable = connection == Connection::Any && is_warm(&warm, authority.as_ref());
         async move {
             let request = reqwest::Request::try_from(request).map_err(request_error)?;
             let response = client
                 .execute(request)
                 .await
                 .map_err(|error| open_error(error, reusable))?;
-            warm.store(true, Ordering::Relaxed);
-            Ok(http::Response::from(response).map(|body| ReqwestBody(Box::pin(body))))
+            Ok(http::Response::from(response).map(|body| ReqwestBody {
+                body: Box::pin(body),
+                warm,
+                authority,
+            }))
         }
     }
 }
 
 /// The body of a response.
 #[derive(Debug)]
-pub struct ReqwestBody(Pin<Box<reqwest::Body>>);
+pub struct ReqwestBody {
+    body: Pin<Box<reqwest::Body>>,
+    warm: Warm,
+    authority: Option<Authority>,
+}
 
 impl Stream for ReqwestBody {
     type Item = Result<Bytes, TransportError>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         loop {
-            match ready!(self.0.as_mut().poll_frame(cx)) {
-                None => return Poll::Ready(None),
+            match ready!(self.body.as_mut().poll_frame(cx)) {
+                None => {
+                    // From here on the pool may hand this connection to another request.
+                    if let Some(authority) = self.authority.take() {
+                        lock(&self.warm).insert(authority, Instant::now());
+                    }
+                    return Poll::Ready(None);
+                }
                 Some(Err(error)) => return Poll::Ready(Some(Err(body_error(error)))),
                 // Trailers say nothing about the answer.
                 Some(Ok(frame)) => {
@@ -158,6 +177,16 @@ impl Stream for ReqwestBody {
             }
         }
     }
+}
+
+/// Whether a pooled connection to `authority` may be in use again.
+fn is_warm(warm: &Warm, authority: Option<&Authority>) -> bool {
+    let ended = authority.and_then(|authority| lock(warm).get(authority).copied());
+    ended.is_some_and(|at| at.elapsed() <= POOL_IDLE)
+}
+
+fn lock(warm: &Warm) -> std::sync::MutexGuard<'_, HashMap<Authority, Instant>> {
+    warm.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn request_error(error: reqwest::Error) -> TransportError {

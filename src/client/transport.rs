@@ -16,8 +16,9 @@ pub type BoxError = Box<dyn StdError + Send + Sync>;
 /// An HTTP stack.
 ///
 /// It sends a request once: no retries, no redirects (a redirect is a response like any other:
-/// credentials must not follow it), no total timeout. The engine's timers bound every wait, so a
-/// transport needs none of its own.
+/// credentials must not follow it), no total timeout. The engine's timers bound every wait but that for
+/// the connection itself, which is the transport's: it fails with
+/// [`Connect`](TransportErrorKind::Connect).
 ///
 /// # Cancel safety
 /// Dropping the future of `open`, or the body, closes the exchange at once: the connection is

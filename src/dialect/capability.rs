@@ -40,7 +40,7 @@ pub(super) fn anthropic(host: &str, model: &str) -> Capabilities {
             Echo::Unknown
         },
         pings: is_host(host, "anthropic.com"),
-        ..unknown()
+        ..Capabilities::default()
     }
 }
 
@@ -63,18 +63,7 @@ pub(super) fn openai_chat(host: &str, model: &str) -> Capabilities {
         echo,
         pings: is_host(host, "openrouter.ai") || is_host(host, "api.deepseek.com"),
         reasoning: reasons_unasked(model),
-        ..unknown()
-    }
-}
-
-/// What is assumed of what is not known.
-const fn unknown() -> Capabilities {
-    Capabilities {
-        prefill: Prefill::None,
-        echo: Echo::Unknown,
-        pings: false,
-        done_is_proof: false,
-        reasoning: false,
+        ..Capabilities::default()
     }
 }
 

@@ -29,8 +29,8 @@ mod wording;
 
 pub use self::anthropic::Anthropic;
 pub use self::openai_chat::OpenAiChat;
-pub use crate::event::Echo;
 pub use self::wording::Wording;
+pub use crate::event::Echo;
 
 /// A wire format that several providers may share.
 pub trait Dialect: Debug + Send + Sync + 'static {

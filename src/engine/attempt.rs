@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 
 use crate::dialect::Decoder;
-use crate::event::{AttemptId, Connection, FinishReason, Join, PartKind, Resume, Usage};
+use crate::event::{AttemptId, Connection, FinishReason, Join, PartKind, Resume};
 use crate::policy::ERROR_BODY_MAX;
 use crate::seam::{Seam, Straddle};
 use crate::sse;
@@ -64,7 +64,8 @@ pub(super) struct Live {
     pub(super) straddle: Option<Straddle>,
     pub(super) slots: BTreeMap<u32, Slot>,
     pub(super) finish: Option<(FinishReason, Instant)>,
-    pub(super) usage: Option<Usage>,
+    /// When a response head came that is no success.
+    pub(super) refused: Option<Instant>,
     /// The HTTP exchange is over.
     pub(super) over: bool,
     /// How its text was joined.
@@ -75,9 +76,13 @@ pub(super) struct Live {
     /// Tool calls that cannot be delivered before the end of the answer is known, by slot: ones whose
     /// JSON does not parse, ones that were overtaken, and whole ones behind such a call.
     pub(super) late: Vec<(u32, Slot)>,
-    /// Bytes of content that came, and of these the ones that were handed on.
+    /// Bytes of content that came, of these the ones that the model made, and the ones that were
+    /// handed on.
     pub(super) came: usize,
+    pub(super) generated: usize,
     pub(super) delivered: usize,
+    /// Something other than text was handed on.
+    pub(super) aside: bool,
     /// Something new was handed on that outlasts a cut: text, a whole call, a result.
     pub(super) fresh: bool,
 }
@@ -91,6 +96,8 @@ pub(super) struct Slot {
     pub(super) part: Option<u32>,
     /// What has come of a block that is delivered whole.
     pub(super) held: String,
+    /// What was noted on it before its text; providers put a citation first.
+    pub(super) notes: Vec<crate::event::Annotation>,
     /// Said before, by the attempt that this one repeats.
     pub(super) muted: bool,
     /// The provider closed it.
@@ -130,6 +137,16 @@ impl Live {
     pub(super) fn is_quiet(&self, reasons: bool) -> bool {
         (reasons && !self.fresh)
             || self.has_open(|kind| !matches!(kind, PartKind::Text | PartKind::Refusal))
+    }
+
+    /// Bytes that wait for the end of their blocks.
+    pub(super) fn held(&self) -> usize {
+        let late = self.late.iter().map(|(_, slot)| slot);
+        self.slots
+            .values()
+            .chain(late)
+            .map(|slot| slot.held.len())
+            .sum()
     }
 
     /// It says the answer again from its beginning.

@@ -9,8 +9,9 @@ use bytes::Bytes;
 use serde::de::IgnoredAny;
 
 use super::attempt::Slot;
+use super::decide::Ended;
 use super::{Output, Recovery};
-use crate::event::{Delta, Event, PartKind, Text};
+use crate::event::{Cut, Delta, Event, PartKind, Text};
 
 impl Recovery {
     /// A call that had to wait for the end of the answer. Where it is not whole, the provider itself
@@ -38,9 +39,13 @@ impl Recovery {
     ) {
         if let Some(live) = &mut self.live {
             live.delivered += text.len();
+            live.aside = true;
         }
-        let outlasts = !matches!(kind, PartKind::RedactedReasoning | PartKind::Opaque { .. });
-        if outlasts {
+        // A call of the server's is worth nothing before its result.
+        if matches!(
+            kind,
+            PartKind::ToolCall { .. } | PartKind::ServerResult { .. }
+        ) {
             self.fresh();
         }
         let part = self.open_part(choice, kind);
@@ -58,26 +63,42 @@ impl Recovery {
     }
 
     pub(super) fn deliver(&mut self, slot: u32, text: Text) {
-        let reasoning = self
-            .live
-            .as_ref()
-            .and_then(|live| live.slots.get(&slot))
-            .is_some_and(|slot| matches!(slot.kind, PartKind::Reasoning));
+        let open = self.live.as_ref().and_then(|live| live.slots.get(&slot));
+        let lasting = open.is_none_or(|slot| matches!(slot.kind, PartKind::Text));
+        if !self.charge(text.len()) {
+            return;
+        }
         let Some(part) = self.part_of(slot) else {
             return;
         };
         if let Some(live) = &mut self.live {
             live.delivered += text.len();
+            live.aside |= !lasting;
         }
-        if reasoning {
-            self.clocks.last_new = self.clocks.last_new.map(|_| self.now);
-        } else {
+        if lasting {
             self.fresh();
+        } else {
+            self.clocks.last_new = self.clocks.last_new.map(|_| self.now);
         }
         self.emit(Event::Delta(Delta::Append { part, text }));
     }
 
-    /// Something new was handed on that outlasts a cut.
+    /// Counts bytes that are kept for the caller, or until their block ends; `false` if they are too
+    /// many, which cuts the attempt.
+    pub(super) fn charge(&mut self, bytes: usize) -> bool {
+        self.course.held = self.course.held.saturating_add(bytes);
+        let fits = self.course.held <= self.plan.policy.answer_max;
+        if !fits {
+            self.cut(Ended {
+                cut: Cut::OverLimit,
+                fault: None,
+                transport: None,
+            });
+        }
+        fits
+    }
+
+    /// Something new was handed on that outlasts a cut: text, a whole call, a result.
     pub(super) fn fresh(&mut self) {
         if let Some(live) = &mut self.live {
             live.fresh = true;
@@ -109,6 +130,13 @@ impl Recovery {
             .and_then(|live| live.slots.get_mut(&slot))
         {
             open.part = Some(part);
+            for annotation in mem::take(&mut open.notes) {
+                self.queue
+                    .push_back(Output::Event(Event::Delta(Delta::Annotate {
+                        part,
+                        annotation,
+                    })));
+            }
         }
         Some(part)
     }

@@ -22,8 +22,7 @@ impl Recovery {
 
     /// The answer is complete.
     pub(super) fn complete(&mut self, live: &Live, reason: FinishReason, inferred: bool) {
-        self.ledger
-            .close(self.now, Outcome::Finished, None, live.came, live.delivered);
+        self.ledger.close(self.now, Outcome::Finished, None, live);
         self.close_parts(live.by.is_some());
         self.finish(reason, inferred);
     }
@@ -55,7 +54,10 @@ impl Recovery {
     }
 
     pub(super) fn finish(&mut self, reason: FinishReason, inferred: bool) {
-        let usage = self.ledger.report().usage();
+        let report = self.ledger.report();
+        let usage = report.usage();
+        // What a skipped frame said is missing, whatever the provider's own marker says.
+        let inferred = inferred || report.skipped_frames() > 0;
         self.emit(Event::Finished(Finish {
             reason,
             inferred,
@@ -67,9 +69,10 @@ impl Recovery {
 
     pub(super) fn give_up(&mut self, fallen: Fallen, exhausted: bool) {
         self.interrupted(&fallen, Told::GiveUp, Duration::ZERO);
-        let Fallen {
-            ended, rejection, ..
-        } = fallen;
+        let ours = fallen.is_ours();
+        let own = (fallen.ended, fallen.rejection);
+        let ailment = self.course.ailment.take().filter(|_| ours);
+        let (ended, rejection) = ailment.unwrap_or(own);
         let kind = decide::error_kind(&ended);
         let code = ended.fault.and_then(|fault| fault.code);
         let error = Error::new(kind, self.transcript.clone(), self.ledger.report().clone());
@@ -82,8 +85,7 @@ impl Recovery {
             if !live.over {
                 self.queue.push_back(Output::Abort(live.id));
             }
-            self.ledger
-                .close(self.now, Outcome::Canceled, None, live.came, live.delivered);
+            self.ledger.close(self.now, Outcome::Canceled, None, &live);
         }
         self.ended = None;
         let mut error = Error::new(kind, self.transcript.clone(), self.ledger.report().clone());

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::attempt::Live;
 use crate::event::{AttemptId, Cut, Join, Resume, Usage};
 use crate::report::{AttemptReport, Outcome, Report, estimate_tokens};
 
@@ -13,6 +14,8 @@ use crate::report::{AttemptReport, Outcome, Report, estimate_tokens};
 pub(super) struct Ledger {
     started: Instant,
     opened: u32,
+    /// Something came that is not part of the text: then no report tells what the text has cost.
+    mixed: bool,
     report: Report,
 }
 
@@ -31,6 +34,7 @@ impl Ledger {
         Self {
             started,
             opened: 0,
+            mixed: false,
             report: Report::default(),
         }
     }
@@ -86,23 +90,23 @@ impl Ledger {
         self.edit(|attempt| attempt.skipped_frames = attempt.skipped_frames.saturating_add(1));
     }
 
-    /// The attempt is over: `came` bytes of content came, `delivered` of them were handed on.
+    /// The attempt is over.
     pub(super) fn close(
         &mut self,
         now: Instant,
         outcome: Outcome,
         code: Option<Arc<str>>,
-        came: usize,
-        delivered: usize,
+        live: &Live,
     ) {
         let at = self.since_start(now);
+        self.mixed |= live.aside || live.came > live.delivered;
         self.edit(|attempt| {
             attempt.ended = Some(at);
             attempt.outcome = outcome;
             attempt.code = code;
-            attempt.delivered = delivered;
-            attempt.discarded = came.saturating_sub(delivered);
-            attempt.estimated_output_tokens = estimate_tokens(came);
+            attempt.delivered = live.delivered;
+            attempt.discarded = live.came.saturating_sub(live.delivered);
+            attempt.estimated_output_tokens = estimate_tokens(live.generated);
         });
     }
 
@@ -119,15 +123,21 @@ impl Ledger {
             .sum()
     }
 
-    /// Output tokens that the provider itself reported for all that came so far; none as soon as one
-    /// attempt is known only by estimate (a cut stream has reported a placeholder at best).
+    /// Output tokens that the provider itself reported for the text so far. None as soon as one attempt
+    /// is known only by estimate (a cut stream has reported a placeholder at best), or brought anything
+    /// that is not part of the text: what was said before, reasoning, a call.
     pub(super) fn reported_output(&self) -> Option<u64> {
-        let spoke = self
+        if self.mixed {
+            return None;
+        }
+        let mut spoke = self
             .report
             .attempts
             .iter()
             .filter(|attempt| attempt.delivered > 0);
-        spoke.map(reported).sum()
+        spoke.try_fold(0_u64, |sum, attempt| {
+            Some(sum.saturating_add(reported(attempt)?))
+        })
     }
 
     /// Why the last attempt that is over was cut.

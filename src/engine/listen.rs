@@ -61,8 +61,7 @@ impl Recovery {
                 .live
                 .as_ref()
                 .is_some_and(|live| !live.fresh && !live.is_swallowing());
-        let last_attempt = self.ledger.counted() >= self.plan.policy.max_attempts;
-        if (again || last_attempt) && !self.has_next_step() {
+        if self.plan.recorded || again && !self.has_next_step() {
             self.ledger.skipped();
             if let Some(live) = &self.live {
                 let attempt = live.id;
@@ -95,9 +94,6 @@ impl Recovery {
             Signal::Close { slot } => self.on_close(slot),
             Signal::Usage(usage) => {
                 self.ledger.usage(usage);
-                if let Some(live) = &mut self.live {
-                    live.usage = Some(usage);
-                }
             }
             Signal::Finish { reason } => self.on_finish(reason),
             Signal::Terminal => self.on_terminal(),
@@ -161,17 +157,20 @@ impl Recovery {
             return self.cut_by(Cut::Diverged);
         }
         let ends_text = !muted && !aside;
+        let bytes = SLOT_BYTES + name_len(&kind);
         let new = Slot {
             kind,
             choice,
             part: None,
             held: String::new(),
+            notes: Vec::new(),
             muted,
             closed: false,
         };
         if let Some(old) = live.slots.insert(slot, new) {
             self.overtake(slot, old);
         }
+        self.charge(bytes);
         if ends_text {
             self.end_of_text();
         }
@@ -195,25 +194,28 @@ impl Recovery {
             return;
         }
         live.came += text.len();
+        let made = !matches!(
+            open.kind,
+            PartKind::ServerResult { .. } | PartKind::Opaque { .. } | PartKind::RedactedReasoning
+        );
+        live.generated += if made { text.len() } else { 0 };
         if open.muted {
             return;
         }
-        self.course.held = self.course.held.saturating_add(text.len());
-        if self.course.held > self.plan.policy.answer_max {
-            self.cut_by(Cut::OverLimit);
-        } else if open.is_whole(live_tools) {
+        if open.is_whole(live_tools) {
             open.held.push_str(text);
-            if matches!(open.kind, PartKind::ToolCall { .. }) {
+            if open.is_call() {
                 let notice = Notice::Progress {
                     attempt: live.id,
                     bytes: open.held.len(),
                 };
                 self.queue.push_back(Output::Notice(notice));
             }
+            self.charge(text.len());
         } else if matches!(open.kind, PartKind::Text) && open.choice == 0 {
             self.on_text(slot, text, chunk);
         } else {
-            if live_tools && matches!(open.kind, PartKind::ToolCall { .. }) {
+            if live_tools && open.is_call() {
                 open.held.push_str(text);
             }
             self.deliver(slot, shared(text, chunk));
@@ -313,16 +315,27 @@ impl Recovery {
     fn on_annotate(&mut self, slot: u32, annotation: Annotation) {
         let Some(live) = &mut self.live else { return };
         live.last_said = self.now;
+        let joined = live.seam.is_none();
         let Some(open) = live.slots.get(&slot) else {
             return;
         };
+        let early = open.part.is_none() && !matches!(open.kind, PartKind::Reasoning);
+        let bytes = match &annotation {
+            Annotation::Signature(text) | Annotation::Citation(text) => text.len(),
+        };
         // A citation of text that was said before, or is still held, would land on the wrong text.
-        let unsaid = open.part.is_none() && !matches!(open.kind, PartKind::Reasoning);
-        if open.muted || unsaid {
+        if open.muted || early && !joined || !self.charge(bytes) {
             return;
         }
-        let part = self.part_of(slot);
-        if let Some(part) = part {
+        if early {
+            let open = self
+                .live
+                .as_mut()
+                .and_then(|live| live.slots.get_mut(&slot));
+            if let Some(open) = open {
+                open.notes.push(annotation);
+            }
+        } else if let Some(part) = self.part_of(slot) {
             self.emit(Event::Delta(Delta::Annotate { part, annotation }));
         }
     }
@@ -422,6 +435,21 @@ impl Recovery {
 impl Slot {
     const fn is_text(&self) -> bool {
         matches!(self.kind, PartKind::Text) && self.choice == 0
+    }
+}
+
+/// What a block costs to keep beside its content, about.
+const SLOT_BYTES: usize = 128;
+
+/// Bytes of the names that a block comes with.
+fn name_len(kind: &PartKind) -> usize {
+    match kind {
+        PartKind::ToolCall { id, name } | PartKind::ServerCall { id, name } => {
+            id.len() + name.len()
+        }
+        PartKind::ServerResult { call } => call.len(),
+        PartKind::Opaque { name } => name.len(),
+        PartKind::Text | PartKind::Reasoning | PartKind::Refusal | PartKind::RedactedReasoning => 0,
     }
 }
 

@@ -55,12 +55,12 @@ use ledger::Ledger;
 use timers::Clocks;
 
 use crate::dialect::{Capabilities, Outline};
-use crate::error::Error;
+use crate::error::{Error, Rejection};
 use crate::event::{AttemptId, Cut, Event, Resume, Timer, TransportErrorKind};
 use crate::policy::Delays;
 use crate::report::Report;
 use crate::sse;
-use crate::transcript::Transcript;
+use crate::transcript::{Progress, Transcript};
 
 /// Something that happened.
 ///
@@ -174,6 +174,8 @@ struct Course {
     /// The last attempt that was cut brought nothing new.
     after_barren: bool,
     stale_used: bool,
+    /// How the last attempt ended that was not refused for the way we asked: what ails the reply.
+    ailment: Option<(Ended, Option<Rejection>)>,
     fresh_connection: bool,
     /// Bytes that are held for the caller: what was delivered and what waits for its block's end.
     held: usize,
@@ -232,6 +234,11 @@ impl Recovery {
 
     /// Takes in what happened at `now`.
     pub fn handle_input(&mut self, now: Instant, input: Input) {
+        let reasons = timers::reasons(&self.step.outline, &self.step.capabilities);
+        if timers::is_paused(self.live.as_ref(), reasons) {
+            let passed = now.saturating_duration_since(self.now);
+            self.clocks.last_new = self.clocks.last_new.and_then(|at| at.checked_add(passed));
+        }
         self.now = self.now.max(now);
         match input {
             Input::Head {
@@ -324,6 +331,9 @@ impl Recovery {
 
     fn on_head(&mut self, status: StatusCode, headers: HeaderMap) {
         let head = Head { status, headers };
+        if let Some(live) = self.live.as_mut().filter(|_| !status.is_success()) {
+            live.refused = Some(self.now);
+        }
         self.body = if status.is_success() {
             Body::Unknown {
                 head,
@@ -385,7 +395,9 @@ impl Recovery {
     fn on_end(&mut self, error: Option<TransportErrorKind>) {
         let cut = match error {
             None => Cut::Truncated,
-            Some(TransportErrorKind::Connect | TransportErrorKind::Tls) => Cut::Unreachable,
+            Some(
+                TransportErrorKind::Connect | TransportErrorKind::Tls | TransportErrorKind::Request,
+            ) => Cut::Unreachable,
             Some(_) => Cut::Reset,
         };
         if let Some(live) = &mut self.live {
@@ -424,6 +436,17 @@ impl Recovery {
             // `advance` sees for itself that the wait is over.
             Timer::Backoff => {}
             Timer::Closing => self.ended = Some(End::Complete),
+            Timer::Overall if self.live.as_ref().is_some_and(|live| live.finish.is_some()) => {
+                self.ended = Some(End::Complete);
+            }
+            // The calls are in hand: a valid turn, and no reason to lose it.
+            Timer::Progress | Timer::Overall if self.live.is_some() && self.is_committed() => {
+                self.cut(Ended {
+                    cut: Cut::Stalled { timer },
+                    fault: None,
+                    transport: None,
+                });
+            }
             Timer::FirstEvent | Timer::Idle | Timer::Delta => {
                 self.cut(Ended {
                     cut: Cut::Stalled { timer },
@@ -434,6 +457,10 @@ impl Recovery {
             Timer::Progress => self.fail(crate::error::ErrorKind::NoProgress),
             Timer::Overall => self.fail(crate::error::ErrorKind::Deadline),
         }
+    }
+
+    fn is_committed(&self) -> bool {
+        self.transcript.progress() == Progress::Committed && self.step.outline.choices <= 1
     }
 
     fn cancel(&mut self) {

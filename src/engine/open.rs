@@ -27,6 +27,8 @@ pub(super) struct Next {
     pub(super) delay: Duration,
     /// Everything said so far is taken back for it.
     pub(super) anew: bool,
+    /// It draws on no budget, whatever went before.
+    pub(super) unbudgeted: bool,
 }
 
 impl Next {
@@ -36,6 +38,7 @@ impl Next {
             free: false,
             delay: Duration::ZERO,
             anew: false,
+            unbudgeted: false,
         }
     }
 }
@@ -136,7 +139,7 @@ impl Recovery {
             } else {
                 Connection::Any
             },
-            budgeted: self.course.after_barren && !next.free,
+            budgeted: self.course.after_barren && !next.free && !next.unbudgeted,
         })));
         self.body = Body::Awaited;
         self.live = Some(Live {
@@ -159,9 +162,11 @@ impl Recovery {
             },
             late: Vec::new(),
             finish: None,
-            usage: None,
+            refused: None,
             over: false,
             came: 0,
+            generated: 0,
+            aside: false,
             delivered: 0,
             fresh: false,
         });

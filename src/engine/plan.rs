@@ -158,6 +158,9 @@ pub struct Plan {
     pub wording: Arc<Wording>,
     /// Seed of the jitter. The same seed and the same inputs give the same outputs.
     pub seed: u64,
+    /// The bytes are a recording, and there is nobody to ask again: a frame that cannot be read is
+    /// skipped at once.
+    pub recorded: bool,
     /// Rungs that are known to be refused, from the notices of earlier replies.
     pub refused: Vec<Refusal>,
 }
@@ -171,6 +174,7 @@ impl Plan {
             policy: Arc::default(),
             wording: Arc::default(),
             seed: 0,
+            recorded: false,
             refused: Vec::new(),
         }
     }

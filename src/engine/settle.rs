@@ -18,6 +18,7 @@ use crate::dialect::FaultClass;
 use crate::error::{ErrorKind, Rejection};
 use crate::event::{
     Cut, Delta, Event, FinishReason, Interruption, Next as Told, PartKind, Position, Resume,
+    TransportErrorKind,
 };
 use crate::policy::Delivery;
 use crate::report::Outcome;
@@ -30,6 +31,16 @@ pub(super) struct Fallen {
     pub(super) ended: Ended,
     pub(super) rejection: Option<Rejection>,
 }
+
+impl Fallen {
+    /// A continuation that we wrote was refused: that is not what ails the reply.
+    pub(super) fn is_ours(&self) -> bool {
+        decide::is_ours(&self.ended, self.live.by.is_some())
+    }
+}
+
+/// A wait that the clock cannot express lasts this long.
+const FAR: Duration = Duration::from_secs(365 * 24 * 3600);
 
 impl Recovery {
     /// The attempt under way has ended and all that it said is handed out.
@@ -66,6 +77,7 @@ impl Recovery {
     /// Tells the caller what will never be complete; then it is time to decide.
     fn loosen(&mut self, live: Live, ended: Ended, body: Body) {
         let (ended, rejection) = self.explain(ended, body);
+        self.course.held = self.course.held.saturating_sub(live.held());
         let nothing = self.transcript.progress() == Progress::Nothing;
         let parts = self.transcript.parts();
         let answered = |id: &Arc<str>| {
@@ -153,17 +165,18 @@ impl Recovery {
         let code = ended.fault.as_ref().and_then(|fault| fault.code.clone());
         if ended.cut != Cut::Denied {
             let outcome = Outcome::Cut(ended.cut);
-            self.ledger
-                .close(self.now, outcome, code, live.came, live.delivered);
-            self.course.failures += 1;
-            self.course.after_barren = !live.fresh;
-            self.step.barren = if live.fresh { 0 } else { self.step.barren + 1 };
+            self.ledger.close(self.now, outcome, code, &live);
             self.clocks.last_new.get_or_insert(self.now);
+            self.course.fresh_connection = matches!(
+                ended.cut,
+                Cut::Stalled { .. } | Cut::Reset | Cut::Unreachable
+            );
+            if !decide::costs_nothing(&ended, live.by.is_some(), self.course.stale_used) {
+                self.course.failures += 1;
+                self.course.after_barren = !live.fresh;
+                self.step.barren = if live.fresh { 0 } else { self.step.barren + 1 };
+            }
         }
-        self.course.fresh_connection = matches!(
-            ended.cut,
-            Cut::Stalled { .. } | Cut::Reset | Cut::Unreachable
-        );
         self.tell(&live, &ended);
         let todo = decide::decide(&ended, &self.standing(&live));
         let fallen = Fallen {
@@ -171,6 +184,9 @@ impl Recovery {
             ended,
             rejection,
         };
+        if !fallen.is_ours() {
+            self.course.ailment = Some((fallen.ended.clone(), fallen.rejection.clone()));
+        }
         match todo {
             Move::FinishTools => self.finish_inferred(&fallen, FinishReason::ToolUse),
             Move::FinishLength => self.finish_inferred(&fallen, FinishReason::Length),
@@ -240,7 +256,7 @@ impl Recovery {
                 None => return self.next_step(fallen, false),
             },
         };
-        let stale = wait == Wait::Free && by.is_none();
+        let stale = wait == Wait::Free && fallen.ended.transport == Some(TransportErrorKind::Stale);
         self.course.stale_used |= stale;
         self.course.fresh_connection |= stale;
         let delay = match wait {
@@ -252,7 +268,7 @@ impl Recovery {
             by,
             free: wait == Wait::Free,
             delay,
-            anew: false,
+            ..Next::first()
         };
         let told = match &next.by {
             None => Told::Retry,
@@ -280,12 +296,13 @@ impl Recovery {
                     upstream: Arc::clone(&self.upstream().name),
                     by: by.as_ref().map(|(by, _)| *by),
                 };
-                let free = fallen.ended.cut == Cut::Denied;
+                // What was denied cost nothing; what replaces it is a request like any other, and not one
+                // of the retries that the budget is for.
+                let unbudgeted = fallen.ended.cut == Cut::Denied;
                 let next = Next {
                     by,
-                    free,
-                    delay: Duration::ZERO,
-                    anew: false,
+                    unbudgeted,
+                    ..Next::first()
                 };
                 return self.schedule(fallen, next, told);
             }
@@ -300,10 +317,7 @@ impl Recovery {
             && self.plan.policy.resume
             && !exhausted
             && self.transcript.progress() == Progress::Resumable
-            && matches!(
-                fallen.ended.cut,
-                Cut::Diverged | Cut::Rejected { .. } | Cut::Truncated
-            );
+            && (fallen.ended.cut == Cut::Diverged || fallen.is_ours());
         if !retractable {
             return self.give_up(fallen, exhausted);
         }
@@ -328,13 +342,14 @@ impl Recovery {
             self.interrupted(&fallen, Told::GiveUp, Duration::ZERO);
             return self.fail(ErrorKind::NoProgress);
         }
+        self.interrupted(&fallen, told, next.delay);
         // Not before it is certain that there is an attempt to say it anew.
         if next.anew {
             self.course.open_text.clear();
             self.emit(Event::Rewind(Position::default()));
         }
-        self.interrupted(&fallen, told, next.delay);
-        self.clocks.resume_at = self.now.checked_add(next.delay);
+        let due = self.now.checked_add(next.delay);
+        self.clocks.resume_at = due.or_else(|| self.now.checked_add(FAR));
         self.state = State::Waiting(next);
     }
 

@@ -43,14 +43,16 @@ impl Clocks {
                 let wait = delta_wait(timeouts.delta, live.is_quiet(reasons));
                 after(live.last_said, wait, Timer::Delta)
             });
-        let paused = live.is_some_and(|live| {
-            live.finish.is_some()
-                || live.first_byte && (live.is_quiet(reasons) || live.is_swallowing())
-        });
-        let progress = self.last_new.filter(|_| !paused);
+        let progress = self.last_new.filter(|_| !is_paused(live, reasons));
         let progress = progress.and_then(|at| after(at, policy.no_progress_max, Timer::Progress));
         [overall, own, delta, progress].into_iter().flatten().min()
     }
+}
+
+pub(super) fn is_paused(live: Option<&Live>, reasons: bool) -> bool {
+    live.is_some_and(|live| {
+        live.finish.is_some() || live.first_byte && (live.is_quiet(reasons) || live.is_swallowing())
+    })
 }
 
 fn attempt_clock(
@@ -60,8 +62,11 @@ fn attempt_clock(
     pings: bool,
 ) -> Option<(Instant, Timer)> {
     let timeouts = &policy.timeouts;
-    if let Some((_, at)) = &live.finish {
-        after(*at, policy::CLOSING, Timer::Closing)
+    if let Some(at) = live.refused {
+        // The status has said it; the body only adds why.
+        after(at, policy::CLOSING, Timer::Closing)
+    } else if let Some((_, at)) = &live.finish {
+        after((*at).max(live.last_said), policy::CLOSING, Timer::Closing)
     } else if live.first_byte {
         let default = if pings {
             policy::IDLE

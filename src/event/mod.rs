@@ -130,7 +130,8 @@ pub enum Timer {
     Idle,
     /// When to give up on a body that has bytes but says nothing.
     Delta,
-    /// When to stop waiting for what follows a complete answer (usage, the terminal marker).
+    /// When to stop waiting for what only adds to what is known: usage and the terminal marker after
+    /// a complete answer, the body of a rejection.
     Closing,
     /// When to send the next attempt.
     Backoff,
@@ -241,7 +242,8 @@ pub enum Join {
 pub struct Finish {
     /// Why the model stopped.
     pub reason: FinishReason,
-    /// Not proved by the provider's own marker, but known to be the end of a valid turn.
+    /// Not proved by the provider's own marker, but known to be the end of a valid turn; or proved, but
+    /// a frame that could not be read is missing from it (see the report).
     pub inferred: bool,
     /// Usage as the attempts reported it, summed; zero where none did. See the report for what was
     /// estimated.

@@ -190,8 +190,8 @@ pub enum Delivery {
     /// Never.
     #[default]
     AppendOnly,
-    /// When nothing else can continue the answer it begins again, after a
-    /// [`Rewind`](crate::Event::Rewind).
+    /// When the answer that comes back is another one, or no way to continue is accepted, it begins
+    /// again, after a [`Rewind`](crate::Event::Rewind).
     Retractable,
 }
 

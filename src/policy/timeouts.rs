@@ -33,7 +33,8 @@ pub const CONNECT: Duration = Duration::from_secs(10);
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Timeouts {
-    /// A connection that is not made; [`CONNECT`]. Kept by the transport.
+    /// A connection that is not made; [`CONNECT`]. Kept by the reqwest transport, as the policy of the
+    /// client has it; the policy of a single reply does not change it.
     pub connect: Option<Duration>,
     /// From the request sent to the first body byte; [`FIRST_EVENT`], or [`FIRST_EVENT_SLOW`]
     /// where reasoning is on or the upstream does not ping.

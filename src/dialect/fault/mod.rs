@@ -302,7 +302,10 @@ fn by_status(status: StatusCode, is_quota: bool) -> FaultClass {
 fn against_status(class: FaultClass, status: StatusCode) -> FaultClass {
     match (class, status.as_u16()) {
         // A text about models or policy in an overload or a crash is about something else.
-        (FaultClass::UnknownModel | FaultClass::Policy, 429 | 500..) => by_status(status, false),
+        (
+            FaultClass::UnknownModel | FaultClass::Policy | FaultClass::PrefillRefused,
+            429 | 500..,
+        ) => by_status(status, false),
         // Groq: the prompt alone is more than a minute's tokens, which no wait will change.
         (FaultClass::RateLimited, 413) => FaultClass::ContextLength,
         (FaultClass::Transient, 503 | 529) => FaultClass::Overloaded,

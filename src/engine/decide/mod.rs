@@ -14,7 +14,7 @@ use crate::event::{Cut, Timer, TransportErrorKind};
 use crate::transcript::Progress;
 
 /// How an attempt ended without its finish marker.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Ended {
     pub(super) cut: Cut,
     /// The provider's error, where it gave one.
@@ -124,6 +124,18 @@ pub(super) fn decide(ended: &Ended, standing: &Standing) -> Move {
     discipline(go_on, standing)
 }
 
+/// Whether the attempt is replaced free: a rung refused, or a dead reused connection.
+pub(super) fn costs_nothing(ended: &Ended, wrote: bool, stale_used: bool) -> bool {
+    row(ended, wrote) == Row::Ours
+        || ended.transport == Some(TransportErrorKind::Stale) && !stale_used
+}
+
+/// Whether a continuation that we wrote was refused as a request.
+pub(super) fn is_ours(ended: &Ended, wrote: bool) -> bool {
+    let overflow = |fault: &Fault| fault.class == FaultClass::ContextLength;
+    row(ended, wrote) == Row::Ours || wrote && ended.fault.as_ref().is_some_and(overflow)
+}
+
 /// Whether another attempt on this step is still within its limits.
 const fn discipline(wait: Wait, standing: &Standing) -> Move {
     let stuck = matches!(standing.progress, Progress::Resumable)
@@ -157,6 +169,9 @@ fn busy_wait(ended: &Ended, standing: &Standing) -> Option<Wait> {
 }
 
 fn row(ended: &Ended, wrote: bool) -> Row {
+    if ended.transport == Some(TransportErrorKind::Request) {
+        return Row::Other;
+    }
     match ended.cut {
         Cut::Stalled {
             timer: Timer::FirstEvent,
@@ -186,7 +201,7 @@ fn fault_row(fault: &Fault, rejected: bool, wrote: bool) -> Row {
     };
     match (fault.should_retry, row) {
         (Some(false), Row::Busy) => Row::Other,
-        (Some(true), Row::Other | Row::Caller) => Row::Busy,
+        (Some(true), Row::Other | Row::Caller | Row::Account | Row::Unfit) => Row::Busy,
         _ => row,
     }
 }
