@@ -58,16 +58,14 @@ pub enum Progress {
 }
 
 impl Transcript {
-    pub(crate) const EMPTY: Self = Self {
-        head: None,
-        parts: Vec::new(),
-        finish: None,
-    };
-
     /// An empty transcript.
     #[must_use]
-    pub fn new() -> Self {
-        Self::default()
+    pub const fn new() -> Self {
+        Self {
+            head: None,
+            parts: Vec::new(),
+            finish: None,
+        }
     }
 
     /// Takes in the next event. Events that refer to parts that do not exist change nothing.

@@ -1,5 +1,7 @@
 //! What a whole reply does about each kind of cut, in virtual time: waits, limits, steps, ends.
 
+#![expect(clippy::unwrap_used, reason = "a test may")]
+
 mod support;
 
 use std::time::Duration;

@@ -885,6 +885,27 @@ async fn a_stale_connection_is_replaced_for_nothing_once() {
     assert_eq!(memory.requests().len(), 2);
 }
 
+/// Free is free once, whatever has been delivered: or a reply would send requests without end.
+#[tokio::test(start_paused = true)]
+async fn connections_that_are_always_stale_do_not_go_on_for_nothing() {
+    let half = length() / 2;
+    for (first, requests) in [
+        (Exchange::headless(End::Stale), 3),
+        (model().whole().cut_at(half), 4),
+    ] {
+        let memory = Memory::new(
+            Script::new()
+                .exchange(first)
+                .forever(|_| Exchange::headless(End::Stale)),
+        );
+        let heard = hear(ask(&client(&memory))).await;
+        assert_eq!(heard.error().kind(), ErrorKind::Reset, "{}", heard.story());
+        assert_eq!(memory.requests().len(), requests, "{}", heard.story());
+        let free = heard.report.attempts.iter().filter(|attempt| attempt.free);
+        assert_eq!(free.count(), 1, "{}", heard.story());
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn two_replies_at_once() {
     let half = length() / 2;

@@ -478,7 +478,7 @@ impl fmt::Debug for TextStream {
 
 /// What has been delivered and tried before the first poll.
 static NOTHING: (Transcript, Report) = (
-    Transcript::EMPTY,
+    Transcript::new(),
     Report {
         attempts: Vec::new(),
     },

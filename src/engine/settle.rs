@@ -192,7 +192,12 @@ impl Recovery {
             Move::FinishLength => self.finish_inferred(&fallen, FinishReason::Length),
             Move::GiveUp { exhausted } => self.give_up(fallen, exhausted),
             Move::NextStep { exhausted } => self.next_step(fallen, exhausted),
-            Move::Again(wait) => self.again(fallen, wait),
+            Move::Again(wait) => {
+                // A dead reused connection is replaced once, by one of its own.
+                self.course.stale_used |= wait == Wait::Free;
+                self.course.fresh_connection |= wait == Wait::Free;
+                self.again(fallen, wait);
+            }
             Move::Down { free } => {
                 self.step.refused.extend(fallen.live.by);
                 self.again(fallen, if free { Wait::Free } else { Wait::None });
