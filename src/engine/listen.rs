@@ -170,6 +170,15 @@ impl Recovery {
         if ends_text {
             self.end_of_text();
         }
+        self.keep(size_of::<Slot>());
+    }
+
+    /// Counts what is kept, if only to know of it.
+    fn keep(&mut self, bytes: usize) {
+        self.course.held = self.course.held.saturating_add(bytes);
+        if self.course.held > self.plan.policy.answer_max {
+            self.cut_by(Cut::OverLimit);
+        }
     }
 
     /// Another block took the slot of one that was never closed.
@@ -316,8 +325,9 @@ impl Recovery {
         if open.muted || unsaid {
             return;
         }
-        let part = self.part_of(slot);
-        if let Some(part) = part {
+        let (Annotation::Signature(note) | Annotation::Citation(note)) = &annotation;
+        self.keep(note.len());
+        if let Some(part) = self.part_of(slot) {
             self.emit(Event::Delta(Delta::Annotate { part, annotation }));
         }
     }

@@ -256,7 +256,7 @@ const ERRORS: &[Option<TransportErrorKind>] = &[
 ];
 
 /// A small limit, so that it is met.
-const ANSWER_MAX: usize = 400;
+const ANSWER_MAX: usize = 1500;
 
 /// Outputs that one input may lead to.
 const DRAIN_MAX: usize = 20_000;
