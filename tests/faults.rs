@@ -769,7 +769,7 @@ async fn redirects_are_not_followed() {
         let case = case(
             "redirect",
             always(Exchange::reply(status).header(LOCATION, to)),
-            Expect::Fails(ErrorKind::InvalidRequest, 1),
+            Expect::Fails(ErrorKind::Upstream, 1),
         );
         let heard = play(wire, case).await;
         assert_eq!(heard.error().rejection().unwrap().status, status);

@@ -10,7 +10,7 @@ use unbroken::dialect::{Anthropic, OpenAiChat};
 use unbroken::engine::{Plan, Refusal};
 use unbroken::policy::{Delivery, Policy};
 use unbroken::testing::{End, Exchange, Fault, Model};
-use unbroken::{Event, Resume, Upstream};
+use unbroken::{ErrorKind, Event, Resume, Upstream};
 
 fn plan(policy: Policy) -> Plan {
     let uri = Uri::from_static("https://api.anthropic.com/v1/messages");
@@ -81,5 +81,25 @@ fn a_mark_in_pieces_is_a_mark() {
     for size in [1, 2, 4] {
         let error = chat_in_pieces(body, size).result.unwrap_err();
         assert_eq!(error.cut(), whole.cut(), "{size} bytes");
+    }
+}
+
+/// Law *Bound*: blocks without content and notes without end are content too.
+#[test]
+fn nothing_grows_without_end() {
+    let start =
+        r#"{"type":"content_block_start","index":0,"content_block":{"type":"text","text":"Hi"}}"#;
+    let empty =
+        r#"{"type":"content_block_start","index":7,"content_block":{"type":"text","text":""}}"#;
+    let note = r#"{"type":"content_block_delta","index":0,"delta":{"type":"citations_delta","citation":{"cited_text":"x"}}}"#;
+    for (name, endless) in [("blocks", empty), ("notes", note)] {
+        let mut body = format!("data: {start}\n\n");
+        body.push_str(&format!("data: {endless}\n\n").repeat(2000));
+        let policy = Policy::new().max_attempts(1).answer_max(20_000);
+        let run = run(plan(policy), |_, _| {
+            Exchange::stream(body.clone()).ends(End::Stall)
+        });
+        let error = run.result.expect_err("it does not end");
+        assert_eq!(error.kind(), ErrorKind::OverLimit, "{name}");
     }
 }

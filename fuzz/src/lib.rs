@@ -13,7 +13,8 @@
 //! To add a target `x`: write `src/x.rs`, name it below, copy `fuzz_targets/sse.rs` and its
 //! `[[bin]]` entry in `Cargo.toml`, put some seeds by hand into `corpus/x/` (an `Input` takes its
 //! numbers off the front of the file, one byte for a `u8`, and a last `&[u8]` or `&str` takes the
-//! rest), and add the line `replay!(x);` to the tests at the end of this file.
+//! rest; where that is a list of things to do, `script` reads it), and add the line `replay!(x);` to
+//! the tests at the end of this file.
 
 pub mod dialect;
 pub mod engine_script;

@@ -236,7 +236,8 @@ impl Running {
                     let input = match self.poll_exchange(cx) {
                         Poll::Ready(input) => input,
                         Poll::Pending => {
-                            ready!(self.alarm.poll(&shared.clock, until, cx));
+                            let listening = !matches!(self.exchange, Exchange::None);
+                            ready!(self.alarm.poll(&shared.clock, until, listening, cx));
                             Input::Tick
                         }
                     };
@@ -323,6 +324,8 @@ impl Shared {
 #[derive(Default)]
 struct Alarm {
     sleep: Option<Pin<Box<tokio::time::Sleep>>>,
+    /// The deadline that somebody is waiting for.
+    awaited: Option<Instant>,
     /// A deadline that passed unobserved, and is believed only after another look at the body.
     doubted: Option<Instant>,
 }
@@ -330,19 +333,21 @@ struct Alarm {
 /// Longest sleep before the clock is looked at again: a timer may stand still while the machine sleeps.
 const SLICE: Duration = Duration::from_secs(10);
 
-/// A deadline that passed longer ago than this was not waited for: the caller did not poll, or the
-/// machine slept. The upstream may have spoken meanwhile, and gets a moment to be heard.
+/// A deadline that nobody waited for when it passed, or that passed longer ago than this: the caller
+/// did not poll, or the machine slept. The upstream may have spoken meanwhile, and gets a moment to be
+/// heard.
 const LATE: Duration = Duration::from_secs(1);
 
 /// That moment.
 const GRACE: Duration = Duration::from_millis(250);
 
 impl Alarm {
-    /// Ready when the clock has passed `until`.
+    /// Ready when the clock has passed `until`; `listening`: an upstream may still be heard.
     fn poll(
         &mut self,
         clock: &super::Clock,
         until: Option<Instant>,
+        listening: bool,
         cx: &mut Context<'_>,
     ) -> Poll<()> {
         let Some(until) = until else {
@@ -351,9 +356,11 @@ impl Alarm {
         loop {
             let now = clock.now();
             let left = until.saturating_duration_since(now);
+            let late = self.awaited != Some(until) || now.saturating_duration_since(until) > LATE;
             let wait = if !left.is_zero() {
+                self.awaited = Some(until);
                 left.min(SLICE)
-            } else if now.saturating_duration_since(until) > LATE && self.doubted != Some(until) {
+            } else if listening && late && self.doubted != Some(until) {
                 self.doubted = Some(until);
                 GRACE
             } else if self.doubted == Some(until) && self.is_armed(cx) {

@@ -160,13 +160,7 @@ impl Stream for ReqwestBody {
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         loop {
             match ready!(self.body.as_mut().poll_frame(cx)) {
-                None => {
-                    // From here on the pool may hand this connection to another request.
-                    if let Some(authority) = self.authority.take() {
-                        lock(&self.warm).insert(authority, Instant::now());
-                    }
-                    return Poll::Ready(None);
-                }
+                None => return Poll::Ready(None),
                 Some(Err(error)) => return Poll::Ready(Some(Err(body_error(error)))),
                 // Trailers say nothing about the answer.
                 Some(Ok(frame)) => {
@@ -187,6 +181,15 @@ fn is_warm(warm: &Warm, authority: Option<&Authority>) -> bool {
 
 fn lock(warm: &Warm) -> std::sync::MutexGuard<'_, HashMap<Authority, Instant>> {
     warm.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Drop for ReqwestBody {
+    /// From here on the pool may hand this connection to another request.
+    fn drop(&mut self) {
+        if let Some(authority) = self.authority.take() {
+            lock(&self.warm).insert(authority, Instant::now());
+        }
+    }
 }
 
 fn request_error(error: reqwest::Error) -> TransportError {

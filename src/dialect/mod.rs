@@ -225,8 +225,10 @@ pub enum FaultClass {
     PrefillRefused,
     /// 400, 404, 405, 413, 422 and the like: the request is at fault.
     Invalid,
-    /// An error inside a 200 that none of the above recognises, or a body that is no stream.
+    /// An error inside a 200 that none of the above recognises, or a status that is no answer.
     Unrecognised,
+    /// A success whose body is neither a stream nor an error: a page, some other JSON.
+    NoError,
 }
 
 /// What is known of an (upstream, model).

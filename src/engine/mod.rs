@@ -62,6 +62,9 @@ use crate::report::Report;
 use crate::sse;
 use crate::transcript::{Progress, Transcript};
 
+/// Blanks at the beginning of a body that are held until something tells what it is.
+const BLANKS_MAX: usize = 4096;
+
 /// Something that happened.
 ///
 /// `Debug` shows the status and sizes, never header values or bytes of a body.
@@ -372,8 +375,8 @@ impl Recovery {
                         body: Vec::new(),
                     }
                 }
-                None => return start.extend_from_slice(&bytes),
-                Some(false) => self.body = self.stream(),
+                None if bytes.len() <= BLANKS_MAX => return start.extend_from_slice(&bytes),
+                Some(false) | None => self.body = self.stream(),
             }
         }
         match &mut self.body {
@@ -385,8 +388,10 @@ impl Recovery {
 
     fn stream(&self) -> Body {
         let (outline, capabilities) = (&self.step.outline, &self.step.capabilities);
+        let event_max = self.plan.policy.event_max;
+        let limits = sse::Limits::new().max_line(event_max).max_event(event_max);
         Body::Stream(Box::new(Wire {
-            parser: sse::Parser::new(sse::Limits::default()),
+            parser: sse::Parser::new(limits),
             decoder: self.upstream().dialect.decoder(outline, capabilities),
             chunk: Bytes::new(),
         }))

@@ -122,7 +122,7 @@ impl Recovery {
                 .dialect
                 .classify(head.status, &head.headers, without_mark(&body));
         if head.status.is_success() {
-            let known = fault.class != FaultClass::Unrecognised;
+            let known = fault.class != FaultClass::NoError;
             let cut = if known { Cut::Faulted } else { Cut::Garbled };
             return (
                 Ended {

@@ -44,6 +44,9 @@ pub const NO_PROGRESS_MAX: Duration = Duration::from_secs(300);
 /// Bytes of one answer, tool arguments included, that are kept in memory.
 pub const ANSWER_MAX: usize = 256 * 1024 * 1024;
 
+/// Bytes of one event: twice the longest that a vendor's own tests hold legitimate (64 MiB).
+pub const EVENT_MAX: usize = 128 * 1024 * 1024;
+
 /// Bytes of a response that is not a stream that are read to learn why.
 pub const ERROR_BODY_MAX: usize = 64 * 1024;
 
@@ -75,6 +78,8 @@ pub struct Policy {
     pub resume: bool,
     /// Bytes of one answer that are kept.
     pub answer_max: usize,
+    /// Bytes of one event of a stream, in all; its largest line included.
+    pub event_max: usize,
     /// Asked before every attempt but the first.
     pub keep_going: Option<KeepGoing>,
 }
@@ -92,6 +97,7 @@ impl Default for Policy {
             tools: ToolDelivery::Whole,
             resume: true,
             answer_max: ANSWER_MAX,
+            event_max: EVENT_MAX,
             keep_going: None,
         }
     }
@@ -171,6 +177,13 @@ impl Policy {
     #[must_use]
     pub const fn answer_max(mut self, bytes: usize) -> Self {
         self.answer_max = bytes;
+        self
+    }
+
+    /// Sets the bytes of one event of a stream; a longer one cuts the attempt.
+    #[must_use]
+    pub const fn event_max(mut self, bytes: usize) -> Self {
+        self.event_max = bytes;
         self
     }
 

@@ -42,7 +42,7 @@ pub(super) fn run(script: &mut Script<'_>) {
         }
     });
     if setup.honest {
-        truth(&whole, &cut);
+        truth(&whole, &cut, setup.folds);
     }
 }
 
@@ -52,6 +52,8 @@ struct Setup {
     model: Model,
     /// The model goes on exactly where it is asked to, or shows where it does.
     honest: bool,
+    /// It repeats the anchor with other blanks, so that blanks after it may differ.
+    folds: bool,
     pieces: usize,
     policy: Policy,
     refused: usize,
@@ -121,6 +123,7 @@ impl Setup {
             chat,
             model: model.seed(script.number() as u64),
             honest: honest_prefill && honest_note,
+            folds: on_note == Behaviour::AnchorFolded,
             pieces,
             policy,
             refused: flags >> 5 & 3,
@@ -166,7 +169,7 @@ impl Setup {
 }
 
 /// The answer is whole, or says that it may not be.
-fn truth(whole: &Run, cut: &Run) {
+fn truth(whole: &Run, cut: &Run, folds: bool) {
     let skipped = cut
         .report
         .attempts
@@ -175,12 +178,14 @@ fn truth(whole: &Run, cut: &Run) {
     if skipped || cut.report.unverified_seams() > 0 {
         return;
     }
-    let all = without_reasoning(whole);
-    let mut kept = without_reasoning(cut);
+    let all = comparable(whole, folds);
+    let mut kept = comparable(cut, folds);
     let Some(finish) = cut.transcript.finish() else {
+        let text = |run: &Run| blanks(run.text(), folds);
         assert!(
-            whole.text().starts_with(&cut.text()),
-            "law Truth: not its beginning"
+            text(whole).starts_with(&text(cut)),
+            "law Truth: not its beginning\n{}",
+            cut.trace()
         );
         return;
     };
@@ -197,10 +202,17 @@ fn truth(whole: &Run, cut: &Run) {
     }
 }
 
-fn without_reasoning(run: &Run) -> Vec<(String, String)> {
-    let mut kept = run.kept();
-    kept.retain(|(name, _)| name != "reasoning");
-    kept
+/// What is compared: not reasoning, and blanks only if `folds` is false.
+fn comparable(run: &Run, folds: bool) -> Vec<(String, String)> {
+    let kept = run.kept().into_iter();
+    let kept = kept.filter(|(name, _)| name != "reasoning");
+    kept.map(|(name, text)| (name, blanks(text, folds)))
+        .collect()
+}
+
+fn blanks(mut text: String, without: bool) -> String {
+    text.retain(|c| !without || !c.is_whitespace());
+    text
 }
 
 fn fault(script: &mut Script<'_>, length: usize, chat: bool) -> Fault {

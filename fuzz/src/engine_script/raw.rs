@@ -43,8 +43,6 @@ struct Course {
     until: Option<Instant>,
     attempts: Vec<AttemptId>,
     attempts_max: u32,
-    /// Requests that were allowed to go out.
-    fed: usize,
     transcript: Transcript,
     calls: Vec<String>,
     finished: bool,
@@ -95,7 +93,6 @@ impl Course {
             until: None,
             attempts: Vec::new(),
             attempts_max,
-            fed: 0,
             transcript: Transcript::new(),
             calls: Vec::new(),
             finished: false,
@@ -122,12 +119,12 @@ impl Course {
             }
             2..=4 => {
                 let frames = if self.chat { CHAT } else { ANTHROPIC };
-                self.chunk(id, script.frame(frames))
+                chunk(id, script.frame(frames))
             }
             5 => {
                 let count = script.number();
                 let bytes = script.bytes(count).to_vec();
-                self.chunk(id, bytes)
+                chunk(id, bytes)
             }
             6 => Input::End {
                 id,
@@ -146,12 +143,6 @@ impl Course {
             }
         };
         self.engine.handle_input(self.now, input);
-    }
-
-    fn chunk(&mut self, id: AttemptId, bytes: Vec<u8>) -> Input {
-        self.fed += bytes.len();
-        let bytes = Bytes::from(bytes);
-        Input::Chunk { id, bytes }
     }
 
     fn drain(&mut self) {
@@ -242,6 +233,11 @@ fn head(id: AttemptId, status: u16, headers: HeaderMap) -> Input {
     }
 }
 
+fn chunk(id: AttemptId, bytes: Vec<u8>) -> Input {
+    let bytes = Bytes::from(bytes);
+    Input::Chunk { id, bytes }
+}
+
 const ERRORS: &[Option<TransportErrorKind>] = &[
     None,
     Some(TransportErrorKind::Connect),
@@ -256,7 +252,7 @@ const ERRORS: &[Option<TransportErrorKind>] = &[
 ];
 
 /// A small limit, so that it is met.
-const ANSWER_MAX: usize = 400;
+const ANSWER_MAX: usize = 1500;
 
 /// Outputs that one input may lead to.
 const DRAIN_MAX: usize = 20_000;

@@ -19,18 +19,22 @@ mod tests;
 /// Classifies a response that is no stream.
 pub(super) fn of_response(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Fault {
     let retry_after = retry_after(headers);
+    let is_success = status.is_success();
     let mut error = Error::default();
     match json(body) {
-        Some(value) => error.read_top(&value, status.is_success()),
+        Some(value) => error.read_top(&value, is_success),
         None => error.read_plain(body),
     }
     error.retry_after = retry_after.or(error.retry_after);
-    let status = if status.is_success() {
+    let status = if is_success {
         error.status
     } else {
         Some(status)
     };
-    let class = error.resolve(status);
+    let class = match error.resolve(status) {
+        FaultClass::Unrecognised if is_success && !error.is_shaped => FaultClass::NoError,
+        class => class,
+    };
     Fault {
         retry_after: error.retry_after,
         should_retry: should_retry(headers),
@@ -86,6 +90,8 @@ fn of_generation(code: &str) -> bool {
 /// What an error says, gathered from wherever its provider puts it.
 #[derive(Default)]
 struct Error {
+    /// It has the shape of an error, whatever its words.
+    is_shaped: bool,
     /// Type, code and status words, in lower case.
     words: Vec<String>,
     /// The most telling of them as it was written.
@@ -113,13 +119,17 @@ impl Error {
             .filter(|error| is_error(&error.to_string()))
         {
             Some(error) => {
+                self.is_shaped = true;
                 self.read_error(error);
                 if error.is_string() {
                     // xAI: the code stands beside the text.
                     self.read_words(top);
                 }
             }
-            None if !success || is_frame(top) => self.read_error(value),
+            None if !success || is_frame(top) => {
+                self.is_shaped = true;
+                self.read_error(value);
+            }
             None => {}
         }
     }
@@ -294,6 +304,8 @@ fn by_status(status: StatusCode, is_quota: bool) -> FaultClass {
         // 498: Groq's flex tier is out of capacity.
         498 | 503 | 529 => FaultClass::Overloaded,
         500.. => FaultClass::Transient,
+        // Not an answer at all: most likely the address is wrong.
+        100..=399 => FaultClass::Unrecognised,
         _ => FaultClass::Invalid,
     }
 }

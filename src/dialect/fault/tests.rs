@@ -5,8 +5,8 @@ use std::time::Duration;
 use http::{HeaderMap, HeaderValue, StatusCode};
 
 use super::super::FaultClass::{
-    self, Auth, Billing, ContextLength, Invalid, Overloaded, Policy, PrefillRefused, RateLimited,
-    Transient, UnknownModel, Unrecognised,
+    self, Auth, Billing, ContextLength, Invalid, NoError, Overloaded, Policy, PrefillRefused,
+    RateLimited, Transient, UnknownModel, Unrecognised,
 };
 use super::{of_frame, of_response};
 
@@ -38,8 +38,8 @@ fn statuses_alone() {
         (504, Transient),
         (520, Transient),
         (529, Overloaded),
-        (302, Invalid),
-        (200, Unrecognised),
+        (302, Unrecognised),
+        (200, NoError),
     ] {
         for body in [
             "",
@@ -223,7 +223,7 @@ fn bodies() {
         (
             200,
             r#"{"id":"x","choices":[{"message":{"content":"overloaded"}}]}"#,
-            Unrecognised,
+            NoError,
         ),
     ] {
         assert_eq!(class(status, body), expected, "{status} {body}");
@@ -254,8 +254,8 @@ fn refusals_of_a_prefill() {
         );
         assert_eq!(
             class(500, &format!(r#"{{"error":{error}}}"#)),
-            PrefillRefused,
-            "{text}"
+            Transient,
+            "a crash teaches nothing: {text}"
         );
         assert_eq!(of_frame(&error).class, PrefillRefused, "{text}");
     }

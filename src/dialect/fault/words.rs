@@ -133,7 +133,7 @@ pub(super) fn rank(class: FaultClass) -> u8 {
         FaultClass::RateLimited => 7,
         FaultClass::Transient => 8,
         FaultClass::Invalid => 9,
-        FaultClass::Unrecognised => 10,
+        FaultClass::Unrecognised | FaultClass::NoError => 10,
     }
 }
 

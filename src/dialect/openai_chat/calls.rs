@@ -82,6 +82,9 @@ impl Calls {
             Some(position) => position,
             None => {
                 self.pass(sink);
+                if self.open.len() >= CALLS_MAX {
+                    return Err(DecodeError);
+                }
                 self.open.push(Call::new(&piece));
                 self.open.len() - 1
             }
@@ -257,6 +260,9 @@ impl Nesting {
         self.begun && self.depth == 0
     }
 }
+
+/// Most calls of one choice that are open at a time.
+const CALLS_MAX: usize = 1024;
 
 /// Most bytes of arguments that are kept back while their call has no name.
 const WAITING_MAX: usize = 1024 * 1024;

@@ -138,6 +138,9 @@ impl ChatDecoder {
     /// Reads one choice, and says whether it has finished.
     fn choice(&mut self, choice: Choice<'_>, sink: &mut Sink<'_>) -> Result<bool, DecodeError> {
         let number = choice.index.unwrap_or_default();
+        if self.choices.len() >= CHOICES_MAX && !self.choices.contains_key(&number) {
+            return Err(DecodeError);
+        }
         let progress = self.choices.entry(number).or_default();
         let mut slots = Slots {
             next: &mut self.next_slot,
@@ -258,3 +261,6 @@ fn error_of<'a>(chunk: &Chunk<'a>, event: &str, data: &'a str) -> Option<&'a str
 fn is_foreign(event: &str, data: &str) -> bool {
     event != "message" && !data.starts_with('{')
 }
+
+/// Most choices of one answer: far more than any provider gives.
+const CHOICES_MAX: usize = 1024;

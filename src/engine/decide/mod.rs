@@ -197,7 +197,10 @@ fn fault_row(fault: &Fault, rejected: bool, wrote: bool) -> Row {
         FaultClass::ContextLength | FaultClass::UnknownModel => Row::Unfit,
         FaultClass::PrefillRefused | FaultClass::Invalid if wrote => Row::Ours,
         FaultClass::PrefillRefused | FaultClass::Invalid if rejected => Row::Caller,
-        FaultClass::PrefillRefused | FaultClass::Invalid | FaultClass::Unrecognised => Row::Other,
+        FaultClass::PrefillRefused
+        | FaultClass::Invalid
+        | FaultClass::Unrecognised
+        | FaultClass::NoError => Row::Other,
     };
     match (fault.should_retry, row) {
         (Some(false), Row::Busy) => Row::Other,
@@ -226,7 +229,9 @@ pub(super) fn error_kind(ended: &Ended) -> ErrorKind {
             Some(FaultClass::UnknownModel) => ErrorKind::UnknownModel,
             Some(FaultClass::Policy) => ErrorKind::Policy,
             Some(FaultClass::PrefillRefused | FaultClass::Invalid) => ErrorKind::InvalidRequest,
-            Some(FaultClass::Transient | FaultClass::Unrecognised) | None => ErrorKind::Upstream,
+            Some(FaultClass::Transient | FaultClass::Unrecognised | FaultClass::NoError) | None => {
+                ErrorKind::Upstream
+            }
         },
     }
 }

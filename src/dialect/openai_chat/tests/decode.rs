@@ -350,6 +350,29 @@ fn a_chunk_that_cannot_be_read_leaves_what_is_open() {
     );
 }
 
+/// What is kept back is bounded: calls without a name, and choices.
+#[test]
+fn no_more_calls_and_choices_than_anybody_asks_for() {
+    let mut decoder = OpenAiChat.decoder(
+        &OpenAiChat.outline(&json!({})),
+        &known(Prefill::None, Echo::Unknown),
+    );
+    let mut read = |chunk: String| {
+        let event = crate::sse::Event::new(&chunk);
+        decoder.decode(&event, &mut |_| {}).is_ok()
+    };
+    let nameless = |id| {
+        call(&format!(
+            r#"{{"id":"{id}","function":{{"arguments":"{{"}}}}"#
+        ))
+    };
+    let calls = (0..5000).filter(|id| read(nameless(*id))).count();
+    let choice =
+        |index| format!(r#"{{"choices":[{{"index":{index},"delta":{{"content":"x"}}}}]}}"#);
+    let choices = (1..5000).filter(|index| read(choice(*index))).count();
+    assert_eq!((calls, choices), (1024, 1023));
+}
+
 #[test]
 fn several_choices() {
     let one = HI.replace(r#""index":0"#, r#""index":1"#);
