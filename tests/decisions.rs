@@ -559,3 +559,39 @@ fn every_cut_costs_no_more_than_the_policy_of_one_attempt_allows() {
     let run = play(plan, vec![cut(50)], vec![]);
     assert_eq!((kind(&run), run.requests.len()), (ErrorKind::Reset, 1));
 }
+
+#[test]
+fn a_json_error_in_place_of_a_stream_is_an_error_whatever_its_words() {
+    for body in [
+        r#"{"error":{"message":"boom"}}"#,
+        r#"{"error":{"message":"boom","type":"weird","code":"E1"}}"#,
+        r#"{"error":"boom"}"#,
+        r#"{"type":"error","error":{"type":"weird","message":"boom"}}"#,
+        "{\n  \"error\": {\n    \"message\": \"boom\"\n  }\n}\n",
+    ] {
+        for pieces in [1, 7, 10_000] {
+            let exchange = || Exchange::stream(body).pieces_of(pieces);
+            let run = play(one(), vec![exchange()], vec![]);
+            let error = run.result.as_ref().expect_err("an error");
+            assert_eq!(
+                (error.kind(), run.requests.len()),
+                (ErrorKind::Upstream, 1),
+                "{body}"
+            );
+            assert_eq!(error.cut(), Some(Cut::Faulted), "{body}");
+            let run = play(two(), vec![exchange()], vec![]);
+            assert_eq!(upstreams(&run), ["one", "two"], "{body}");
+        }
+    }
+    for body in [
+        "<!doctype html><title>Sign in</title>",
+        r#"{"object":"list","data":[]}"#,
+    ] {
+        let run = play(one(), vec![Exchange::stream(body); 3], vec![]);
+        assert_eq!(
+            (kind(&run), run.requests.len()),
+            (ErrorKind::Garbled, 3),
+            "{body}"
+        );
+    }
+}

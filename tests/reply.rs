@@ -212,6 +212,28 @@ async fn a_slow_caller_does_not_cost_the_upstream_its_life() {
     assert_eq!(memory.requests().len(), 1);
 }
 
+/// The clock of a body that says nothing is the nearest: half an event is bytes and no delta.
+#[tokio::test(start_paused = true)]
+async fn a_caller_who_misses_a_deadline_looks_at_the_body_before_he_believes_it() {
+    let exchange = model()
+        .whole()
+        .pieces_of(57)
+        .every(Duration::from_millis(1));
+    let memory = Memory::new(Script::new().exchange(exchange));
+    let timeouts = Timeouts::new().delta(Duration::from_millis(350));
+    let client = builder(&memory)
+        .policy(quick().timeouts(timeouts))
+        .build()
+        .unwrap();
+    let mut reply = ask(&client);
+    while let Some(item) = reply.next().await {
+        item.unwrap();
+        tokio::time::advance(Duration::from_millis(500)).await;
+    }
+    assert_eq!(reply.transcript().text(), TEXT);
+    assert_eq!(memory.requests().len(), 1);
+}
+
 /// What becomes of an upstream in virtual time.
 struct Timed {
     name: &'static str,

@@ -221,7 +221,11 @@ impl Running {
     ) -> Poll<Option<Result<Event, Error>>> {
         while !self.done {
             match self.engine.poll_output() {
-                Output::Event(event) => return Poll::Ready(Some(Ok(event))),
+                Output::Event(event) => {
+                    // Whoever has an item may take his time before he polls again.
+                    self.alarm.awaited = None;
+                    return Poll::Ready(Some(Ok(event)));
+                }
                 Output::Open(attempt) => self.open(shared, *attempt),
                 Output::Abort(_) => self.exchange = Exchange::None,
                 Output::Notice(notice) => shared.hear(&notice),
