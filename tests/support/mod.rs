@@ -224,6 +224,7 @@ fn ended(end: &End, head: bool) -> Option<Option<TransportErrorKind>> {
         End::Stall | End::Pings { .. } => None,
         End::Clean if head => Some(None),
         End::Refused if !head => Some(Some(TransportErrorKind::Connect)),
+        End::Stale if !head => Some(Some(TransportErrorKind::Stale)),
         End::Broken => Some(Some(TransportErrorKind::Protocol)),
         End::StreamReset(_) => Some(Some(TransportErrorKind::StreamReset)),
         End::GoAway(_) => Some(Some(TransportErrorKind::GoAway)),
