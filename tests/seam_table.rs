@@ -117,21 +117,40 @@ fn plain(text: &str) -> String {
 
 fn cuts() -> impl Iterator<Item = Cut> {
     TEXTS.into_iter().flat_map(|(name, text)| {
-        let places: Vec<usize> = text.char_indices().map(|(at, _)| at).skip(1).collect();
-        (0..CUTS).map(move |cut| {
-            let at = places[cut * places.len() / CUTS];
-            let said = &text[..at];
-            let sent = said.trim_end();
-            Cut {
-                text,
-                said,
-                sent,
-                rest: &text[sent.len()..],
-                anchor: anchor_of(sent),
-                place: format!("{name}, cut at {at}"),
-            }
-        })
+        let places = places(text);
+        (0..CUTS).map(move |cut| cut_at(name, text, places[cut * places.len() / CUTS]))
     })
+}
+
+/// Every cut where the anchor stands once and begins a line: what comes before it in a continuation
+/// may be lines of the answer, before the passage comes again.
+fn cuts_at_lines() -> impl Iterator<Item = Cut> {
+    let all = TEXTS.into_iter().flat_map(|(name, text)| {
+        let places = places(text).into_iter();
+        places.map(move |at| cut_at(name, text, at))
+    });
+    all.filter(|cut| {
+        let before = cut.sent.strip_suffix(cut.anchor);
+        let begins_line = before.is_some_and(|text| text.trim_end_matches(' ').ends_with('\n'));
+        begins_line && plain(cut.anchor).len() >= 16 && cut.unique()
+    })
+}
+
+fn places(text: &str) -> Vec<usize> {
+    text.char_indices().map(|(at, _)| at).skip(1).collect()
+}
+
+fn cut_at(name: &str, text: &'static str, at: usize) -> Cut {
+    let said = &text[..at];
+    let sent = said.trim_end();
+    Cut {
+        text,
+        said,
+        sent,
+        rest: &text[sent.len()..],
+        anchor: anchor_of(sent),
+        place: format!("{name}, cut at {at}"),
+    }
 }
 
 /// The new text and how it joined, read whole and in pieces of three characters.
@@ -329,6 +348,54 @@ fn anchor_behind_a_preface() {
             assert_exact(&cut, &cut.anchored(), &given, Join::Anchor);
         }
     }
+}
+
+#[test]
+fn anchor_behind_a_preface_that_is_set_apart() {
+    let prefaces = [
+        "Sure, continuing from where I left off:\n\n```\n",
+        "Sure, continuing from where I left off:\n\n```rust\n",
+        "Certainly, here is the rest:\n\n```\n",
+        "Sure thing! Here's the continuation:\n\n---\n\n",
+        "Voici la suite :\n\n~~~\n",
+        "**Continuing:**\n\n",
+        "**Continued from where I left off**\n\n",
+        "*Sure, continuing:*\n\n",
+        "(continued)\n\n",
+    ];
+    let mut seen = 0;
+    for cut in cuts_at_lines() {
+        for preface in prefaces {
+            let given = format!("{preface}{}{}", cut.anchor, cut.rest);
+            assert_exact(&cut, &cut.anchored(), &given, Join::Anchor);
+        }
+        seen += 1;
+    }
+    assert!(seen >= 200, "{seen} cuts");
+}
+
+#[test]
+fn passage_that_comes_again() {
+    let before = [
+        "\n\nAgain:\n\n",
+        "\n\n**Again:**\n\n",
+        "\n\nThat was it.\n\n---\n\n",
+        " and so on.\n\n---\n\n",
+        "\n\nAgain, as a block:\n\n```text\n",
+        "\n```\n\nAgain:\n\n```rust\n",
+        "```\n\nAgain:\n\n```rust\n",
+    ];
+    let mut seen = 0;
+    for cut in cuts_at_lines() {
+        for before in before {
+            let given = format!("{before}{}{}", cut.anchor, cut.rest);
+            let (new, by) = join(&cut, &cut.anchored(), &given);
+            let whole = unsent_off(&cut, &given);
+            assert_eq!((new, by), (whole, Join::Unverified), "{}", cut.place);
+        }
+        seen += 1;
+    }
+    assert!(seen >= 200, "{seen} cuts");
 }
 
 #[test]

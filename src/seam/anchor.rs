@@ -6,10 +6,10 @@
 
 use std::borrow::Cow;
 
-use super::fence::Fence;
+use super::fence::{Fence, is_fence};
 use super::fold::{counts, fold, push_folded, unfolded_len};
 use super::overlap::{Habit, Overlap, overlap};
-use super::preamble::{More, Peel, opens, preamble};
+use super::preamble::{More, Peel, aside, leads_over, opens, preamble, without_wraps};
 use super::quote::stands_once;
 use super::{Feed, HOLD_MAX, LONG_MATCH, common_prefix};
 use crate::event::Join;
@@ -214,27 +214,27 @@ impl Anchored {
     /// alone, more of the end of the answer, one line of conversation, or lines before an anchor
     /// that begins a line. Anything else may be the passage coming again further on in the answer,
     /// and so may lines before an anchor that begins a line of the answer too, unless it is one
-    /// that leads over.
+    /// that leads over and nothing before it ends the answer's own line.
     fn behind_preamble(&self, context: &Context) -> bool {
-        let Some(before) = self.folded.strip_suffix(self.anchor.as_str()) else {
+        let Some(folded) = self.folded.strip_suffix(self.anchor.as_str()) else {
             return false;
         };
-        if !before.contains(char::is_alphanumeric)
-            || context.before.ends_with(without_fence(before))
+        if !folded.contains(char::is_alphanumeric)
+            || context.before.ends_with(without_fence(folded))
         {
             return true;
         }
-        let typed = unfolded_len(&self.held, before.len()).unwrap_or_default();
+        let typed = unfolded_len(&self.held, folded.len()).unwrap_or_default();
         let (typed, anchor) = self.held.split_at(typed);
-        let space = &anchor[..anchor.len() - anchor.trim_start().len()];
-        // Quotes and fences around the anchor are neither the line before it nor a part of its own.
-        let marks = |c: char| !c.is_alphanumeric() && c != '\n';
-        let lines = typed.trim_end_matches(marks).trim_end_matches('\n');
-        let begins_line = typed[lines.len()..].contains('\n') || space.contains('\n');
-        let line = lines.trim();
+        let space = anchor.len() - anchor.trim_start().len();
+        let before = self.held.get(..typed.len() + space).unwrap_or_default();
+        let lines = lines_before(before);
+        let begins_line = lines.is_some();
+        let line = lines.unwrap_or(before).trim();
         let one_line = !line.contains('\n');
-        let leads_over = one_line && line.ends_with(SENTENCE_ENDS);
-        (one_line && opens(line)) || (begins_line && (leads_over || !context.begins_line))
+        let leads_over = one_line && before.starts_with(line) && leads_over(line);
+        (one_line && opens(without_wraps(line)))
+            || (begins_line && (leads_over || (one_line && aside(line)) || !context.begins_line))
     }
 
     /// What is held is when the anchor is not to be expected any more.
@@ -378,7 +378,18 @@ fn without_fence(folded: &str) -> &str {
     body.split_once(' ').map_or("", |(_, after)| after)
 }
 
-/// How a line that only leads over to something ends.
-const SENTENCE_ENDS: [char; 8] = [
-    '.', ':', '!', '\u{2026}', '\u{3002}', '\u{ff1a}', '\u{ff01}', '\u{ff0e}',
-];
+/// The lines before a text that begins a line, `before` being all that comes before it. Quotes
+/// around the text, fences and rules are neither a part of its line nor the line before it.
+fn lines_before(before: &str) -> Option<&str> {
+    let (mut lines, own) = before.rsplit_once('\n')?;
+    if own.contains(char::is_alphanumeric) {
+        return None;
+    }
+    while let Some((above, line)) = lines.rsplit_once('\n') {
+        if line.contains(char::is_alphanumeric) && !is_fence(line) {
+            break;
+        }
+        lines = above;
+    }
+    Some(lines)
+}

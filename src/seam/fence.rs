@@ -121,6 +121,11 @@ enum Follows {
     Unknown,
 }
 
+/// Whether `line` can open or close a fenced block.
+pub(super) fn is_fence(line: &str) -> bool {
+    marker(line).is_some_and(|(mark, _, info)| !(mark == '`' && info.contains('`')))
+}
+
 /// The marks of a fence line, how many, and what stands behind them.
 fn marker(line: &str) -> Option<(char, usize, &str)> {
     let marks = line.trim_start_matches(' ');

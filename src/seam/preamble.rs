@@ -1,7 +1,8 @@
 //! The sentence with which a model answers the note instead of going on.
 //!
-//! In: the head of a continuation. Out: where its conversational first paragraph ends. It must
-//! never take a sentence of the answer for one: three things have to come together.
+//! In: the head of a continuation. Out: where its conversational first paragraph ends; of a line
+//! before an anchor, what shows that it is none of the answer's. It must never take a sentence of
+//! the answer for a preamble: without an anchor behind it, three things have to come together.
 
 /// What there may be to take off the head of a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,6 +61,28 @@ pub(super) fn opens(text: &str) -> bool {
         text.strip_prefix(opening)
             .is_some_and(|rest| !rest.starts_with(char::is_alphanumeric))
     })
+}
+
+/// `line` without the emphasis and brackets that it is set in.
+pub(super) fn without_wraps(line: &str) -> &str {
+    line.trim_matches(WRAPS)
+}
+
+/// Whether `line` ends as one that only leads over to something.
+pub(super) fn leads_over(line: &str) -> bool {
+    without_wraps(line).ends_with(SENTENCE_ENDS)
+}
+
+/// Whether `line` is set in emphasis or brackets and says no more than that something goes on.
+pub(super) fn aside(line: &str) -> bool {
+    let lower = without_wraps(line).to_ascii_lowercase();
+    line.starts_with(WRAPS)
+        && line.ends_with(WRAPS)
+        && ASIDES.iter().any(|word| {
+            lower.strip_prefix(word).is_some_and(|rest| {
+                rest.starts_with(" from ") || !rest.contains(char::is_alphanumeric)
+            })
+        })
 }
 
 fn may_open(text: &str) -> bool {
@@ -126,4 +149,15 @@ const CONTINUATION: [&str; 13] = [
     "resume from",
     "resume where",
     "rest of",
+];
+
+/// What an [`aside`] begins with, in lower case.
+const ASIDES: [&str; 4] = ["continued", "continuing", "continuation", "cont"];
+
+/// What a line is set in. A list item is not: its mark has a space behind it.
+const WRAPS: [char; 6] = ['*', '_', '(', ')', '[', ']'];
+
+/// How a line that only leads over to something ends.
+const SENTENCE_ENDS: [char; 8] = [
+    '.', ':', '!', '\u{2026}', '\u{3002}', '\u{ff1a}', '\u{ff01}', '\u{ff0e}',
 ];

@@ -120,6 +120,8 @@ fn joins(rows: &[Row]) {
 
 const FOX: &str =
     "Once upon a time there was a forest. The quick brown fox jumps over the lazy dog";
+/// A text that ends in an anchor which begins a line of it.
+const BEGINS: &str = "Fox\n\nThe quick brown fox jumps over the lazy dog";
 /// A text that ends in an anchor which stands in it twice.
 const TWICE: &str = "It says so twice. Now the same eighty characters come once more, and they are \
     the same as those before them. And so: Now the same eighty characters come once more, and they \
@@ -239,6 +241,19 @@ fn anchor_given() {
         ("a preamble", FOX, Mode::Anchor, "Sure, continuing:\n\nThe quick brown fox jumps over the lazy dog. End", ". End", Anchor),
         ("a preamble in another language", FOX, Mode::Anchor, "Gerne, weiter geht's:\n\nThe quick brown fox jumps over the lazy dog. End", ". End", Anchor),
         ("a preamble before an anchor that begins a line", "Fox\n\nThe quick brown fox jumps over the lazy dog", Mode::Anchor, "Gerne, weiter geht's:\n\nThe quick brown fox jumps over the lazy dog. End", ". End", Anchor),
+        ("a preamble and a fence before an anchor that begins a line", BEGINS, Mode::Anchor, "Sure, continuing from where I left off:\n\n```\nThe quick brown fox jumps over the lazy dog. End", ". End", Anchor),
+        ("a preamble and a fence with an info string before an anchor that begins a line", BEGINS, Mode::Anchor, "Certainly, here is the rest:\n\n```rust\nThe quick brown fox jumps over the lazy dog. End", ". End", Anchor),
+        ("a preamble and a fence in another language before an anchor that begins a line", BEGINS, Mode::Anchor, "Voici la suite :\r\n\r\n~~~ text\r\nThe quick brown fox jumps over the lazy dog. End", ". End", Anchor),
+        ("a preamble and a rule before an anchor that begins a line", BEGINS, Mode::Anchor, "Sure thing! Here's the continuation:\n\n---\n\nThe quick brown fox jumps over the lazy dog. End", ". End", Anchor),
+        ("a preamble, a rule and a quoted fence before an anchor that begins a line", BEGINS, Mode::Anchor, "Gerne, weiter geht's:\n\n***\n\n```\n> The quick brown fox jumps over the lazy dog. End", ". End", Anchor),
+        ("a strong preamble before an anchor that begins a line", BEGINS, Mode::Anchor, "**Continuing:**\n\nThe quick brown fox jumps over the lazy dog. End", ". End", Anchor),
+        ("a strong preamble in another language before an anchor that begins a line", BEGINS, Mode::Anchor, "**Voici la suite :**\n\nThe quick brown fox jumps over the lazy dog. End", ". End", Anchor),
+        ("an emphasized preamble before an anchor that begins a line", BEGINS, Mode::Anchor, "*Sure, continuing:*\n\nThe quick brown fox jumps over the lazy dog. End", ". End", Anchor),
+        ("an underlined preamble before an anchor that begins a line", BEGINS, Mode::Anchor, "__Okay, going on.__\nThe quick brown fox jumps over the lazy dog. End", ". End", Anchor),
+        ("a preamble after line ends before an anchor that begins a line", BEGINS, Mode::Anchor, "\n\n**Sure, continuing:**\n\nThe quick brown fox jumps over the lazy dog. End", ". End", Anchor),
+        ("a strong aside before an anchor that begins a line", BEGINS, Mode::Anchor, "**Continued from where I left off**\n\nThe quick brown fox jumps over the lazy dog. End", ". End", Anchor),
+        ("an aside in brackets before an anchor that begins a line", BEGINS, Mode::Anchor, "(continued)\n\nThe quick brown fox jumps over the lazy dog. End", ". End", Anchor),
+        ("an aside in brackets and a rule before an anchor that begins a line", BEGINS, Mode::Anchor, "*[Cont.]*\n\n---\n\nThe quick brown fox jumps over the lazy dog. End", ". End", Anchor),
         ("a preamble on the same line", FOX, Mode::Anchor, "Continuing: The quick brown fox jumps over the lazy dog. End", ". End", Anchor),
         ("half of a repetition is no restart", "ha ha ha ha ha ha ha ha ha ha", Mode::Anchor, "ha ha ha ha ha ha ha ha ha h!", " h!", Anchor),
         ("a longer end", FOX, Mode::Anchor, "was a forest. The quick brown fox jumps over the lazy dog. End", ". End", Anchor),
@@ -280,6 +295,17 @@ fn anchor_not_given() {
         ("the passage comes again", "1. Item with a long explanation, and why it is so\n", Mode::Anchor, "2. Item with a long explanation, and why it is so\n", "2. Item with a long explanation, and why it is so\n", Unverified),
         ("the passage comes again in a line", "[{\"role\": \"author\", \"active\": true, \"quota\": 100}", Mode::Anchor, ", {\"name\": 1, \"role\": \"author\", \"active\": true, \"quota\": 100}]", ", {\"name\": 1, \"role\": \"author\", \"active\": true, \"quota\": 100}]", Unverified),
         ("the passage comes again on a line", "Fox\n\nThe quick brown fox jumps over the lazy dog", Mode::Anchor, ".\n\nDog\n\nThe quick brown fox jumps over the lazy dog", ".\n\nDog\n\nThe quick brown fox jumps over the lazy dog", Unverified),
+        ("the passage comes again behind a line of its own", BEGINS, Mode::Anchor, "\n\nDogs:\nThe quick brown fox jumps over the lazy dog. End", "\n\nDogs:\nThe quick brown fox jumps over the lazy dog. End", Unverified),
+        ("the passage comes again behind a strong line", BEGINS, Mode::Anchor, "\n\n**Dogs:**\n\nThe quick brown fox jumps over the lazy dog. End", "\n\n**Dogs:**\n\nThe quick brown fox jumps over the lazy dog. End", Unverified),
+        ("the passage comes again behind a strong line that only begins like an aside", BEGINS, Mode::Anchor, "**Continued care of dogs**\n\nThe quick brown fox jumps over the lazy dog. End", "**Continued care of dogs**\n\nThe quick brown fox jumps over the lazy dog. End", Unverified),
+        ("the passage comes again behind a rule", BEGINS, Mode::Anchor, "\n\nAnd that is it.\n\n---\n\nThe quick brown fox jumps over the lazy dog. End", "\n\nAnd that is it.\n\n---\n\nThe quick brown fox jumps over the lazy dog. End", Unverified),
+        ("the passage comes again behind the end of its line and a rule", BEGINS, Mode::Anchor, " and cats.\n\n---\n\nThe quick brown fox jumps over the lazy dog. End", " and cats.\n\n---\n\nThe quick brown fox jumps over the lazy dog. End", Unverified),
+        ("the passage comes again in a block", BEGINS, Mode::Anchor, "\n\nOr as a block:\n\n```text\nThe quick brown fox jumps over the lazy dog. End", "\n\nOr as a block:\n\n```text\nThe quick brown fox jumps over the lazy dog. End", Unverified),
+        ("the passage comes again behind a list item", BEGINS, Mode::Anchor, "* Let me see\n* The quick brown fox jumps over the lazy dog. End", "* Let me see\n* The quick brown fox jumps over the lazy dog. End", Unverified),
+        ("the passage comes again behind a quotation", BEGINS, Mode::Anchor, "\u{201c}Sure\u{201d}\n\n---\n\nThe quick brown fox jumps over the lazy dog. End", "\u{201c}Sure\u{201d}\n\n---\n\nThe quick brown fox jumps over the lazy dog. End", Unverified),
+        ("the passage comes again behind the end of a block", BEGINS, Mode::Anchor, "```\n\nDogs:\n\n```\nThe quick brown fox jumps over the lazy dog. End", "```\n\nDogs:\n\n```\nThe quick brown fox jumps over the lazy dog. End", Unverified),
+        ("the passage comes again behind two lines and a fence", BEGINS, Mode::Anchor, "Dogs.\nCats:\n\n```\nThe quick brown fox jumps over the lazy dog. End", "Dogs.\nCats:\n\n```\nThe quick brown fox jumps over the lazy dog. End", Unverified),
+        ("the passage comes again in the other branch", "```python\nif first:\n    collect(every, single, one, of, the, values)", Mode::Anchor, "\nelse:\n    collect(every, single, one, of, the, values)\n", "\nelse:\n    collect(every, single, one, of, the, values)\n", Unverified),
         ("next item with the first one's head", "- The first point of this list is a.\n- The first point of this list is b.\nAnd these are all the points that there are.\n", Mode::Anchor, "- The first point of this list is c.", "- The first point of this list is c.", Unverified),
         ("overlap of words that stand once, longer than the anchor", TWICE, Mode::Anchor, "And so: Now the same eighty characters come once more, and they are the same as those before them. End", " End", Overlap),
         ("overlap of words that stand twice", TWICE, Mode::Anchor, "once more, and they are the same as those before them. End", "once more, and they are the same as those before them. End", Unverified),
