@@ -1,7 +1,7 @@
 //! Defects that were there once, each with the test that would have told: found by review and by
 //! fuzzing, played in virtual time.
+#![allow(clippy::unwrap_used, reason = "a test may")]
 
-#[allow(unreachable_pub)]
 mod support;
 
 #[path = "regressions/attempts.rs"]
