@@ -1,6 +1,5 @@
 //! What a whole reply does about each kind of cut, in virtual time: waits, limits, steps, ends.
 #![allow(clippy::unwrap_used, reason = "a test may")]
-
 #![expect(clippy::unwrap_used, reason = "a test may")]
 
 mod support;

@@ -18,7 +18,6 @@ use crate::dialect::FaultClass;
 use crate::error::{ErrorKind, Rejection};
 use crate::event::{
     Cut, Delta, Event, FinishReason, Interruption, Next as Told, PartKind, Position, Resume,
-    TransportErrorKind,
 };
 use crate::policy::Delivery;
 use crate::report::Outcome;
@@ -239,7 +238,7 @@ impl Recovery {
                 self.queue
                     .push_back(Output::Notice(Notice::Account { upstream, class }));
             }
-            (FaultClass::PrefillRefused, Some(by)) => {
+            (FaultClass::PrefillRefused, Some(by @ Resume::Prefill)) => {
                 let refusal = Refusal {
                     upstream,
                     model: Arc::clone(&live.model),
@@ -261,9 +260,6 @@ impl Recovery {
                 None => return self.next_step(fallen, false),
             },
         };
-        let stale = wait == Wait::Free && fallen.ended.transport == Some(TransportErrorKind::Stale);
-        self.course.stale_used |= stale;
-        self.course.fresh_connection |= stale;
         let delay = match wait {
             Wait::None | Wait::Free => Duration::ZERO,
             Wait::For(delay) => delay,
