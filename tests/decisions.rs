@@ -255,6 +255,26 @@ fn pings_alone_do_not_keep_a_dead_answer_alive() {
 }
 
 #[test]
+fn empty_deltas_do_not_keep_a_dead_answer_alive() {
+    let empty = "event: content_block_delta\ndata: {\"type\":\"content_block_delta\",\"index\":0,\
+                 \"delta\":{\"type\":\"text_delta\",\"text\":\"\"}}\n\n";
+    let whole = model().whole();
+    let body = whole.body();
+    let delta = memchr::memmem::find(&body, b"text_delta").unwrap();
+    let at = delta + memchr::memmem::find(&body[delta..], b"\n\n").unwrap() + 2;
+    let dead = whole.cut_at(at).pings(empty, Duration::from_secs(15));
+    let run = play(one(), vec![dead], vec![]);
+    assert_eq!(run.text(), TEXT);
+    let (first, ..) = interruptions(&run).remove(0);
+    assert_eq!(
+        first,
+        Cut::Stalled {
+            timer: Timer::Delta
+        }
+    );
+}
+
+#[test]
 fn the_first_reconnect_goes_out_at_once_and_later_ones_back_off() {
     let reset = || Exchange::headless(End::Reset);
     let run = play(one(), vec![reset(), reset()], vec![]);

@@ -92,9 +92,7 @@ impl Recovery {
             Signal::Append { slot, text } => self.on_append(slot, &text, chunk),
             Signal::Annotate { slot, annotation } => self.on_annotate(slot, annotation),
             Signal::Close { slot } => self.on_close(slot),
-            Signal::Usage(usage) => {
-                self.ledger.usage(usage);
-            }
+            Signal::Usage(usage) => self.ledger.usage(usage),
             Signal::Finish { reason } => self.on_finish(reason),
             Signal::Terminal => self.on_terminal(),
             Signal::Fault(fault) => self.on_fault(fault),
@@ -185,14 +183,14 @@ impl Recovery {
 
     fn on_append(&mut self, slot: u32, text: &str, chunk: &Bytes) {
         let live_tools = self.plan.policy.tools == ToolDelivery::Live;
-        let Some(live) = &mut self.live else { return };
+        // An empty delta says nothing, however many come.
+        let Some(live) = self.live.as_mut().filter(|_| !text.is_empty()) else {
+            return;
+        };
         live.last_said = self.now;
         let Some(open) = live.slots.get_mut(&slot) else {
             return;
         };
-        if text.is_empty() {
-            return;
-        }
         live.came += text.len();
         let made = !matches!(
             open.kind,
