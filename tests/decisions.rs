@@ -569,6 +569,16 @@ fn a_cut_after_the_content_is_complete_is_no_cut() {
 }
 
 #[test]
+fn without_notes_no_model_is_asked_in_a_users_voice() {
+    let mut plan = plan(vec![claude("one", "claude-opus-4-7")]);
+    plan.policy = Policy::new().without_notes().into();
+    let run = play(plan, vec![cut(50)], vec![]);
+    assert_eq!(run.text(), TEXT);
+    assert_eq!(run.report.attempts[1].by, Some(Resume::Align));
+    assert_eq!(run.requests[0], run.requests[1]);
+}
+
+#[test]
 fn every_cut_costs_no_more_than_the_policy_of_one_attempt_allows() {
     let mut plan = one();
     plan.policy = Policy::new().max_attempts(1).into();

@@ -206,11 +206,13 @@ impl Recovery {
             wording: &self.plan.wording,
             spent: self.ledger.reported_output(),
         };
+        let notes = self.plan.policy.notes;
         let said = self.transcript.for_another_provider(step.first_part);
         dialect
             .resumes(&step.request, &said, &step.capabilities)
             .into_iter()
             .filter(|by| !step.refused.contains(by))
+            .filter(|by| notes || !matches!(by, Resume::Instruct | Resume::Quote))
             .find_map(|by| {
                 let rewritten = dialect.rewrite(&step.request, &said, by, &context);
                 rewritten.ok().map(|continuation| (by, continuation))

@@ -76,6 +76,12 @@ pub struct Policy {
     /// Whether an answer of which something has been delivered is continued at all. If not, a cut
     /// is an error that carries what came.
     pub resume: bool,
+    /// Whether a model may be asked to go on by a note in a user's voice ([`Instruct`], [`Quote`]). If
+    /// not, those two rungs are left out.
+    ///
+    /// [`Instruct`]: crate::Resume::Instruct
+    /// [`Quote`]: crate::Resume::Quote
+    pub notes: bool,
     /// Bytes of one answer that are kept.
     pub answer_max: usize,
     /// Bytes of one event of a stream, in all; its largest line included.
@@ -96,6 +102,7 @@ impl Default for Policy {
             delivery: Delivery::AppendOnly,
             tools: ToolDelivery::Whole,
             resume: true,
+            notes: true,
             answer_max: ANSWER_MAX,
             event_max: EVENT_MAX,
             keep_going: None,
@@ -170,6 +177,13 @@ impl Policy {
     #[must_use]
     pub const fn without_resume(mut self) -> Self {
         self.resume = false;
+        self
+    }
+
+    /// Never asks a model to go on by a note.
+    #[must_use]
+    pub const fn without_notes(mut self) -> Self {
+        self.notes = false;
         self
     }
 
