@@ -154,6 +154,11 @@ impl Live {
         self.by == Some(Resume::Align) || self.join == Some(Join::Echo) || self.is_swallowing()
     }
 
+    /// Bringing again what was delivered before.
+    pub(super) fn is_catching_up(&self) -> bool {
+        self.is_swallowing() || self.is_repeating() && !self.repeats.is_empty()
+    }
+
     /// Matching text that was delivered before.
     pub(super) fn is_swallowing(&self) -> bool {
         self.seam.as_ref().is_some_and(Seam::swallowing)

@@ -54,13 +54,13 @@ impl Recovery {
         if self.ended.is_some() {
             return;
         }
-        // A gap in what is still being matched with the delivered text would only look like another
+        // A gap in what is still being matched with what was delivered would only look like another
         // answer.
         let again = self.ledger.last_cut() == Some(Cut::Garbled)
             && self
                 .live
                 .as_ref()
-                .is_some_and(|live| !live.fresh && !live.is_swallowing());
+                .is_some_and(|live| !live.fresh && !live.is_catching_up());
         if self.plan.recorded || again && !self.has_next_step() {
             self.ledger.skipped();
             if let Some(live) = &self.live {
