@@ -171,8 +171,7 @@ impl Chat {
 
     /// One question and its answer, which goes into the history as far as it came.
     async fn ask(&mut self, prompt: String) -> io::Result<Said> {
-        self.history
-            .push(json!({ "role": "user", "content": prompt }));
+        self.history.push(json!({ "role": "user", "content": prompt }));
         let mut reply = self.client.stream(self.request());
         let said = tokio::select! {
             said = print(&mut reply) => said?,
@@ -201,8 +200,7 @@ impl Chat {
         if transcript.text().trim().is_empty() {
             self.history.pop();
         } else {
-            self.history
-                .push(self.upstream.dialect().message(transcript));
+            self.history.push(self.upstream.dialect().message(transcript));
         }
     }
 

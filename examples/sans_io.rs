@@ -8,10 +8,7 @@
 //! and when ([`Input`]). All that a driver owes it is in `main`: one input, then outputs until it says
 //! `Wait` or `Done`. Here the upstream is a thread that closes its first connection in the middle of
 //! the answer, falls silent on the second, and behaves on the third.
-#![expect(
-    clippy::disallowed_methods,
-    reason = "a driver is where clocks and sleeps belong"
-)]
+#![expect(clippy::disallowed_methods, reason = "a driver is where clocks and sleeps belong")]
 
 use std::error::Error;
 use std::io::{self, Read, Write};
@@ -95,8 +92,7 @@ fn sleep(until: Option<Instant>) -> Input {
 /// Time left, and never zero, which a socket takes for "no timeout".
 fn left(until: Option<Instant>) -> Duration {
     let at = until.unwrap_or_else(|| Instant::now() + Duration::from_secs(1));
-    at.saturating_duration_since(Instant::now())
-        .max(Duration::from_millis(1))
+    at.saturating_duration_since(Instant::now()).max(Duration::from_millis(1))
 }
 
 /// One request and what comes back, in as little HTTP/1.1 as will do: the body ends with the
@@ -131,9 +127,8 @@ impl Exchange {
             return ended(id, Some(TransportErrorKind::Connect));
         };
         let mut buffer = [0; 1024];
-        let read = socket
-            .set_read_timeout(Some(left(until)))
-            .and_then(|()| socket.read(&mut buffer));
+        let read =
+            socket.set_read_timeout(Some(left(until))).and_then(|()| socket.read(&mut buffer));
         match read {
             Ok(0) if self.head.is_some() => ended(id, Some(TransportErrorKind::Reset)),
             Ok(0) => ended(id, None),
@@ -159,11 +154,7 @@ impl Exchange {
         let parsed = parse(head);
         self.head = None;
         match parsed {
-            Some((status, headers)) => Input::Head {
-                id,
-                status,
-                headers,
-            },
+            Some((status, headers)) => Input::Head { id, status, headers },
             None => ended(id, Some(TransportErrorKind::Protocol)),
         }
     }
@@ -225,11 +216,7 @@ fn respond(mut socket: TcpStream, number: usize) -> io::Result<TcpStream> {
     let request = read_body(&mut socket)?;
     let exchange = Model::anthropic(ANSWER).respond(&serde_json::from_slice(&request)?);
     let body = exchange.body();
-    let cut = if number < 2 {
-        body.len() / 2
-    } else {
-        body.len()
-    };
+    let cut = if number < 2 { body.len() / 2 } else { body.len() };
     let status = exchange.status();
     let head = format!("HTTP/1.1 {status}\r\ncontent-type: text/event-stream\r\n\r\n");
     socket.write_all(head.as_bytes())?;

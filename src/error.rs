@@ -197,10 +197,7 @@ impl Error {
     /// Whether a clock ran out.
     #[must_use]
     pub fn is_timeout(&self) -> bool {
-        matches!(
-            self.0.kind,
-            ErrorKind::Stalled | ErrorKind::Deadline | ErrorKind::NoProgress
-        )
+        matches!(self.0.kind, ErrorKind::Stalled | ErrorKind::Deadline | ErrorKind::NoProgress)
     }
 
     /// Whether it failed only because the attempts were used up: trying later may help.

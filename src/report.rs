@@ -82,10 +82,7 @@ impl Report {
     /// Sum of the usage that was reported.
     #[must_use]
     pub fn usage(&self) -> Usage {
-        self.attempts
-            .iter()
-            .filter_map(|attempt| attempt.usage)
-            .fold(Usage::default(), Usage::plus)
+        self.attempts.iter().filter_map(|attempt| attempt.usage).fold(Usage::default(), Usage::plus)
     }
 
     /// Output tokens of the attempts that were cut: billed in all likelihood, and only partly of
@@ -102,19 +99,13 @@ impl Report {
     /// Frames that could not be read and were skipped.
     #[must_use]
     pub fn skipped_frames(&self) -> u32 {
-        self.attempts
-            .iter()
-            .map(|attempt| attempt.skipped_frames)
-            .fold(0, u32::saturating_add)
+        self.attempts.iter().map(|attempt| attempt.skipped_frames).fold(0, u32::saturating_add)
     }
 
     /// Seams whose join could not be verified.
     #[must_use]
     pub fn unverified_seams(&self) -> usize {
-        self.attempts
-            .iter()
-            .filter(|attempt| attempt.join == Some(Join::Unverified))
-            .count()
+        self.attempts.iter().filter(|attempt| attempt.join == Some(Join::Unverified)).count()
     }
 }
 
@@ -129,8 +120,7 @@ impl AttemptReport {
     /// reported a placeholder only).
     #[must_use]
     pub fn output_tokens(&self) -> u64 {
-        self.reported_output_tokens()
-            .unwrap_or(self.estimated_output_tokens)
+        self.reported_output_tokens().unwrap_or(self.estimated_output_tokens)
     }
 
     /// The report of an attempt that came to its end stands.

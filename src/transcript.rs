@@ -61,11 +61,7 @@ impl Transcript {
     /// An empty transcript.
     #[must_use]
     pub const fn new() -> Self {
-        Self {
-            head: None,
-            parts: Vec::new(),
-            finish: None,
-        }
+        Self { head: None, parts: Vec::new(), finish: None }
     }
 
     /// Takes in the next event. Events that refer to parts that do not exist change nothing.
@@ -108,11 +104,7 @@ impl Transcript {
         let from = self.parts.iter_mut().zip(0_u32..).skip(to.parts as usize);
         for (part, index) in from.filter(|(part, _)| part.state != PartState::Abandoned) {
             let inside = index == to.parts && to.bytes > 0 && part.text.is_char_boundary(to.bytes);
-            part.state = if inside {
-                PartState::Open
-            } else {
-                PartState::Abandoned
-            };
+            part.state = if inside { PartState::Open } else { PartState::Abandoned };
             if inside {
                 part.text.truncate(to.bytes);
             }
@@ -124,10 +116,8 @@ impl Transcript {
     pub(crate) fn for_another_provider(&self, part: u32) -> Self {
         let mut public = self.clone();
         for part in public.parts.iter_mut().take(part as usize) {
-            let shared = matches!(
-                part.kind,
-                PartKind::Text | PartKind::Refusal | PartKind::ToolCall { .. }
-            );
+            let shared =
+                matches!(part.kind, PartKind::Text | PartKind::Refusal | PartKind::ToolCall { .. });
             if !shared {
                 part.state = PartState::Abandoned;
             }
@@ -149,9 +139,7 @@ impl Transcript {
 
     /// The parts that belong to the answer.
     pub fn kept(&self) -> impl Iterator<Item = &Part> {
-        self.parts
-            .iter()
-            .filter(|part| part.state != PartState::Abandoned)
+        self.parts.iter().filter(|part| part.state != PartState::Abandoned)
     }
 
     /// The visible text of choice 0.
@@ -167,16 +155,12 @@ impl Transcript {
     }
 
     fn kept_text(&self) -> impl Iterator<Item = &str> {
-        self.kept()
-            .filter(|part| part.is_text() && part.choice == 0)
-            .map(Part::text)
+        self.kept().filter(|part| part.is_text() && part.choice == 0).map(Part::text)
     }
 
     /// The tool calls of the caller's that are whole, in order.
     pub fn tool_calls(&self) -> impl Iterator<Item = &Part> {
-        self.parts
-            .iter()
-            .filter(|part| part.is_tool_call() && part.state == PartState::Closed)
+        self.parts.iter().filter(|part| part.is_tool_call() && part.state == PartState::Closed)
     }
 
     /// How the answer ended; none while it has not.
@@ -189,14 +173,10 @@ impl Transcript {
     #[must_use]
     pub fn position(&self) -> Position {
         match self.parts.last() {
-            Some(part) if part.state == PartState::Open => Position {
-                parts: self.parts.len() as u32 - 1,
-                bytes: part.text.len(),
-            },
-            _ => Position {
-                parts: self.parts.len() as u32,
-                bytes: 0,
-            },
+            Some(part) if part.state == PartState::Open => {
+                Position { parts: self.parts.len() as u32 - 1, bytes: part.text.len() }
+            }
+            _ => Position { parts: self.parts.len() as u32, bytes: 0 },
         }
     }
 
@@ -222,13 +202,7 @@ impl Transcript {
 
 impl Part {
     fn new(kind: PartKind, choice: u32) -> Self {
-        Self {
-            kind,
-            choice,
-            text: String::new(),
-            annotations: Vec::new(),
-            state: PartState::Open,
-        }
+        Self { kind, choice, text: String::new(), annotations: Vec::new(), state: PartState::Open }
     }
 
     /// What it is.
@@ -258,13 +232,10 @@ impl Part {
     /// The provider's signature, if it has one.
     #[must_use]
     pub fn signature(&self) -> Option<&str> {
-        self.annotations
-            .iter()
-            .rev()
-            .find_map(|annotation| match annotation {
-                Annotation::Signature(signature) => Some(signature.as_str()),
-                Annotation::Citation(_) => None,
-            })
+        self.annotations.iter().rev().find_map(|annotation| match annotation {
+            Annotation::Signature(signature) => Some(signature.as_str()),
+            Annotation::Citation(_) => None,
+        })
     }
 
     /// Where it stands.

@@ -3,6 +3,8 @@
 //! any of it holds a key, a prompt or an answer.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "bad_input/secrets.rs"]
+mod secrets;
 #[path = "support/sockets.rs"]
 mod sockets;
 
@@ -32,10 +34,7 @@ use unbroken::{
 const TEXT: &str = "Nothing that comes off a wire may take the process down with it.";
 
 fn quick() -> Policy {
-    Policy::new().backoff(Backoff::new(
-        Duration::from_millis(1),
-        Duration::from_millis(2),
-    ))
+    Policy::new().backoff(Backoff::new(Duration::from_millis(1), Duration::from_millis(2)))
 }
 
 fn builder(wire: Wire, memory: &Memory) -> ClientBuilder {
@@ -60,9 +59,7 @@ fn always(exchange: Exchange) -> Script {
 /// `exchange` to the first request, the whole answer to the next.
 fn once(wire: Wire, exchange: Exchange) -> Script {
     let model = wire.model(TEXT);
-    Script::new()
-        .exchange(exchange)
-        .forever(move |request| model.respond(&request.json()))
+    Script::new().exchange(exchange).forever(move |request| model.respond(&request.json()))
 }
 
 /// A success with `body`, labelled as `kind`.
@@ -85,103 +82,23 @@ async fn a_success_that_is_no_stream() {
     let (html, json, stream) = ("text/html", "application/json", "text/event-stream");
     let deep = deep();
     for (name, exchange, kind, requests) in [
-        (
-            "a page",
-            labelled(html, "<!doctype html><h1>Sign in</h1>"),
-            ErrorKind::Garbled,
-            3,
-        ),
-        (
-            "a page as a stream",
-            labelled(stream, "\n <html>Sign in</html>"),
-            ErrorKind::Garbled,
-            3,
-        ),
-        (
-            "JSON",
-            labelled(json, completion.clone()),
-            ErrorKind::Garbled,
-            3,
-        ),
-        (
-            "JSON as a stream",
-            labelled(stream, completion),
-            ErrorKind::Garbled,
-            3,
-        ),
-        (
-            "deep JSON",
-            labelled(json, deep.clone()),
-            ErrorKind::Garbled,
-            3,
-        ),
-        (
-            "overload",
-            labelled(stream, error("overloaded_error")),
-            ErrorKind::Overloaded,
-            3,
-        ),
-        (
-            "quota",
-            labelled(stream, error("insufficient_quota")),
-            ErrorKind::Billing,
-            1,
-        ),
-        (
-            "policy",
-            labelled(stream, error("content_policy_violation")),
-            ErrorKind::Policy,
-            1,
-        ),
-        (
-            "our fault",
-            labelled(json, error("invalid_request_error")),
-            ErrorKind::InvalidRequest,
-            1,
-        ),
-        (
-            "prose",
-            labelled("text/plain", "upstream connect error\n"),
-            ErrorKind::Truncated,
-            3,
-        ),
-        (
-            "bytes",
-            labelled(stream, &b"\x00\xff\xfe\x80\n\n\xf0\x9f"[..]),
-            ErrorKind::Truncated,
-            3,
-        ),
+        ("a page", labelled(html, "<!doctype html><h1>Sign in</h1>"), ErrorKind::Garbled, 3),
+        ("a page as a stream", labelled(stream, "\n <html>Sign in</html>"), ErrorKind::Garbled, 3),
+        ("JSON", labelled(json, completion.clone()), ErrorKind::Garbled, 3),
+        ("JSON as a stream", labelled(stream, completion), ErrorKind::Garbled, 3),
+        ("deep JSON", labelled(json, deep.clone()), ErrorKind::Garbled, 3),
+        ("overload", labelled(stream, error("overloaded_error")), ErrorKind::Overloaded, 3),
+        ("quota", labelled(stream, error("insufficient_quota")), ErrorKind::Billing, 1),
+        ("policy", labelled(stream, error("content_policy_violation")), ErrorKind::Policy, 1),
+        ("our fault", labelled(json, error("invalid_request_error")), ErrorKind::InvalidRequest, 1),
+        ("prose", labelled("text/plain", "upstream connect error\n"), ErrorKind::Truncated, 3),
+        ("bytes", labelled(stream, &b"\x00\xff\xfe\x80\n\n\xf0\x9f"[..]), ErrorKind::Truncated, 3),
         ("nothing", labelled(stream, ""), ErrorKind::Truncated, 3),
-        (
-            "blanks",
-            labelled(stream, " \r\n\n\n"),
-            ErrorKind::Truncated,
-            3,
-        ),
-        (
-            "a mark alone",
-            labelled(stream, "\u{feff}"),
-            ErrorKind::Truncated,
-            3,
-        ),
-        (
-            "no content",
-            Exchange::reply(StatusCode::NO_CONTENT),
-            ErrorKind::Truncated,
-            3,
-        ),
-        (
-            "comments",
-            labelled(stream, ": hello\n\n: hello\n\n"),
-            ErrorKind::Truncated,
-            3,
-        ),
-        (
-            "[DONE] alone",
-            labelled(stream, "data: [DONE]\n\n"),
-            ErrorKind::Truncated,
-            3,
-        ),
+        ("blanks", labelled(stream, " \r\n\n\n"), ErrorKind::Truncated, 3),
+        ("a mark alone", labelled(stream, "\u{feff}"), ErrorKind::Truncated, 3),
+        ("no content", Exchange::reply(StatusCode::NO_CONTENT), ErrorKind::Truncated, 3),
+        ("comments", labelled(stream, ": hello\n\n: hello\n\n"), ErrorKind::Truncated, 3),
+        ("[DONE] alone", labelled(stream, "data: [DONE]\n\n"), ErrorKind::Truncated, 3),
     ] {
         for wire in WIRES {
             let (heard, asked) = ask(wire, always(exchange.clone())).await;
@@ -189,15 +106,8 @@ async fn a_success_that_is_no_stream() {
             let found = heard.result.as_ref().err().map(unbroken::Error::kind);
             assert_eq!(found, Some(kind), "{story}");
             assert_eq!(heard.error().origin(), kind.origin(), "{story}");
-            assert_eq!(
-                (asked, heard.report.attempts.len()),
-                (requests, requests),
-                "{story}"
-            );
-            assert!(
-                heard.text().is_empty() && heard.transcript.parts().is_empty(),
-                "{story}"
-            );
+            assert_eq!((asked, heard.report.attempts.len()), (requests, requests), "{story}");
+            assert!(heard.text().is_empty() && heard.transcript.parts().is_empty(), "{story}");
             if requests > 1 {
                 let (heard, asked) = ask(wire, once(wire, exchange.clone())).await;
                 assert_eq!((heard.text().as_str(), asked), (TEXT, 2), "{story}");
@@ -243,11 +153,7 @@ async fn frames_that_no_dialect_sends() {
             assert!(known.contains(&kind), "{story}");
             assert_eq!(asked, 3, "{story}");
 
-            let fault = Fault::Insert {
-                at: half,
-                frame: bytes,
-                end: End::Clean,
-            };
+            let fault = Fault::Insert { at: half, frame: bytes, end: End::Clean };
             let (heard, asked) = ask(wire, Flaky::new(wire.model(TEXT), [fault])).await;
             let story = format!("{wire:?}, in the middle: {name}\n{}", heard.story());
             assert!(heard.result.is_ok(), "{story}");
@@ -276,10 +182,8 @@ fn a_line_over_the_limit() {
         }
         assert_eq!(said, ["one", "two"], "in chunks of {chunk}");
         let (line, event) = (64, 100);
-        let expected = [
-            sse::LimitExceeded::Line { limit: line },
-            sse::LimitExceeded::Event { limit: event },
-        ];
+        let expected =
+            [sse::LimitExceeded::Line { limit: line }, sse::LimitExceeded::Event { limit: event }];
         assert_eq!(lost, expected, "in chunks of {chunk}");
     }
 }
@@ -290,10 +194,7 @@ async fn an_answer_over_the_limit() {
         let call = Answer::new().tool_call("c", "write", &json!({"text": "x".repeat(5000)}));
         for (name, answer) in [("text", Answer::from("x".repeat(5000))), ("a call", call)] {
             let memory = Memory::new(wire.model(answer));
-            let client = builder(wire, &memory)
-                .policy(quick().answer_max(1000))
-                .build()
-                .unwrap();
+            let client = builder(wire, &memory).policy(quick().answer_max(1000)).build().unwrap();
             let heard = hear(client.stream(wire.request())).await;
             let story = format!("{wire:?}, {name}\n{}", heard.story());
             let error = heard.result.as_ref().expect_err(&story);
@@ -302,12 +203,7 @@ async fn an_answer_over_the_limit() {
                 (ErrorKind::OverLimit, Origin::Caller),
                 "{story}"
             );
-            let kept: usize = heard
-                .transcript
-                .parts()
-                .iter()
-                .map(|part| part.text().len())
-                .sum();
+            let kept: usize = heard.transcript.parts().iter().map(|part| part.text().len()).sum();
             assert!(kept <= 1000, "{story}");
             assert_eq!(memory.requests().len(), 1, "{story}");
         }
@@ -319,9 +215,7 @@ async fn a_tool_argument_of_ten_megabytes_is_delivered_whole() {
     let arguments = json!({"text": "ä".repeat(5 * 1024 * 1024)});
     let expected = arguments.to_string();
     for wire in WIRES {
-        let answer = Answer::new()
-            .text("Here.")
-            .tool_call("c", "write", &arguments);
+        let answer = Answer::new().text("Here.").tool_call("c", "write", &arguments);
         let model = wire.model(answer).deltas(Deltas::Chars(50_000));
         let half = model.whole().body().len() / 2;
         for faults in [vec![], vec![Fault::reset_at(half)]] {
@@ -329,11 +223,7 @@ async fn a_tool_argument_of_ten_megabytes_is_delivered_whole() {
             assert!(heard.result.is_ok(), "{}", heard.story());
             let calls: Vec<_> = heard.transcript.tool_calls().collect();
             assert_eq!(calls.len(), 1);
-            assert!(
-                calls[0].text() == expected,
-                "{} bytes",
-                calls[0].text().len()
-            );
+            assert!(calls[0].text() == expected, "{} bytes", calls[0].text().len());
         }
     }
 }
@@ -375,11 +265,7 @@ async fn deep_json_inside_good_frames() {
                     assert_eq!(call.text(), deep, "{wire:?}, {name}");
                 }
             }
-            Err(error) => assert_eq!(
-                error.kind(),
-                ErrorKind::Garbled,
-                "{wire:?}, {name}: {error}"
-            ),
+            Err(error) => assert_eq!(error.kind(), ErrorKind::Garbled, "{wire:?}, {name}: {error}"),
         }
     }
 }
@@ -387,22 +273,11 @@ async fn deep_json_inside_good_frames() {
 #[tokio::test(start_paused = true)]
 async fn a_rejection_with_any_body() {
     let large = "x".repeat(10 * 1024 * 1024);
-    for body in [
-        String::new(),
-        deep(),
-        "{".to_owned(),
-        "null".to_owned(),
-        large,
-    ] {
+    for body in [String::new(), deep(), "{".to_owned(), "null".to_owned(), large] {
         for wire in WIRES {
             let exchange = Exchange::reply(StatusCode::BAD_REQUEST).with_body(body.clone());
             let (heard, asked) = ask(wire, always(exchange)).await;
-            assert_eq!(
-                heard.error().kind(),
-                ErrorKind::InvalidRequest,
-                "{}",
-                heard.story()
-            );
+            assert_eq!(heard.error().kind(), ErrorKind::InvalidRequest, "{}", heard.story());
             assert_eq!(asked, 1);
             let kept = &heard.error().rejection().unwrap().body;
             assert!(kept.len() <= unbroken::policy::ERROR_BODY_MAX);
@@ -432,29 +307,13 @@ async fn requests_that_cannot_be_asked() {
             (json!([messages]), NotAnObject),
             (Value::Null, NotAnObject),
             (json!({"model": "m"}), Missing("messages")),
-            (
-                json!({"model": "m", "messages": "Hi."}),
-                WrongType("messages"),
-            ),
-            (
-                json!({"model": 5, "messages": messages}),
-                WrongType("model"),
-            ),
-            (
-                json!({"model": "m", "messages": messages, "stream": false}),
-                NotStreaming,
-            ),
-            (
-                json!({"model": "m", "messages": messages, "stream": "yes"}),
-                WrongType("stream"),
-            ),
+            (json!({"model": "m", "messages": "Hi."}), WrongType("messages")),
+            (json!({"model": 5, "messages": messages}), WrongType("model")),
+            (json!({"model": "m", "messages": messages, "stream": false}), NotStreaming),
+            (json!({"model": "m", "messages": messages, "stream": "yes"}), WrongType("stream")),
         ] {
             let mut reply = client.stream(&request);
-            let error = reply
-                .next()
-                .await
-                .expect("an item")
-                .expect_err("it cannot be asked");
+            let error = reply.next().await.expect("an item").expect_err("it cannot be asked");
             assert_eq!(error.kind(), ErrorKind::InvalidRequest, "{request}");
             assert_eq!(error.origin(), Origin::Caller);
             let source = error.source().and_then(|source| source.downcast_ref());
@@ -478,14 +337,8 @@ fn settings_that_cannot_work() {
     assert_eq!(build("ftp://one.test/"), Some(ConfigError::Address));
     assert_eq!(build("http://one.test/v1/messages"), None);
     for key in ["sk-1\n", "sk\r\nx-evil: 1", "sk-\0", "\u{7f}"] {
-        assert_eq!(
-            upstream("http://h/").bearer(key).err(),
-            Some(ConfigError::Key)
-        );
-        assert_eq!(
-            upstream("http://h/").api_key(key).err(),
-            Some(ConfigError::Key)
-        );
+        assert_eq!(upstream("http://h/").bearer(key).err(), Some(ConfigError::Key));
+        assert_eq!(upstream("http://h/").api_key(key).err(), Some(ConfigError::Key));
     }
 }
 
@@ -521,10 +374,7 @@ async fn nobody_there() {
     let bases = [closed.as_str(), "http://nonexistent.invalid"];
     for (error, base) in join_all(bases.map(reach)).await.iter().zip(bases) {
         assert_eq!(error.kind(), ErrorKind::Unreachable, "{base}: {error:?}");
-        assert_eq!(
-            (error.origin(), error.cut()),
-            (Origin::Network, Some(Cut::Unreachable))
-        );
+        assert_eq!((error.origin(), error.cut()), (Origin::Network, Some(Cut::Unreachable)));
         assert_eq!(cause(error), Some(TransportErrorKind::Connect), "{base}");
     }
 }
@@ -543,289 +393,13 @@ async fn no_tls_on_the_other_side() {
         let serve = async {
             let (mut stream, _) = listener.accept().await.unwrap();
             let mut hello = [0; 4096];
-            assert!(
-                tokio::io::AsyncReadExt::read(&mut stream, &mut hello)
-                    .await
-                    .unwrap()
-                    > 0
-            );
+            assert!(tokio::io::AsyncReadExt::read(&mut stream, &mut hello).await.unwrap() > 0);
             stream.write_all(answer).await.unwrap();
             stream.shutdown().await.unwrap();
         };
         let (error, ()) = tokio::join!(reach(&base), serve);
         let name = String::from_utf8_lossy(answer);
         assert_eq!(error.kind(), ErrorKind::Unreachable, "{name}: {error:?}");
-        assert_eq!(
-            cause(&error),
-            Some(TransportErrorKind::Tls),
-            "{name}: {:?}",
-            error.source()
-        );
+        assert_eq!(cause(&error), Some(TransportErrorKind::Tls), "{name}: {:?}", error.source());
     }
-}
-
-/// Words that must be seen nowhere.
-const SECRETS: [&str; 8] = [
-    "LEAKKEY",
-    "LEAKHEADER",
-    "LEAKQUERY",
-    "LEAKPROMPT",
-    "LEAKTEXT",
-    "LEAKARGUMENT",
-    "LEAKMESSAGE",
-    "LEAKCOOKIE",
-];
-
-/// Everything that was shown.
-#[derive(Default)]
-struct Shown(String);
-
-impl Shown {
-    fn see(&mut self, what: &str, value: &impl Debug) {
-        writeln!(self.0, "{what}: {value:?} {value:#?}").unwrap();
-    }
-
-    fn see_error(&mut self, error: &unbroken::Error) {
-        self.see("error", error);
-        writeln!(self.0, "{error}").unwrap();
-        let mut source = error.source();
-        while let Some(cause) = source {
-            writeln!(self.0, "{cause} {cause:?}").unwrap();
-            source = cause.source();
-        }
-        self.see("rejection", &error.rejection());
-        self.see("transcript", error.transcript());
-        self.see("report", error.report());
-    }
-
-    fn check(&self) {
-        for secret in SECRETS {
-            let at = self.0.find(secret);
-            let line = at.map(|at| self.0[..at].rfind('\n').map_or(0, |line| line + 1));
-            let line = line.map(|line| self.0[line..].lines().next().unwrap_or_default());
-            assert!(line.is_none(), "{secret} is shown: {line:?}");
-        }
-        // Escaped or as numbers it would be no better.
-        assert!(!self.0.contains("76, 69, 65, 75"), "shown as numbers");
-        assert!(self.0.len() > 500, "it does show something");
-    }
-}
-
-fn leaky(wire: Wire, base: &str) -> Upstream {
-    let uri = format!("{base}/v1?key=LEAKQUERY").parse().unwrap();
-    let upstream = match wire {
-        Wire::Anthropic => Upstream::new("one", Anthropic, uri).api_key("LEAKKEY"),
-        Wire::OpenAiChat => Upstream::new("one", OpenAiChat, uri).bearer("LEAKKEY"),
-    };
-    let header = HeaderName::from_static("x-tenant");
-    upstream
-        .unwrap()
-        .header(header, HeaderValue::from_static("LEAKHEADER"))
-}
-
-fn leaky_request(wire: Wire) -> Value {
-    let mut request = wire.request();
-    request["messages"][0]["content"] = json!("LEAKPROMPT");
-    request["system"] = json!("LEAKPROMPT");
-    request["stop_sequences"] = json!(["LEAKPROMPT"]);
-    request["stop"] = json!(["LEAKPROMPT"]);
-    request
-}
-
-fn leaky_answer() -> Answer {
-    Answer::new()
-        .reasoning("LEAKTEXT thinks", "LEAKTEXTsigned")
-        .text("This is the LEAKTEXT and some more of it, to have it long enough for a cut.")
-        .server_tool(
-            "srv_1",
-            "search",
-            json!({"q": "LEAKARGUMENT"}),
-            json!(["LEAKTEXT"]),
-        )
-        .tool_call("call_1", "write", &json!({"LEAKARGUMENT": "LEAKARGUMENT"}))
-}
-
-/// Exchanges after which a reply fails in all sorts of ways, or does not.
-fn leaky_scripts(wire: Wire) -> Vec<Script> {
-    let model = wire.model(leaky_answer());
-    let half = model.whole().body().len() / 2;
-    let message = json!({"error": {"type": "x", "code": "LEAK MESSAGE", "message": "LEAKMESSAGE"}});
-    let rejected = |status: StatusCode| {
-        Exchange::json(status, &message).header(SET_COOKIE, HeaderValue::from_static("LEAKCOOKIE"))
-    };
-    let garbage = Exchange::stream("data: LEAKTEXT\n\n");
-    vec![
-        model.clone().into(),
-        Flaky::new(model.clone(), [Fault::reset_at(half)]).into(),
-        always(model.whole().cut_at(half).stall()),
-        always(model.whole().cut_at(half).reset()),
-        always(rejected(StatusCode::BAD_REQUEST)),
-        always(rejected(StatusCode::SERVICE_UNAVAILABLE)),
-        always(Exchange::json(StatusCode::OK, &message)),
-        always(labelled("text/html", "<h1>LEAKMESSAGE</h1>")),
-        always(garbage),
-        always(Exchange::stream("LEAKTEXT: LEAKTEXT\n\n")),
-        always(Exchange::refused()),
-    ]
-}
-
-#[tokio::test(start_paused = true)]
-async fn nothing_secret_is_shown_by_replies() {
-    for wire in WIRES {
-        for script in leaky_scripts(wire) {
-            let mut shown = Shown::default();
-            let memory = Memory::new(script.clone());
-            let builder = Client::builder()
-                .step(leaky(wire, "http://one.test"))
-                .transport(memory.clone())
-                .policy(quick().max_attempts(3));
-            shown.see("builder", &builder);
-            let client = builder.build().unwrap();
-            shown.see("client", &client);
-            shown.see("upstream", &leaky(wire, "http://one.test"));
-            let mut reply = client.stream(leaky_request(wire));
-            shown.see("reply", &reply);
-            while let Some(item) = reply.next().await {
-                shown.see("reply", &reply);
-                shown.see("transcript", reply.transcript());
-                match item {
-                    Ok(event) => shown.see("event", &event),
-                    Err(error) => shown.see_error(&error),
-                }
-            }
-            shown.see("report", reply.report());
-            shown.see("parts", &reply.transcript().parts());
-            shown.see("text", &reply.text());
-            shown.see("script", &script);
-            shown.see("requests", &memory.requests());
-            shown.see(
-                "answer",
-                &client.stream(leaky_request(wire)).finish().await.ok(),
-            );
-            shown.check();
-        }
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn nothing_secret_is_shown_by_the_http_stack() {
-    let mut shown = Shown::default();
-    for wire in WIRES {
-        let server = Server::start(always(Exchange::headless(End::Broken))).await;
-        let gone = Server::start(Script::new()).await;
-        gone.refuse().await;
-        for base in [
-            server.uri(),
-            gone.uri(),
-            "http://nonexistent.invalid".to_owned(),
-        ] {
-            let transport = Reqwest::new(Duration::from_secs(20)).unwrap();
-            shown.see("transport", &transport);
-            let client = Client::builder()
-                .step(leaky(wire, &base))
-                .transport(transport)
-                .policy(quick().max_attempts(1))
-                .build()
-                .unwrap();
-            let error = client
-                .stream(leaky_request(wire))
-                .finish()
-                .await
-                .unwrap_err();
-            assert!(error.source().is_some(), "{error:?}");
-            shown.see_error(&error);
-        }
-    }
-    shown.check();
-}
-
-/// The layers below, as somebody who drives the engine would log them.
-#[test]
-fn nothing_secret_is_shown_by_the_engine() {
-    for wire in WIRES {
-        let mut shown = Shown::default();
-        let mut plan = Plan::new(leaky_request(wire), vec![leaky(wire, "http://one.test")]);
-        plan.policy = quick().into();
-        shown.see("plan", &plan);
-        #[expect(clippy::disallowed_methods, reason = "an instant to start from")]
-        let now = std::time::Instant::now();
-        let mut engine = Recovery::new(plan, now).unwrap();
-        let model = wire.model(leaky_answer());
-        let body = model.whole().body();
-        let see_input = |shown: &mut Shown, engine: &mut Recovery, input| {
-            shown.see("input", &input);
-            engine.handle_input(now, input);
-            shown.see("engine", engine);
-        };
-        let mut opened = 0;
-        loop {
-            let output = engine.poll_output();
-            shown.see("output", &output);
-            match output {
-                Output::Open(attempt) => {
-                    opened += 1;
-                    let id = attempt.id;
-                    let mut headers = HeaderMap::new();
-                    headers.insert(SET_COOKIE, HeaderValue::from_static("LEAKCOOKIE"));
-                    let status = StatusCode::OK;
-                    see_input(
-                        &mut shown,
-                        &mut engine,
-                        Input::Head {
-                            id,
-                            status,
-                            headers,
-                        },
-                    );
-                    let bytes = body.slice(..body.len() / 2);
-                    see_input(&mut shown, &mut engine, Input::Chunk { id, bytes });
-                    let error = Some(TransportErrorKind::Body);
-                    see_input(&mut shown, &mut engine, Input::End { id, error });
-                }
-                Output::Wait { until: Some(_), .. } if opened > 1 => break,
-                Output::Wait { until, .. } => engine.handle_input(until.unwrap(), Input::Tick),
-                Output::Done(_) => break,
-                _ => {}
-            }
-        }
-        assert!(opened > 0);
-        see_dialect(&mut shown, wire, engine.transcript());
-        shown.check();
-    }
-}
-
-fn see_dialect(shown: &mut Shown, wire: Wire, transcript: &Transcript) {
-    let dialect: &dyn Dialect = match wire {
-        Wire::Anthropic => &Anthropic,
-        Wire::OpenAiChat => &OpenAiChat,
-    };
-    let request = leaky_request(wire);
-    let outline = dialect.outline(&request);
-    let capabilities = dialect.capabilities("one.test", "m");
-    shown.see("outline", &outline);
-    let wording = unbroken::dialect::Wording::default();
-    let context = unbroken::dialect::Rewrite::new(&capabilities, &wording);
-    for by in [Resume::Instruct, Resume::Quote, Resume::Align] {
-        let rewritten = dialect.rewrite(&request, transcript, by, &context);
-        shown.see(
-            "continuation",
-            &rewritten.map(|rewritten: Continuation| rewritten),
-        );
-    }
-    let mut decoder = dialect.decoder(&outline, &capabilities);
-    let body = wire.model(leaky_answer()).whole().body();
-    let mut rest: &[u8] = &body;
-    let mut parser = sse::Parser::default();
-    while let Ok(Some(event)) = parser.next_event(&mut rest) {
-        shown.see("event", &event);
-        let mut signals = Shown::default();
-        decoder
-            .decode(&event, &mut |signal: Signal<'_>| {
-                signals.see("signal", &signal)
-            })
-            .unwrap();
-        shown.0.push_str(&signals.0);
-        shown.see("decoder", &decoder);
-    }
-    shown.see("parser", &parser);
 }

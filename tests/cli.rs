@@ -26,10 +26,11 @@ const DIALECTS: [&str; 2] = ["anthropic", "openai-chat"];
 const FORMS: [&str; 3] = ["--text", "--events", "--sse"];
 
 fn answer() -> Answer {
-    Answer::new()
-        .reasoning("Hidden thoughts.", "c2ln")
-        .text(TEXT)
-        .tool_call("call_1", "read", &json!({"path": "src/lib.rs"}))
+    Answer::new().reasoning("Hidden thoughts.", "c2ln").text(TEXT).tool_call(
+        "call_1",
+        "read",
+        &json!({"path": "src/lib.rs"}),
+    )
 }
 
 fn model(dialect: &str) -> Model {
@@ -50,11 +51,7 @@ fn faulted(dialect: &str) -> Bytes {
         "anthropic" => anthropic_error("overloaded_error", "Overloaded"),
         _ => openai_error("server_error", "Oh."),
     };
-    let fault = Fault::Insert {
-        at: in_text(dialect),
-        frame,
-        end: End::Clean,
-    };
+    let fault = Fault::Insert { at: in_text(dialect), frame, end: End::Clean };
     model(dialect).whole().fault(fault).body()
 }
 
@@ -77,10 +74,7 @@ struct Ran {
 fn spawn(arguments: &[&str]) -> Child {
     let mut command = Command::new(env!("CARGO_BIN_EXE_unbroken"));
     command.args(arguments);
-    command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command.spawn().expect("the binary runs")
 }
 
@@ -106,9 +100,7 @@ fn replay(arguments: &[&str], input: &[u8]) -> Ran {
 }
 
 fn lines(out: &str) -> Vec<Value> {
-    out.lines()
-        .map(|line| serde_json::from_str(line).expect("a line is JSON"))
-        .collect()
+    out.lines().map(|line| serde_json::from_str(line).expect("a line is JSON")).collect()
 }
 
 /// A file with `body`, which is there as long as the value lives.
@@ -160,10 +152,7 @@ fn events_are_one_json_object_a_line() {
         let events = lines(&ran.out);
         assert_eq!(events.first().unwrap()["type"], "started");
         let last = events.last().unwrap();
-        assert_eq!(
-            (&last["type"], &last["inferred"]),
-            (&json!("finished"), &json!(false))
-        );
+        assert_eq!((&last["type"], &last["inferred"]), (&json!("finished"), &json!(false)));
         assert_eq!(last["reason"], "tool_use");
         let texts = |kind: &str| {
             let opens = events.iter().filter(|event| event["delta"] == "open");
@@ -173,15 +162,11 @@ fn events_are_one_json_object_a_line() {
                 .collect();
             let appends = events.iter().filter(|event| event["delta"] == "append");
             let own = appends.filter(|append| parts.contains(&&append["part"]));
-            own.map(|append| append["text"].as_str().unwrap())
-                .collect::<String>()
+            own.map(|append| append["text"].as_str().unwrap()).collect::<String>()
         };
         assert_eq!(texts("text"), TEXT);
         assert_eq!(texts("reasoning"), "Hidden thoughts.");
-        assert_eq!(
-            texts("tool_call"),
-            json!({"path": "src/lib.rs"}).to_string()
-        );
+        assert_eq!(texts("tool_call"), json!({"path": "src/lib.rs"}).to_string());
     }
 }
 
@@ -206,10 +191,8 @@ fn sse_needs_no_dialect_and_judges_none() {
     for dialect in DIALECTS {
         let ran = replay(&["--sse"], &faulted(dialect));
         assert_eq!(ran.status, Some(COMPLETE));
-        let data: Vec<String> = lines(&ran.out)
-            .iter()
-            .map(|line| line["data"].as_str().unwrap().to_owned())
-            .collect();
+        let data: Vec<String> =
+            lines(&ran.out).iter().map(|line| line["data"].as_str().unwrap().to_owned()).collect();
         assert!(data.last().unwrap().contains("error"));
     }
 }
@@ -248,11 +231,7 @@ fn the_status_says_how_it_ended() {
             let ran = replay(&[form], cut);
             assert_eq!(ran.status, Some(TRUNCATED), "{name}");
             assert!(ran.said.contains("truncated"), "{name}: {}", ran.said);
-            let text = if form == "--text" {
-                ran.out
-            } else {
-                String::new()
-            };
+            let text = if form == "--text" { ran.out } else { String::new() };
             assert!(TEXT.starts_with(&text) && text != TEXT, "{name}");
             assert!(form != "--text" || text.len() > 10, "{name}");
 
@@ -274,22 +253,13 @@ fn what_is_no_stream() {
         ("nothing", "", TRUNCATED),
         ("a page", "<html>Sign in</html>", TRUNCATED),
         ("JSON", "{\"id\":\"x\"}", TRUNCATED),
-        (
-            "an error",
-            "{\"error\":{\"type\":\"overloaded_error\",\"message\":\"x\"}}",
-            FAULT,
-        ),
+        ("an error", "{\"error\":{\"type\":\"overloaded_error\",\"message\":\"x\"}}", FAULT),
         ("[DONE] alone", "data: [DONE]\n\n", TRUNCATED),
     ] {
         for form in ["--text", "--events"] {
             for dialect in DIALECTS {
                 let ran = replay(&[form, "--dialect", dialect], input.as_bytes());
-                assert_eq!(
-                    ran.status,
-                    Some(status),
-                    "{name} {dialect} {form}: {}",
-                    ran.said
-                );
+                assert_eq!(ran.status, Some(status), "{name} {dialect} {form}: {}", ran.said);
                 assert!(form != "--text" || ran.out.is_empty(), "{name}");
                 assert!(!ran.said.is_empty(), "{name}");
             }
@@ -338,11 +308,7 @@ fn chunks_make_no_difference() {
     for dialect in DIALECTS {
         let whole = body(dialect);
         let half = &whole[..in_text(dialect)];
-        for (name, input) in [
-            ("whole", &whole[..]),
-            ("half", half),
-            ("error", &faulted(dialect)),
-        ] {
+        for (name, input) in [("whole", &whole[..]), ("half", half), ("error", &faulted(dialect))] {
             for form in FORMS {
                 let at_once = replay(&[form], input);
                 for chunk in ["1", "2", "13", "1000000"] {
@@ -395,19 +361,11 @@ fn output_does_not_wait_for_the_end() {
             stdin.write_all(half).unwrap();
             stdin.flush().unwrap();
             let mut early = vec![0; expected.len()];
-            child
-                .stdout
-                .as_mut()
-                .unwrap()
-                .read_exact(&mut early)
-                .unwrap();
+            child.stdout.as_mut().unwrap().read_exact(&mut early).unwrap();
             assert_eq!(String::from_utf8(early).unwrap(), expected);
             stdin.write_all(&body[half.len()..]).unwrap();
             drop(stdin);
-            assert_eq!(
-                child.wait_with_output().unwrap().status.code(),
-                Some(COMPLETE)
-            );
+            assert_eq!(child.wait_with_output().unwrap().status.code(), Some(COMPLETE));
         }
     }
 }
@@ -480,10 +438,5 @@ fn recorded_streams() {
         }
     }
     assert!(seen > 0, "there are recordings");
-    assert!(
-        wrong.is_empty(),
-        "{} of {seen}\n{}",
-        wrong.len(),
-        wrong.join("\n")
-    );
+    assert!(wrong.is_empty(), "{} of {seen}\n{}", wrong.len(), wrong.join("\n"));
 }

@@ -57,10 +57,7 @@ fn streams_are_delivered_as_their_sidecars_say() {
         }
         for chunk in [1, 7] {
             if Played::stream(&case, chunk).trace() != whole.trace() {
-                wrong.push(format!(
-                    "{}: chunks of {chunk} make a difference",
-                    case.name
-                ));
+                wrong.push(format!("{}: chunks of {chunk} make a difference", case.name));
             }
         }
     }
@@ -126,24 +123,14 @@ fn error_responses_are_classified() {
 
 fn report(wrong: &[String]) {
     let count = wrong.len();
-    assert!(
-        wrong.is_empty(),
-        "{count} differences:\n{}",
-        wrong.join("\n")
-    );
+    assert!(wrong.is_empty(), "{count} differences:\n{}", wrong.join("\n"));
 }
 
 /// A decoder takes whatever comes: cut events, and events with anything in any place.
 #[test]
 fn mutilated_events_do_not_panic() {
     let Some(corpus) = corpus() else { return };
-    let rubbish = [
-        Value::Null,
-        json!(-1.5),
-        json!("x"),
-        json!([["x"]]),
-        json!({ "x": {} }),
-    ];
+    let rubbish = [Value::Null, json!(-1.5), json!("x"), json!([["x"]]), json!({ "x": {} })];
     for case in cases(&corpus) {
         let Some(dialect) = case.dialect() else {
             continue;

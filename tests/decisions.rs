@@ -27,9 +27,7 @@ fn claude(name: &str, model: &str) -> Upstream {
 }
 
 fn gpt(name: &str) -> Upstream {
-    let uri = "https://api.openai.com/v1/chat/completions"
-        .parse()
-        .unwrap();
+    let uri = "https://api.openai.com/v1/chat/completions".parse().unwrap();
     Upstream::new(name, OpenAiChat, uri)
 }
 
@@ -50,10 +48,7 @@ fn one() -> Plan {
 }
 
 fn two() -> Plan {
-    plan(vec![
-        claude("one", "claude-haiku-4-5"),
-        claude("two", "claude-sonnet-4-5"),
-    ])
+    plan(vec![claude("one", "claude-haiku-4-5"), claude("two", "claude-sonnet-4-5")])
 }
 
 fn model() -> Model {
@@ -64,11 +59,7 @@ fn model() -> Model {
 fn play(plan: Plan, first: Vec<Exchange>, second: Vec<Exchange>) -> Run {
     let (mut first, mut second) = (first.into_iter(), second.into_iter());
     run(plan, |request, attempt| {
-        let list = if &*attempt.upstream == "one" {
-            &mut first
-        } else {
-            &mut second
-        };
+        let list = if &*attempt.upstream == "one" { &mut first } else { &mut second };
         list.next().unwrap_or_else(|| model().respond(request))
     })
 }
@@ -94,11 +85,7 @@ fn kind(run: &Run) -> ErrorKind {
 }
 
 fn upstreams(run: &Run) -> Vec<&str> {
-    run.report
-        .attempts
-        .iter()
-        .map(|attempt| &*attempt.upstream)
-        .collect()
+    run.report.attempts.iter().map(|attempt| &*attempt.upstream).collect()
 }
 
 fn interruptions(run: &Run) -> Vec<(Cut, Next, u64)> {
@@ -122,15 +109,9 @@ fn retry_after_is_waited_for_to_the_second() {
 fn a_longer_retry_after_than_a_minute_gives_the_step_up() {
     let busy = || status(429).header(RETRY_AFTER, HeaderValue::from_static("61"));
     let run = play(two(), vec![busy()], vec![]);
-    assert_eq!(
-        (run.text().as_str(), upstreams(&run)),
-        (TEXT, vec!["one", "two"])
-    );
+    assert_eq!((run.text().as_str(), upstreams(&run)), (TEXT, vec!["one", "two"]));
     let run = play(one(), vec![busy()], vec![]);
-    assert_eq!(
-        (kind(&run), run.requests.len()),
-        (ErrorKind::RateLimited, 1)
-    );
+    assert_eq!((kind(&run), run.requests.len()), (ErrorKind::RateLimited, 1));
 }
 
 #[test]
@@ -157,10 +138,7 @@ fn the_callers_own_fault_is_told_at_once_with_the_providers_response() {
     let refused = || error(400, "invalid_request_error", "max_tokens: too large");
     let run = play(two(), vec![refused()], vec![]);
     let error = run.result.as_ref().expect_err("the caller's fault");
-    assert_eq!(
-        (error.kind(), error.origin()),
-        (ErrorKind::InvalidRequest, Origin::Caller)
-    );
+    assert_eq!((error.kind(), error.origin()), (ErrorKind::InvalidRequest, Origin::Caller));
     assert_eq!(run.requests.len(), 1);
     let rejection = error.rejection().expect("the response");
     assert_eq!(rejection.status, 400);
@@ -170,11 +148,7 @@ fn the_callers_own_fault_is_told_at_once_with_the_providers_response() {
 #[test]
 fn what_another_step_can_answer_goes_there_without_a_retry() {
     for exchange in [
-        error(
-            400,
-            "invalid_request_error",
-            "prompt is too long: 210000 tokens > 200000 maximum",
-        ),
+        error(400, "invalid_request_error", "prompt is too long: 210000 tokens > 200000 maximum"),
         error(404, "not_found_error", "model: claude-nothing"),
         error(401, "authentication_error", "invalid x-api-key"),
         error(402, "billing_error", "Your credit balance is too low"),
@@ -184,31 +158,17 @@ fn what_another_step_can_answer_goes_there_without_a_retry() {
         assert_eq!(upstreams(&run), ["one", "two"], "{exchange:?}");
         assert_eq!(run.text(), TEXT);
         let run = play(one(), vec![exchange.clone()], vec![]);
-        assert_eq!(
-            (run.result.is_err(), run.requests.len()),
-            (true, 1),
-            "{exchange:?}"
-        );
+        assert_eq!((run.result.is_err(), run.requests.len()), (true, 1), "{exchange:?}");
     }
 }
 
 #[test]
 fn a_policy_refusal_never_goes_anywhere_else() {
-    let frame = anthropic_error(
-        "invalid_request_error",
-        "Output blocked by content filtering policy",
-    );
+    let frame =
+        anthropic_error("invalid_request_error", "Output blocked by content filtering policy");
     let whole = model().whole();
     let at = whole.body().len() / 2;
-    let run = play(
-        two(),
-        vec![whole.fault(Fault::Insert {
-            at,
-            frame,
-            end: End::Clean,
-        })],
-        vec![],
-    );
+    let run = play(two(), vec![whole.fault(Fault::Insert { at, frame, end: End::Clean })], vec![]);
     assert_eq!((kind(&run), run.requests.len()), (ErrorKind::Policy, 1));
     assert!(TEXT.starts_with(&run.text()) && !run.text().is_empty());
 }
@@ -220,12 +180,7 @@ fn a_silent_route_is_left_after_the_first_timeout() {
     assert_eq!(upstreams(&run), ["one", "two"]);
     assert_eq!(run.report.attempts[1].opened, Duration::from_secs(60));
     let (first, ..) = interruptions(&run).remove(0);
-    assert_eq!(
-        first,
-        Cut::Stalled {
-            timer: Timer::FirstEvent
-        }
-    );
+    assert_eq!(first, Cut::Stalled { timer: Timer::FirstEvent });
     assert_eq!(play(one(), vec![silent()], vec![]).text(), TEXT);
 }
 
@@ -233,25 +188,12 @@ fn a_silent_route_is_left_after_the_first_timeout() {
 fn pings_alone_do_not_keep_a_dead_answer_alive() {
     let every = Duration::from_secs(15);
     let whole = model().whole();
-    let at = whole
-        .body()
-        .windows(2)
-        .position(|end| end == b"\n\n")
-        .unwrap()
-        + 2;
-    let dead = whole.cut_at(at).ends(End::Pings {
-        bytes: ANTHROPIC_PING.into(),
-        every,
-    });
+    let at = whole.body().windows(2).position(|end| end == b"\n\n").unwrap() + 2;
+    let dead = whole.cut_at(at).ends(End::Pings { bytes: ANTHROPIC_PING.into(), every });
     let run = play(one(), vec![dead], vec![]);
     assert_eq!(run.text(), TEXT);
     let (first, ..) = interruptions(&run).remove(0);
-    assert_eq!(
-        first,
-        Cut::Stalled {
-            timer: Timer::Delta
-        }
-    );
+    assert_eq!(first, Cut::Stalled { timer: Timer::Delta });
 }
 
 #[test]
@@ -266,22 +208,14 @@ fn empty_deltas_do_not_keep_a_dead_answer_alive() {
     let run = play(one(), vec![dead], vec![]);
     assert_eq!(run.text(), TEXT);
     let (first, ..) = interruptions(&run).remove(0);
-    assert_eq!(
-        first,
-        Cut::Stalled {
-            timer: Timer::Delta
-        }
-    );
+    assert_eq!(first, Cut::Stalled { timer: Timer::Delta });
 }
 
 #[test]
 fn the_first_reconnect_goes_out_at_once_and_later_ones_back_off() {
     let reset = || Exchange::headless(End::Reset);
     let run = play(one(), vec![reset(), reset()], vec![]);
-    let delays: Vec<u64> = interruptions(&run)
-        .iter()
-        .map(|(.., delay)| *delay)
-        .collect();
+    let delays: Vec<u64> = interruptions(&run).iter().map(|(.., delay)| *delay).collect();
     assert_eq!(delays.len(), 2);
     assert_eq!(delays[0], 0);
     assert!((1..=500).contains(&delays[1]), "{delays:?}");
@@ -317,17 +251,9 @@ fn a_reply_has_twenty_attempts_in_all() {
 #[test]
 fn five_minutes_without_anything_new_end_a_reply() {
     let mut plan = one();
-    let policy = Policy::new()
-        .max_attempts_without_progress(100)
-        .max_attempts(1000);
+    let policy = Policy::new().max_attempts_without_progress(100).max_attempts(1000);
     plan.policy = policy.into();
-    let run = play(
-        plan,
-        std::iter::once(cut(50))
-            .chain(vec![status(503); 900])
-            .collect(),
-        vec![],
-    );
+    let run = play(plan, std::iter::once(cut(50)).chain(vec![status(503); 900]).collect(), vec![]);
     assert_eq!(kind(&run), ErrorKind::NoProgress);
     assert_eq!(run.took, Duration::from_secs(300));
 }
@@ -339,16 +265,11 @@ fn the_overall_deadline_and_the_callers_hook_end_a_reply_with_what_came() {
     plan.policy = Policy::new().timeouts(timeouts).into();
     let stalled = model().whole().fault(Fault::stall_at(1500));
     let run = play(plan, vec![stalled], vec![]);
-    assert_eq!(
-        (kind(&run), run.took),
-        (ErrorKind::Deadline, Duration::from_secs(30))
-    );
+    assert_eq!((kind(&run), run.took), (ErrorKind::Deadline, Duration::from_secs(30)));
     assert!(!run.text().is_empty());
 
     let mut plan = one();
-    plan.policy = Policy::new()
-        .keep_going(|report| report.attempts.len() < 2)
-        .into();
+    plan.policy = Policy::new().keep_going(|report| report.attempts.len() < 2).into();
     let run = play(plan, vec![cut(30), cut(30), cut(30)], vec![]);
     assert_eq!((kind(&run), run.requests.len()), (ErrorKind::NoProgress, 2));
 }
@@ -396,11 +317,7 @@ fn a_stop_sequence_across_the_seam_ends_the_answer() {
     for at in 0..body.len() {
         let flaky = Flaky::new(model.clone(), [Fault::reset_at(at)]);
         let run = run(plan.clone(), |request, _| flaky.respond(request));
-        if run
-            .transcript
-            .finish()
-            .is_some_and(|end| end.reason == FinishReason::StopSequence)
-        {
+        if run.transcript.finish().is_some_and(|end| end.reason == FinishReason::StopSequence) {
             let before = text.strip_suffix("EN").unwrap();
             assert!(
                 run.text().starts_with(before) && text.starts_with(&run.text()),
@@ -410,10 +327,7 @@ fn a_stop_sequence_across_the_seam_ends_the_answer() {
             runs += 1;
         }
     }
-    assert!(
-        runs > 0,
-        "no cut fell between the letters of the stop sequence"
-    );
+    assert!(runs > 0, "no cut fell between the letters of the stop sequence");
 }
 
 #[test]
@@ -426,18 +340,12 @@ fn reported_usage_at_the_limit_ends_the_answer_as_length() {
     let chunk = |text: &str, tokens: u64| {
         let choice = json!({"index": 0, "delta": {"content": text}, "finish_reason": null});
         let usage = json!({"prompt_tokens": 5, "completion_tokens": tokens});
-        format!(
-            "data: {}\n\n",
-            json!({"id": "c", "choices": [choice], "usage": usage})
-        )
+        format!("data: {}\n\n", json!({"id": "c", "choices": [choice], "usage": usage}))
     };
     let body = chunk("all that ", 4) + &chunk("fits", 9);
     let run = play(plan.clone(), vec![Exchange::stream(body)], vec![]);
     let finish = run.transcript.finish().expect("finished");
-    assert_eq!(
-        (&finish.reason, finish.inferred),
-        (&FinishReason::Length, true)
-    );
+    assert_eq!((&finish.reason, finish.inferred), (&FinishReason::Length, true));
     assert_eq!(run.requests.len(), 1);
     let body = chunk("all that ", 4) + &chunk("fits", 8);
     let run = play(plan, vec![Exchange::stream(body)], vec![]);
@@ -450,15 +358,7 @@ fn a_frame_that_cannot_be_read_is_a_cut_first_and_skipped_only_as_a_last_resort(
     let at = whole.body().len() / 2;
     let first_run = play(one(), vec![whole.fault(Fault::Garble { at })], vec![]);
     assert_eq!(first_run.text(), TEXT, "resumed from the last good frame");
-    assert_eq!(
-        first_run
-            .report
-            .attempts
-            .iter()
-            .map(|a| a.skipped_frames)
-            .sum::<u32>(),
-        0
-    );
+    assert_eq!(first_run.report.attempts.iter().map(|a| a.skipped_frames).sum::<u32>(), 0);
 
     // An upstream whose continuation always begins with a frame that nobody can read.
     let poisoned = |request: &Value| {
@@ -469,18 +369,9 @@ fn a_frame_that_cannot_be_read_is_a_cut_first_and_skipped_only_as_a_last_resort(
         exchange.with_body([&body[..first], &poison[..], &body[first..]].concat())
     };
     let mut first = vec![cut(50)].into_iter();
-    let run = run(one(), |request, _| {
-        first.next().unwrap_or_else(|| poisoned(request))
-    });
+    let run = run(one(), |request, _| first.next().unwrap_or_else(|| poisoned(request)));
     assert_eq!(run.text(), TEXT);
-    assert_eq!(
-        run.report
-            .attempts
-            .iter()
-            .map(|a| a.skipped_frames)
-            .sum::<u32>(),
-        1
-    );
+    assert_eq!(run.report.attempts.iter().map(|a| a.skipped_frames).sum::<u32>(), 1);
 }
 
 #[test]
@@ -508,19 +399,12 @@ fn an_answer_that_may_be_taken_back_begins_again_when_nothing_can_continue_it() 
     let taken_back = respond(plan);
     assert!(taken_back.result.is_ok(), "{:?}", taken_back.result);
     assert_eq!(taken_back.text(), other);
-    assert!(
-        taken_back
-            .events
-            .iter()
-            .any(|event| matches!(event, Event::Rewind(_)))
-    );
+    assert!(taken_back.events.iter().any(|event| matches!(event, Event::Rewind(_))));
 }
 
 #[test]
 fn another_upstream_gets_the_text_and_not_what_only_the_first_can_read() {
-    let answer = Answer::new()
-        .reasoning("I should be brief.", "c2lnbmF0dXJl")
-        .text(TEXT);
+    let answer = Answer::new().reasoning("I should be brief.", "c2lnbmF0dXJl").text(TEXT);
     let model = Model::anthropic(answer);
     let mut plan = two();
     let mut request = request();
@@ -538,14 +422,8 @@ fn another_upstream_gets_the_text_and_not_what_only_the_first_can_read() {
     assert_eq!(run.text(), TEXT);
     assert_eq!(upstreams(&run), ["one", "one", "two"]);
     let sent = |request: &Value| request["messages"].to_string();
-    assert!(
-        sent(&run.requests[1]).contains("c2lnbmF0dXJl"),
-        "its own signature is sent back"
-    );
-    assert!(
-        !sent(&run.requests[2]).contains("thinking"),
-        "and to nobody else"
-    );
+    assert!(sent(&run.requests[1]).contains("c2lnbmF0dXJl"), "its own signature is sent back");
+    assert!(!sent(&run.requests[2]).contains("thinking"), "and to nobody else");
     assert_eq!(run.report.attempts[2].by, Some(Resume::Instruct));
 }
 
@@ -556,11 +434,7 @@ fn a_cut_after_the_content_is_complete_is_no_cut() {
     let stop = memchr::memmem::find(&body, b"event: message_stop").unwrap();
     for at in stop..body.len() {
         for end in [End::Reset, End::Clean, End::Stall] {
-            let run = play(
-                one(),
-                vec![model().whole().fault(Fault::Cut { at, end })],
-                vec![],
-            );
+            let run = play(one(), vec![model().whole().fault(Fault::Cut { at, end })], vec![]);
             assert_eq!((run.text().as_str(), run.requests.len()), (TEXT, 1));
             assert!(run.transcript.finish().is_some_and(|end| !end.inferred));
             assert!(run.took <= Duration::from_secs(5), "{:?}", run.took);
@@ -603,25 +477,14 @@ fn a_json_error_in_place_of_a_stream_is_an_error_whatever_its_words() {
             let exchange = || Exchange::stream(body).pieces_of(pieces);
             let run = play(one(), vec![exchange()], vec![]);
             let error = run.result.as_ref().expect_err("an error");
-            assert_eq!(
-                (error.kind(), run.requests.len()),
-                (ErrorKind::Upstream, 1),
-                "{body}"
-            );
+            assert_eq!((error.kind(), run.requests.len()), (ErrorKind::Upstream, 1), "{body}");
             assert_eq!(error.cut(), Some(Cut::Faulted), "{body}");
             let run = play(two(), vec![exchange()], vec![]);
             assert_eq!(upstreams(&run), ["one", "two"], "{body}");
         }
     }
-    for body in [
-        "<!doctype html><title>Sign in</title>",
-        r#"{"object":"list","data":[]}"#,
-    ] {
+    for body in ["<!doctype html><title>Sign in</title>", r#"{"object":"list","data":[]}"#] {
         let run = play(one(), vec![Exchange::stream(body); 3], vec![]);
-        assert_eq!(
-            (kind(&run), run.requests.len()),
-            (ErrorKind::Garbled, 3),
-            "{body}"
-        );
+        assert_eq!((kind(&run), run.requests.len()), (ErrorKind::Garbled, 3), "{body}");
     }
 }

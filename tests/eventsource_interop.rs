@@ -49,21 +49,14 @@ fn request(model: &str) -> Value {
 }
 
 fn answer() -> Answer {
-    Answer::new()
-        .text(TEXT)
-        .tool_call("call_1", "read", &json!({"path": "a b"}))
-        .finish("tool_use")
+    Answer::new().text(TEXT).tool_call("call_1", "read", &json!({"path": "a b"})).finish("tool_use")
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_answer_that_is_cut_twice_is_whole() {
     let both = [
         (anthropic(), "claude-haiku-4-5", Model::anthropic(answer())),
-        (
-            mistral(),
-            "mistral-large-latest",
-            Model::openai_chat(answer()),
-        ),
+        (mistral(), "mistral-large-latest", Model::openai_chat(answer())),
     ];
     for (upstream, name, model) in both {
         let length = model.whole().body().len();
@@ -92,22 +85,14 @@ async fn a_rejection_passes_with_its_status_and_headers() {
         Exchange::json(StatusCode::TOO_MANY_REQUESTS, &error).header(RETRY_AFTER, 7_u16);
     let model = Model::anthropic(TEXT);
     let memory = Memory::new(
-        Script::new()
-            .exchange(rejection)
-            .forever(move |request| model.respond(&request.json())),
+        Script::new().exchange(rejection).forever(move |request| model.respond(&request.json())),
     );
     let mut reply = client(anthropic(), &memory).stream(request("claude-haiku-4-5"));
     let Some(Ok(Event::Interrupted(cut))) = reply.next().await else {
         panic!("the first event is the interruption");
     };
     let retry_after = Some(Duration::from_secs(7));
-    assert_eq!(
-        cut.cut,
-        Cut::Rejected {
-            status: StatusCode::TOO_MANY_REQUESTS,
-            retry_after,
-        }
-    );
+    assert_eq!(cut.cut, Cut::Rejected { status: StatusCode::TOO_MANY_REQUESTS, retry_after });
     assert_eq!(reply.finish().await.unwrap().text(), TEXT);
 }
 
@@ -134,11 +119,8 @@ async fn an_open_that_fails_is_no_head() {
             .exchange(Exchange::refused())
             .forever(move |request| model.respond(&request.json())),
     );
-    let whole = client(anthropic(), &memory)
-        .stream(request("claude-haiku-4-5"))
-        .finish()
-        .await
-        .unwrap();
+    let whole =
+        client(anthropic(), &memory).stream(request("claude-haiku-4-5")).finish().await.unwrap();
     assert_eq!(whole.text(), TEXT);
     let first = whole.report.attempts.first().unwrap();
     assert_eq!(first.outcome, unbroken::Outcome::Cut(Cut::Unreachable));
@@ -158,10 +140,7 @@ async fn invalid_utf8_is_told_without_the_text() {
     assert_eq!(error.kind(), TransportErrorKind::Protocol);
     let source = error.source().expect("where the byte is").to_string();
     for shown in [format!("{error}"), format!("{error:?}"), source] {
-        assert!(
-            !shown.contains("secret") && !shown.contains("255"),
-            "{shown}"
-        );
+        assert!(!shown.contains("secret") && !shown.contains("255"), "{shown}");
     }
 }
 
@@ -169,10 +148,7 @@ async fn invalid_utf8_is_told_without_the_text() {
 #[tokio::test(start_paused = true)]
 async fn pings_by_comment_are_no_life() {
     let pinging = || {
-        let end = End::Pings {
-            bytes: COMMENT_PING.into(),
-            every: Duration::from_secs(5),
-        };
+        let end = End::Pings { bytes: COMMENT_PING.into(), every: Duration::from_secs(5) };
         Exchange::stream("data: {\"choices\":[]}\n\n").ends(end)
     };
     let memory = Memory::new(Script::new().forever(move |_| pinging()));
@@ -193,10 +169,7 @@ async fn every_field_is_put_back() {
     let mut parser = sse::Parser::default();
     let mut rest: &[u8] = &bytes;
     let event = parser.next_event(&mut rest).unwrap().expect("an event");
-    let expected = sse::Event::new("two\nlines")
-        .event("delta")
-        .id("7")
-        .retry(1500);
+    let expected = sse::Event::new("two\nlines").event("delta").id("7").retry(1500);
     assert_eq!(event, expected);
     let event = parser.next_event(&mut rest).unwrap().expect("an event");
     assert_eq!(event, sse::Event::new("").id("7"));

@@ -4,6 +4,8 @@
 //! upstream saw as many requests as the report has attempts, each with the key.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "faults/connections.rs"]
+mod connections;
 #[path = "support/sockets.rs"]
 mod sockets;
 
@@ -48,20 +50,11 @@ enum Expect {
 }
 
 fn quick() -> Policy {
-    Policy::new().backoff(Backoff::new(
-        Duration::from_millis(1),
-        Duration::from_millis(2),
-    ))
+    Policy::new().backoff(Backoff::new(Duration::from_millis(1), Duration::from_millis(2)))
 }
 
 fn case(name: impl Into<String>, script: impl Into<Script>, expect: Expect) -> Case {
-    Case {
-        name: name.into(),
-        script: script.into(),
-        policy: quick(),
-        http2: false,
-        expect,
-    }
+    Case { name: name.into(), script: script.into(), policy: quick(), http2: false, expect }
 }
 
 /// An upstream whose answers break like this, one after another.
@@ -105,13 +98,13 @@ fn error_frame(wire: Wire, code: &str) -> bytes::Bytes {
 async fn play(wire: Wire, case: Case) -> Heard {
     let server = Server::start(case.script).await;
     let http2 = case.http2;
-    let transport = Reqwest::configured(CONNECT, move |builder| {
-        if http2 {
-            builder.http2_prior_knowledge()
-        } else {
-            builder
-        }
-    });
+    let transport =
+        Reqwest::configured(
+            CONNECT,
+            move |builder| {
+                if http2 { builder.http2_prior_knowledge() } else { builder }
+            },
+        );
     let client = Client::builder()
         .step(wire.upstream("one", &server.uri()))
         .transport(transport.unwrap())
@@ -139,12 +132,7 @@ async fn play(wire: Wire, case: Case) -> Heard {
             assert_eq!(heard.report.unverified_seams(), 0, "{}", story());
             let finish = heard.transcript.finish().unwrap();
             let stop = (FinishReason::Stop, false);
-            assert_eq!(
-                (finish.reason.clone(), finish.inferred),
-                stop,
-                "{}",
-                story()
-            );
+            assert_eq!((finish.reason.clone(), finish.inferred), stop, "{}", story());
         }
         Expect::Fails(kind, count) => {
             let error = heard.result.as_ref().err();
@@ -158,9 +146,8 @@ async fn play(wire: Wire, case: Case) -> Heard {
 
 /// All cases of both dialects at once.
 async fn play_all(cases: fn(Wire) -> Vec<Case>) {
-    let all = WIRES
-        .into_iter()
-        .flat_map(|wire| cases(wire).into_iter().map(move |case| (wire, case)));
+    let all =
+        WIRES.into_iter().flat_map(|wire| cases(wire).into_iter().map(move |case| (wire, case)));
     join_all(all.map(|(wire, case)| play(wire, case))).await;
 }
 
@@ -171,81 +158,30 @@ async fn broken_connections() {
         let half = length / 2;
         let in_character = find(wire, "京") + 1;
         let at_frame_end = find(wire, "\n\n") + 2;
-        let last_frame = length
-            - 1
-            - body(wire)[..length - 2]
-                .iter()
-                .rev()
-                .position(|b| *b == b'\n')
-                .unwrap();
+        let last_frame =
+            length - 1 - body(wire)[..length - 2].iter().rev().position(|b| *b == b'\n').unwrap();
         let cut = |at, end| Fault::Cut { at, end };
         vec![
             case("no fault", flaky(wire, []), Expect::Whole(vec![])),
-            heals(
-                wire,
-                "RST before the head",
-                Fault::BeforeHead(End::Reset),
-                Cut::Reset,
-            ),
-            heals(
-                wire,
-                "RST on arrival",
-                Fault::BeforeHead(End::Refused),
-                Cut::Reset,
-            ),
-            heals(
-                wire,
-                "FIN before the head",
-                Fault::BeforeHead(End::Close),
-                Cut::Reset,
-            ),
+            heals(wire, "RST before the head", Fault::BeforeHead(End::Reset), Cut::Reset),
+            heals(wire, "RST on arrival", Fault::BeforeHead(End::Refused), Cut::Reset),
+            heals(wire, "FIN before the head", Fault::BeforeHead(End::Close), Cut::Reset),
             heals(wire, "no HTTP", Fault::BeforeHead(End::Broken), Cut::Reset),
             heals(wire, "FIN after the head", Fault::close_at(0), Cut::Reset),
             heals(wire, "RST after the head", Fault::reset_at(0), Cut::Reset),
             heals(wire, "an empty body", Fault::end_at(0), Cut::Truncated),
             heals(wire, "RST in the body", Fault::reset_at(half), Cut::Reset),
             heals(wire, "FIN in the body", Fault::close_at(half), Cut::Reset),
-            heals(
-                wire,
-                "FIN after one event",
-                Fault::close_at(at_frame_end),
-                Cut::Reset,
-            ),
-            heals(
-                wire,
-                "clean end in the body",
-                Fault::end_at(half),
-                Cut::Truncated,
-            ),
-            heals(
-                wire,
-                "RST in a character",
-                Fault::reset_at(in_character),
-                Cut::Reset,
-            ),
-            heals(
-                wire,
-                "FIN in a character",
-                Fault::close_at(in_character),
-                Cut::Reset,
-            ),
-            heals(
-                wire,
-                "clean end in a character",
-                Fault::end_at(in_character),
-                Cut::Truncated,
-            ),
+            heals(wire, "FIN after one event", Fault::close_at(at_frame_end), Cut::Reset),
+            heals(wire, "clean end in the body", Fault::end_at(half), Cut::Truncated),
+            heals(wire, "RST in a character", Fault::reset_at(in_character), Cut::Reset),
+            heals(wire, "FIN in a character", Fault::close_at(in_character), Cut::Reset),
+            heals(wire, "clean end in a character", Fault::end_at(in_character), Cut::Truncated),
             heals(wire, "no chunk size", cut(half, End::Broken), Cut::Reset),
             case(
                 "FIN inside an HTTP chunk of many events",
                 Script::new()
-                    .exchange(
-                        wire.model(TEXT)
-                            .whole()
-                            .pieces_of(1000)
-                            .cut_at(half)
-                            .close(),
-                    )
+                    .exchange(wire.model(TEXT).whole().pieces_of(1000).cut_at(half).close())
                     .forever(move |request| wire.model(TEXT).respond(&request.json())),
                 Expect::Whole(vec![Cut::Reset]),
             ),
@@ -261,23 +197,10 @@ async fn broken_connections() {
             ),
             case(
                 "one fault after another",
-                breaking(
-                    wire,
-                    [End::Reset, End::Close, End::Clean, End::Broken, End::Reset],
-                ),
-                Expect::Whole(vec![
-                    Cut::Reset,
-                    Cut::Reset,
-                    Cut::Truncated,
-                    Cut::Reset,
-                    Cut::Reset,
-                ]),
+                breaking(wire, [End::Reset, End::Close, End::Clean, End::Broken, End::Reset]),
+                Expect::Whole(vec![Cut::Reset, Cut::Reset, Cut::Truncated, Cut::Reset, Cut::Reset]),
             ),
-            case(
-                "always RST",
-                always(Exchange::refused()),
-                Expect::Fails(ErrorKind::Reset, 3),
-            ),
+            case("always RST", always(Exchange::refused()), Expect::Fails(ErrorKind::Reset, 3)),
             case(
                 "always the same beginning",
                 always(wire.model(TEXT).whole().cut_at(at_frame_end)),
@@ -343,35 +266,14 @@ async fn silence() {
             every: Duration::from_millis(20),
         };
         let times = [
-            (
-                "before the head",
-                Fault::BeforeHead(End::Stall),
-                Timer::FirstEvent,
-            ),
+            ("before the head", Fault::BeforeHead(End::Stall), Timer::FirstEvent),
             ("after the head", Fault::stall_at(0), Timer::FirstEvent),
             ("in the body", Fault::stall_at(half), Timer::Idle),
-            (
-                "ping events",
-                Fault::Cut {
-                    at: 0,
-                    end: pings(ANTHROPIC_PING),
-                },
-                Timer::Delta,
-            ),
-            (
-                "comments",
-                Fault::Cut {
-                    at: 0,
-                    end: pings(COMMENT_PING),
-                },
-                Timer::Delta,
-            ),
+            ("ping events", Fault::Cut { at: 0, end: pings(ANTHROPIC_PING) }, Timer::Delta),
+            ("comments", Fault::Cut { at: 0, end: pings(COMMENT_PING) }, Timer::Delta),
             (
                 "comments in the middle",
-                Fault::Cut {
-                    at: half,
-                    end: pings(COMMENT_PING),
-                },
+                Fault::Cut { at: half, end: pings(COMMENT_PING) },
                 Timer::Delta,
             ),
         ];
@@ -398,17 +300,10 @@ async fn silence() {
 async fn errors_inside_a_success() {
     play_all(|wire| {
         let half = body(wire).len() / 2;
-        let insert = |at, code: &str| Fault::Insert {
-            at,
-            frame: error_frame(wire, code),
-            end: End::Clean,
-        };
+        let insert =
+            |at, code: &str| Fault::Insert { at, frame: error_frame(wire, code), end: End::Clean };
         let fails = |name: &str, at, code: &str, kind| {
-            case(
-                format!("{name}: {code}"),
-                flaky(wire, [insert(at, code)]),
-                Expect::Fails(kind, 1),
-            )
+            case(format!("{name}: {code}"), flaky(wire, [insert(at, code)]), Expect::Fails(kind, 1))
         };
         let mut all = Vec::new();
         for at in [0, half] {
@@ -421,20 +316,10 @@ async fn errors_inside_a_success() {
             ] {
                 all.push(heals(wire, code, insert(at, code), Cut::Faulted));
             }
-            all.push(fails(
-                "policy",
-                at,
-                "content_policy_violation",
-                ErrorKind::Policy,
-            ));
+            all.push(fails("policy", at, "content_policy_violation", ErrorKind::Policy));
             all.push(fails("quota", at, "insufficient_quota", ErrorKind::Billing));
             all.push(fails("billing", at, "billing_error", ErrorKind::Billing));
-            all.push(fails(
-                "credentials",
-                at,
-                "authentication_error",
-                ErrorKind::Authentication,
-            ));
+            all.push(fails("credentials", at, "authentication_error", ErrorKind::Authentication));
             all.push(fails("unknown", at, "gremlins", ErrorKind::Upstream));
         }
         all
@@ -447,10 +332,7 @@ async fn rejections() {
     play_all(|wire| {
         let mut all = Vec::new();
         let status = |status: u16| StatusCode::from_u16(status).unwrap();
-        let rejected = |code: u16, retry_after| Cut::Rejected {
-            status: status(code),
-            retry_after,
-        };
+        let rejected = |code: u16, retry_after| Cut::Rejected { status: status(code), retry_after };
         let caller = [
             (400, ErrorKind::InvalidRequest),
             (401, ErrorKind::Authentication),
@@ -462,11 +344,7 @@ async fn rejections() {
         ];
         for (code, kind) in caller {
             let exchange = Exchange::json(status(code), &json!({"error": {"message": "No."}}));
-            all.push(case(
-                format!("always {code}"),
-                always(exchange),
-                Expect::Fails(kind, 1),
-            ));
+            all.push(case(format!("always {code}"), always(exchange), Expect::Fails(kind, 1)));
         }
         let passing = [
             (408, ErrorKind::Upstream),
@@ -484,27 +362,15 @@ async fn rejections() {
         for (code, kind) in passing {
             let cut = rejected(code, None);
             let name = |what: &str| format!("{code} {what}");
-            all.push(case(
-                name("once"),
-                once(wire, page(code)),
-                Expect::Whole(vec![cut]),
-            ));
-            all.push(case(
-                name("always"),
-                always(page(code)),
-                Expect::Fails(kind, 3),
-            ));
+            all.push(case(name("once"), once(wire, page(code)), Expect::Whole(vec![cut])));
+            all.push(case(name("always"), always(page(code)), Expect::Fails(kind, 3)));
             let model = wire.model(TEXT);
             let in_between = Script::new()
                 .exchange(model.whole().cut_at(half).reset())
                 .exchange(page(code))
                 .forever(move |request| model.respond(&request.json()));
             let cuts = vec![Cut::Reset, cut];
-            all.push(case(
-                name("to a continuation"),
-                in_between,
-                Expect::Whole(cuts),
-            ));
+            all.push(case(name("to a continuation"), in_between, Expect::Whole(cuts)));
         }
         let wait = |name: HeaderName, value: &'static str| {
             page(429).header(name, HeaderValue::from_static(value))
@@ -512,10 +378,8 @@ async fn rejections() {
         let millis = HeaderName::from_static("retry-after-ms");
         let after = |millis| rejected(429, Some(Duration::from_millis(millis)));
         let should = |code, value: &'static str| {
-            page(code).header(
-                HeaderName::from_static("x-should-retry"),
-                HeaderValue::from_static(value),
-            )
+            page(code)
+                .header(HeaderName::from_static("x-should-retry"), HeaderValue::from_static(value))
         };
         all.extend([
             case(
@@ -523,11 +387,7 @@ async fn rejections() {
                 once(wire, wait(RETRY_AFTER, "0")),
                 Expect::Whole(vec![after(0)]),
             ),
-            case(
-                "retry-after-ms",
-                once(wire, wait(millis, "7")),
-                Expect::Whole(vec![after(7)]),
-            ),
+            case("retry-after-ms", once(wire, wait(millis, "7")), Expect::Whole(vec![after(7)])),
             case(
                 "more patience than there is",
                 always(wait(RETRY_AFTER, "3600")),
@@ -578,18 +438,9 @@ async fn http2() {
             let twice = breaking(wire, [end.clone(), end.clone()]);
             all.push(case(name("twice"), twice, Expect::Whole(vec![cut, cut])));
         }
-        all.push(heals(
-            wire,
-            "HTTP/2, a clean end",
-            Fault::end_at(half),
-            Cut::Truncated,
-        ));
+        all.push(heals(wire, "HTTP/2, a clean end", Fault::end_at(half), Cut::Truncated));
         let script = always(Exchange::reply(StatusCode::SERVICE_UNAVAILABLE));
-        all.push(case(
-            "HTTP/2 503",
-            script,
-            Expect::Fails(ErrorKind::Overloaded, 3),
-        ));
+        all.push(case("HTTP/2 503", script, Expect::Fails(ErrorKind::Overloaded, 3)));
         for case in &mut all {
             case.http2 = true;
         }
@@ -599,19 +450,14 @@ async fn http2() {
 }
 
 fn client(wire: Wire, base: &str) -> ClientBuilder {
-    Client::builder()
-        .step(wire.upstream("one", base))
-        .policy(quick())
-        .seed(1)
+    Client::builder().step(wire.upstream("one", base)).policy(quick()).seed(1)
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_wait_that_was_asked_for_is_the_wait() {
     let wire = Wire::OpenAiChat;
-    let exchange = Exchange::reply(StatusCode::TOO_MANY_REQUESTS).header(
-        HeaderName::from_static("retry-after-ms"),
-        HeaderValue::from_static("7"),
-    );
+    let exchange = Exchange::reply(StatusCode::TOO_MANY_REQUESTS)
+        .header(HeaderName::from_static("retry-after-ms"), HeaderValue::from_static("7"));
     let heard = play(
         wire,
         case(
@@ -625,9 +471,7 @@ async fn the_wait_that_was_asked_for_is_the_wait() {
     )
     .await;
     assert_eq!(heard.report.attempts[1].delay, Duration::from_millis(7));
-    let [first, second] = &heard.report.attempts[..] else {
-        panic!()
-    };
+    let [first, second] = &heard.report.attempts[..] else { panic!() };
     assert!(second.opened >= first.ended.unwrap() + Duration::from_millis(7));
 }
 
@@ -635,15 +479,9 @@ async fn the_wait_that_was_asked_for_is_the_wait() {
 async fn rejections_are_carried_whole() {
     let said =
         json!({"error": {"type": "invalid_request_error", "code": "bad_thing", "message": "No."}});
-    let exchange = Exchange::json(StatusCode::BAD_REQUEST, &said).header(
-        HeaderName::from_static("request-id"),
-        HeaderValue::from_static("req_1"),
-    );
-    let case = case(
-        "400",
-        always(exchange),
-        Expect::Fails(ErrorKind::InvalidRequest, 1),
-    );
+    let exchange = Exchange::json(StatusCode::BAD_REQUEST, &said)
+        .header(HeaderName::from_static("request-id"), HeaderValue::from_static("req_1"));
+    let case = case("400", always(exchange), Expect::Fails(ErrorKind::InvalidRequest, 1));
     let heard = play(Wire::OpenAiChat, case).await;
     let error = heard.error();
     let rejection = error.rejection().unwrap();
@@ -651,10 +489,7 @@ async fn rejections_are_carried_whole() {
     assert_eq!(error.code(), Some("bad_thing"));
     assert_eq!(rejection.status, StatusCode::BAD_REQUEST);
     assert_eq!(rejection.headers["request-id"], "req_1");
-    assert_eq!(
-        serde_json::from_slice::<Value>(&rejection.body).unwrap(),
-        said
-    );
+    assert_eq!(serde_json::from_slice::<Value>(&rejection.body).unwrap(), said);
     assert!(!error.is_exhausted());
 }
 
@@ -675,10 +510,7 @@ async fn a_refused_connection_is_tried_again() {
         }
         assert_eq!(cuts, [(Cut::Unreachable, Next::Retry)]);
         assert_eq!(reply.transcript().text(), TEXT);
-        assert_eq!(
-            (reply.report().attempts.len(), server.requests().len()),
-            (2, 1)
-        );
+        assert_eq!((reply.report().attempts.len(), server.requests().len()), (2, 1));
     }
 }
 
@@ -690,170 +522,11 @@ async fn nobody_ever_listens() {
         let client = client(wire, &server.uri()).build().unwrap();
         let heard = hear(client.stream(wire.request())).await;
         let error = heard.error();
-        assert_eq!(
-            (error.kind(), error.origin()),
-            (ErrorKind::Unreachable, Origin::Network)
-        );
+        assert_eq!((error.kind(), error.origin()), (ErrorKind::Unreachable, Origin::Network));
         assert!(error.is_exhausted());
         assert_eq!(heard.cuts(), [Cut::Unreachable; 3]);
         assert_eq!(server.connections(), 0);
         let cause = std::error::Error::source(error).expect("the HTTP stack's own error");
         assert!(cause.is::<unbroken::client::TransportError>(), "{cause:?}");
     }
-}
-
-/// The connection is lost in the middle and the upstream is away for a while.
-#[tokio::test(flavor = "multi_thread")]
-async fn an_upstream_that_goes_away_and_comes_back() {
-    for wire in WIRES {
-        let half = body(wire).len() / 2;
-        let server = Server::start(flaky(wire, [Fault::stall_at(half)])).await;
-        let client = client(wire, &server.uri()).build().unwrap();
-        let mut reply = client.stream(wire.request());
-        let mut cuts = Vec::new();
-        let mut gone = false;
-        while let Some(item) = reply.next().await {
-            match item.unwrap() {
-                Event::Delta(_) if !gone => {
-                    server.refuse().await;
-                    gone = true;
-                }
-                Event::Interrupted(cut) => {
-                    cuts.push(cut.cut);
-                    if cuts.len() == 2 {
-                        server.listen().await;
-                    }
-                }
-                _ => {}
-            }
-        }
-        assert_eq!(cuts, [Cut::Reset, Cut::Unreachable]);
-        assert_eq!(reply.transcript().text(), TEXT);
-        assert_eq!(
-            (reply.report().attempts.len(), server.requests().len()),
-            (3, 2)
-        );
-    }
-}
-
-/// A frame that comes broken again and again is skipped in the end, and the report says so.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_frame_that_is_always_broken_is_skipped() {
-    for wire in WIRES {
-        let model = wire.model(TEXT);
-        let first_text = match wire {
-            Wire::Anthropic => "text_delta",
-            Wire::OpenAiChat => "Zwölf",
-        };
-        let at = find(wire, first_text);
-        let garbled = model.whole().fault(Fault::Garble { at });
-        let server = Server::start(always(garbled)).await;
-        let client = client(wire, &server.uri()).build().unwrap();
-        let heard = hear(client.stream(wire.request())).await;
-        assert!(heard.result.is_ok(), "{}", heard.story());
-        assert_eq!(heard.text(), TEXT.chars().skip(6).collect::<String>());
-        assert_eq!(heard.cuts(), [Cut::Garbled]);
-        assert_eq!(heard.report.attempts[1].skipped_frames, 1);
-        assert_eq!(server.requests().len(), 2);
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn redirects_are_not_followed() {
-    for (wire, status) in WIRES
-        .into_iter()
-        .zip([StatusCode::TEMPORARY_REDIRECT, StatusCode::FOUND])
-    {
-        let other = Server::start(wire.model(TEXT)).await;
-        let to = HeaderValue::from_str(&format!("{}/v1/messages", other.uri())).unwrap();
-        let case = case(
-            "redirect",
-            always(Exchange::reply(status).header(LOCATION, to)),
-            Expect::Fails(ErrorKind::Upstream, 1),
-        );
-        let heard = play(wire, case).await;
-        assert_eq!(heard.error().rejection().unwrap().status, status);
-        assert_eq!((other.requests().len(), other.connections()), (0, 0));
-    }
-}
-
-/// Each upstream gets its own key and nobody else's.
-#[tokio::test(flavor = "multi_thread")]
-async fn keys_stay_with_their_origin() {
-    let wire = Wire::Anthropic;
-    let half = body(wire).len() / 2;
-    let one = Server::start(
-        Script::new()
-            .exchange(wire.model(TEXT).whole().cut_at(half).reset())
-            .forever(|_| Exchange::refused()),
-    )
-    .await;
-    let two = Server::start(wire.model(TEXT)).await;
-    let second = wire
-        .upstream("two", &two.uri())
-        .api_key("sk-other")
-        .unwrap();
-    let client = client(wire, &one.uri()).step(second).build().unwrap();
-    let heard = hear(client.stream(wire.request())).await;
-    assert_eq!(heard.text(), TEXT, "{}", heard.story());
-    let keys = |server: &Server| -> Vec<String> {
-        let key = |request: &unbroken::testing::Request| {
-            request.headers()["x-api-key"].to_str().unwrap().to_owned()
-        };
-        server.requests().iter().map(key).collect()
-    };
-    assert_eq!(keys(&one), [sockets::KEY; 3]);
-    assert_eq!(keys(&two), ["sk-other"]);
-    let who: Vec<_> = heard
-        .report
-        .attempts
-        .iter()
-        .map(|a| (&*a.upstream, a.by))
-        .collect();
-    let prefill = Some(Resume::Prefill);
-    assert_eq!(
-        who,
-        [
-            ("one", None),
-            ("one", prefill),
-            ("one", prefill),
-            ("two", prefill)
-        ]
-    );
-}
-
-/// After a reset the next request comes on a connection of its own, and an idle one is reused.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_dead_idle_connection_costs_no_attempt() {
-    let wire = Wire::Anthropic;
-    let model = wire.model(TEXT);
-    // The second request finds the connection dead before any byte of an answer.
-    let script = Script::new()
-        .exchange(model.whole())
-        .exchange(Exchange::refused())
-        .forever(move |request| model.respond(&request.json()));
-    let server = Server::start(script).await;
-    let client = client(wire, &server.uri())
-        .policy(quick().max_attempts(1))
-        .build()
-        .unwrap();
-    assert!(hear(client.stream(wire.request())).await.result.is_ok());
-    let heard = hear(client.stream(wire.request())).await;
-    assert_eq!(heard.text(), TEXT, "{}", heard.story());
-    let free: Vec<_> = heard
-        .report
-        .attempts
-        .iter()
-        .map(|attempt| attempt.free)
-        .collect();
-    assert_eq!(free, [false, true]);
-    let sockets: Vec<_> = server
-        .requests()
-        .iter()
-        .filter_map(|r| r.socket())
-        .collect();
-    assert!(
-        sockets[2] > sockets[1],
-        "the same dead connection again: {sockets:?}"
-    );
 }

@@ -39,9 +39,8 @@ const HARD_CAP: usize = 600;
 const MEDIAN_CAP: usize = 200;
 
 /// Banned as any word of a name.
-const BANNED_WORDS: &[&str] = &[
-    "manager", "helper", "helpers", "util", "utils", "misc", "handler", "handlers",
-];
+const BANNED_WORDS: &[&str] =
+    &["manager", "helper", "helpers", "util", "utils", "misc", "handler", "handlers"];
 /// Banned as a whole name; a `common_prefix` says what it is.
 const BANNED_NAMES: &[&str] = &["common", "info"];
 const BANNED_PREFIXES: &[&str] = &["process_", "do_", "get_"];
@@ -70,10 +69,7 @@ fn pure_floors_name_no_clock_and_no_dice() {
 
 #[test]
 fn the_core_iterates_in_order() {
-    hold(
-        "the order of a HashMap differs from run to run; use a BTreeMap or a Vec",
-        unordered,
-    );
+    hold("the order of a HashMap differs from run to run; use a BTreeMap or a Vec", unordered);
 }
 
 #[test]
@@ -98,10 +94,7 @@ fn names_say_something() {
 
 #[test]
 fn no_let_chains() {
-    hold(
-        "Rust 1.85 has no let-chains and no if-let guards",
-        let_chains,
-    );
+    hold("Rust 1.85 has no let-chains and no if-let guards", let_chains);
 }
 
 #[test]
@@ -128,33 +121,13 @@ fn every_rule_can_fail() {
     let rows: &[(Rule, &str, &str)] = &[
         (wrong_imports, "src/sse/x.rs", "use crate::event::Event;"),
         (wrong_imports, "src/event.rs", "use super::policy;"),
-        (
-            wrong_imports,
-            "src/seam/mod.rs",
-            "use crate::{event::Join, engine::A};",
-        ),
-        (
-            wrong_imports,
-            "src/seam/mod.rs",
-            "use crate::dialect::{Echo, Fault};",
-        ),
-        (
-            wrong_imports,
-            "src/engine/mod.rs",
-            "fn f(_: crate::Event) {}",
-        ),
-        (
-            wrong_imports,
-            "src/client/x.rs",
-            "use crate::relay::Journal;",
-        ),
+        (wrong_imports, "src/seam/mod.rs", "use crate::{event::Join, engine::A};"),
+        (wrong_imports, "src/seam/mod.rs", "use crate::dialect::{Echo, Fault};"),
+        (wrong_imports, "src/engine/mod.rs", "fn f(_: crate::Event) {}"),
+        (wrong_imports, "src/client/x.rs", "use crate::relay::Journal;"),
         (wrong_imports, "src/novel.rs", ""),
         (impure, "src/engine/x.rs", "use std::{fmt, thread::{self}};"),
-        (
-            impure,
-            "src/policy/x.rs",
-            "fn f() { let _ = Instant::now(); }",
-        ),
+        (impure, "src/policy/x.rs", "fn f() { let _ = Instant::now(); }"),
         (impure, "src/relay/journal.rs", "use tokio::sync::watch;"),
         (unordered, "src/seam/x.rs", "use std::collections::HashMap;"),
         (too_long, "src/x.rs", &"\n".repeat(601)),
@@ -166,11 +139,7 @@ fn every_rule_can_fail() {
         (empty_names, "src/x.rs", "fn get_part() {}"),
         (let_chains, "src/x.rs", "if let Some(P { a }) = b && c {}"),
         (let_chains, "src/x.rs", "while a && let Some(b) = c {}"),
-        (
-            let_chains,
-            "src/x.rs",
-            "match a { b if let Some(1..=2) = c => {} }",
-        ),
+        (let_chains, "src/x.rs", "match a { b if let Some(1..=2) = c => {} }"),
         (unfinished, "src/x.rs", "#[ignore = \"slow\"]"),
         (unfinished, "src/x.rs", concat!("// TO", "DO: later")),
         (panics, "src/x.rs", "a.unwrap();"),
@@ -187,39 +156,15 @@ fn every_rule_can_fail() {
 #[test]
 fn every_rule_can_pass() {
     let rows = [
-        (
-            "src/seam/x.rs",
-            "use crate::{event::Echo, event::{self, Join as J}};",
-        ),
-        (
-            "src/dialect/x.rs",
-            "use super::Echo; use crate::seam::{Expect, anchor_of};",
-        ),
-        (
-            "src/testing/x.rs",
-            "use crate::client::Transport; use std::net::TcpListener;",
-        ),
-        (
-            "src/engine/x.rs",
-            "use std::time::Instant; use crate::dialect::Dialect;",
-        ),
+        ("src/seam/x.rs", "use crate::{event::Echo, event::{self, Join as J}};"),
+        ("src/dialect/x.rs", "use super::Echo; use crate::seam::{Expect, anchor_of};"),
+        ("src/testing/x.rs", "use crate::client::Transport; use std::net::TcpListener;"),
+        ("src/engine/x.rs", "use std::time::Instant; use crate::dialect::Dialect;"),
         ("src/engine/y.rs", "mod tests { use super::super::Plan; }"),
-        (
-            "src/event.rs",
-            "//! [`a`](crate::Reply), `x.unwrap()`, if let a && b {}",
-        ),
-        (
-            "src/event.rs",
-            "#[cfg(test)]\nmod tests { fn f() { a.unwrap(); } }",
-        ),
-        (
-            "src/event.rs",
-            "fn f() { a.expect(\"a list that was just filled\"); }",
-        ),
-        (
-            "src/event.rs",
-            "fn f() { if let Some(a) = b { a && c } else { d && e } }",
-        ),
+        ("src/event.rs", "//! [`a`](crate::Reply), `x.unwrap()`, if let a && b {}"),
+        ("src/event.rs", "#[cfg(test)]\nmod tests { fn f() { a.unwrap(); } }"),
+        ("src/event.rs", "fn f() { a.expect(\"a list that was just filled\"); }"),
+        ("src/event.rs", "fn f() { if let Some(a) = b { a && c } else { d && e } }"),
         ("src/event.rs", "fn f() { if let Some(a) = &&b {} }"),
         ("src/event.rs", "fn f() { if let Some(a) = b(c && d) {} }"),
         ("src/event.rs", "fn f() { match a { b if c && d => {} } }"),
@@ -273,8 +218,7 @@ fn unordered(sources: &[Source]) -> Vec<String> {
 
 fn too_long(sources: &[Source]) -> Vec<String> {
     let long = sources.iter().filter(|source| source.lines() > HARD_CAP);
-    long.map(|source| format!("{}: {} lines", source.path, source.lines()))
-        .collect()
+    long.map(|source| format!("{}: {} lines", source.path, source.lines())).collect()
 }
 
 fn long_median(sources: &[Source]) -> Vec<String> {
@@ -315,9 +259,7 @@ fn is_empty_name(name: &str) -> bool {
     }
     snake.split('_').any(|word| BANNED_WORDS.contains(&word))
         || BANNED_NAMES.contains(&name.to_lowercase().as_str())
-        || BANNED_PREFIXES
-            .iter()
-            .any(|prefix| name.starts_with(prefix))
+        || BANNED_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
         || name.ends_with("Impl")
 }
 

@@ -23,11 +23,7 @@ use unbroken::{Delta, Event, PartKind, Resume};
 const SCHEDULES: u64 = 100_000;
 
 /// Continuations in which the end of what was said can be told exactly.
-const EXACT: [Behaviour; 3] = [
-    Behaviour::Exact,
-    Behaviour::Anchor,
-    Behaviour::RefusePrefill,
-];
+const EXACT: [Behaviour; 3] = [Behaviour::Exact, Behaviour::Anchor, Behaviour::RefusePrefill];
 
 /// Continuations that are told exactly where enough of the answer has been delivered.
 const TELLABLE: [Behaviour; 5] = [
@@ -39,12 +35,8 @@ const TELLABLE: [Behaviour; 5] = [
 ];
 
 /// Continuations that nobody can join for certain.
-const DOUBTFUL: [Behaviour; 4] = [
-    Behaviour::NoAnchor,
-    Behaviour::DropSpace,
-    Behaviour::PrefaceOnly,
-    Behaviour::RefenceOnly,
-];
+const DOUBTFUL: [Behaviour; 4] =
+    [Behaviour::NoAnchor, Behaviour::DropSpace, Behaviour::PrefaceOnly, Behaviour::RefenceOnly];
 
 struct Schedule {
     seed: u64,
@@ -63,12 +55,7 @@ impl Schedule {
         } else {
             Wire::OpenAiChat
         };
-        let rungs = [
-            Resume::Prefill,
-            Resume::Instruct,
-            Resume::Quote,
-            Resume::Align,
-        ];
+        let rungs = [Resume::Prefill, Resume::Instruct, Resume::Quote, Resume::Align];
         let mut by = rungs[rng.below(4)];
         if subject.reasons && by == Resume::Prefill || subject.anthropic_only && by == Resume::Quote
         {
@@ -83,23 +70,14 @@ impl Schedule {
         let count = 2 + rng.below(4);
         let faults = (0..count).map(|_| fault(&mut rng, wire, length)).collect();
         let pieces = [None, Some(1), Some(7), Some(100), Some(100_000)][rng.below(5)];
-        Self {
-            seed,
-            wire,
-            by,
-            behaviour,
-            faults,
-            pieces,
-        }
+        Self { seed, wire, by, behaviour, faults, pieces }
     }
 
     fn plan(&self, subject: &Subject) -> Plan {
         let mut plan = self.wire.plan(self.by, subject.reasons);
         // Faults often strike before anything new is said; that alone must not end a reply here.
         let patience = Duration::from_secs(1_000_000);
-        let policy = Policy::new()
-            .max_attempts_without_progress(20)
-            .no_progress_max(patience);
+        let policy = Policy::new().max_attempts_without_progress(20).no_progress_max(patience);
         plan.policy = policy.into();
         plan.seed = self.seed;
         plan
@@ -145,14 +123,8 @@ impl Schedule {
 fn fault(rng: &mut Rng, wire: Wire, length: usize) -> Fault {
     let at = rng.below(length + 1);
     let (ping, error) = match wire {
-        Wire::Anthropic => (
-            ANTHROPIC_PING,
-            anthropic_error("overloaded_error", "Overloaded"),
-        ),
-        Wire::OpenAiChat => (
-            COMMENT_PING,
-            openai_error("server_error", "The server had an error"),
-        ),
+        Wire::Anthropic => (ANTHROPIC_PING, anthropic_error("overloaded_error", "Overloaded")),
+        Wire::OpenAiChat => (COMMENT_PING, openai_error("server_error", "The server had an error")),
     };
     let busy = [408, 409, 425, 429, 500, 502, 503, 504, 529][rng.below(9)];
     match rng.below(12) {
@@ -162,23 +134,11 @@ fn fault(rng: &mut Rng, wire: Wire, length: usize) -> Fault {
         5 => Fault::stall_at(at),
         6 => {
             let every = Duration::from_secs(15);
-            Fault::Cut {
-                at,
-                end: End::Pings {
-                    bytes: ping.into(),
-                    every,
-                },
-            }
+            Fault::Cut { at, end: End::Pings { bytes: ping.into(), every } }
         }
-        7 => Fault::Insert {
-            at,
-            frame: error,
-            end: End::Clean,
-        },
+        7 => Fault::Insert { at, frame: error, end: End::Clean },
         8 => Fault::Garble { at },
-        9 => Fault::instead(Exchange::reply(
-            StatusCode::from_u16(busy).expect("in range"),
-        )),
+        9 => Fault::instead(Exchange::reply(StatusCode::from_u16(busy).expect("in range"))),
         10 => Fault::BeforeHead(
             [End::Refused, End::Reset, End::Stall, End::Stale][rng.below(4)].clone(),
         ),
@@ -197,11 +157,7 @@ fn is_true(subject: &Subject, schedule: &Schedule, run: &Run) -> bool {
 }
 
 fn marked(run: &Run) -> bool {
-    let skipped = run
-        .report
-        .attempts
-        .iter()
-        .any(|attempt| attempt.skipped_frames > 0);
+    let skipped = run.report.attempts.iter().any(|attempt| attempt.skipped_frames > 0);
     run.result.is_err() || run.report.unverified_seams() > 0 || skipped
 }
 
@@ -212,9 +168,7 @@ fn over_schedules(
     check: fn(&Subject, &Schedule, &Run),
 ) {
     let subjects = subjects();
-    let only: Option<u64> = std::env::var("UNBROKEN_SEED")
-        .ok()
-        .and_then(|seed| seed.parse().ok());
+    let only: Option<u64> = std::env::var("UNBROKEN_SEED").ok().and_then(|seed| seed.parse().ok());
     let seeds = only.map_or(first..first + SCHEDULES / share, |seed| seed..seed + 1);
     for seed in seeds {
         let subject = &subjects[seed as usize % subjects.len()];
@@ -230,32 +184,14 @@ fn over_schedules(
 
 fn must_be_whole(subject: &Subject, schedule: &Schedule, run: &Run) {
     assert!(run.result.is_ok(), "{}", schedule.tell(subject, run));
-    if !run
-        .report
-        .attempts
-        .iter()
-        .any(|attempt| attempt.skipped_frames > 0)
-    {
-        assert!(
-            is_true(subject, schedule, run),
-            "{}",
-            schedule.tell(subject, run)
-        );
-        assert_eq!(
-            run.report.unverified_seams(),
-            0,
-            "{}",
-            schedule.tell(subject, run)
-        );
+    if !run.report.attempts.iter().any(|attempt| attempt.skipped_frames > 0) {
+        assert!(is_true(subject, schedule, run), "{}", schedule.tell(subject, run));
+        assert_eq!(run.report.unverified_seams(), 0, "{}", schedule.tell(subject, run));
     }
 }
 
 fn must_be_true(subject: &Subject, schedule: &Schedule, run: &Run) {
-    assert!(
-        marked(run) || is_true(subject, schedule, run),
-        "{}",
-        schedule.tell(subject, run)
-    );
+    assert!(marked(run) || is_true(subject, schedule, run), "{}", schedule.tell(subject, run));
 }
 
 #[test]
@@ -286,11 +222,7 @@ fn another_answer_is_never_glued_on() {
     over_schedules(50, 4_000_000, &another, |subject, schedule, run| {
         let whole = subject.answer.whole_text();
         let text = run.text();
-        let same = text
-            .chars()
-            .zip(whole.chars())
-            .take_while(|(a, b)| a == b)
-            .count();
+        let same = text.chars().zip(whole.chars()).take_while(|(a, b)| a == b).count();
         let told = marked(run) || is_true(subject, schedule, run) || same <= 30;
         assert!(told, "{}", schedule.tell(subject, run));
     });
@@ -323,10 +255,7 @@ fn the_same_schedule_gives_the_same_trace() {
 #[test]
 fn live_tool_calls_are_abandoned_at_a_cut_and_never_closed_twice() {
     let subjects = subjects();
-    let subject = subjects
-        .iter()
-        .find(|subject| subject.name.contains("two calls"))
-        .unwrap();
+    let subject = subjects.iter().find(|subject| subject.name.contains("two calls")).unwrap();
     for seed in 0..2000 {
         let schedule = Schedule::draw(seed, subject, &EXACT);
         let mut plan = schedule.plan(subject);
@@ -337,9 +266,7 @@ fn live_tool_calls_are_abandoned_at_a_cut_and_never_closed_twice() {
         let mut calls = Vec::new();
         for event in &run.events {
             if let Event::Delta(Delta::Open {
-                part,
-                kind: PartKind::ToolCall { name, .. },
-                ..
+                part, kind: PartKind::ToolCall { name, .. }, ..
             }) = event
             {
                 calls.push((*part, name.clone()));

@@ -1,8 +1,5 @@
 //! The manual says what the code does: its chapter on defaults against the source.
-#![expect(
-    clippy::unwrap_used,
-    reason = "a test that cannot read the source has failed"
-)]
+#![expect(clippy::unwrap_used, reason = "a test that cannot read the source has failed")]
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -50,16 +47,12 @@ fn every_row_has_the_value_of_its_constant() {
 fn every_public_constant_has_a_row() {
     let rows = rows();
     let constants = constants();
-    let public = constants
-        .iter()
-        .filter(|constant| constant.public && constant.module != "testing");
+    let public =
+        constants.iter().filter(|constant| constant.public && constant.module != "testing");
     let mut count = 0;
     for constant in public {
         let has_row = |row: &Row| row.name == constant.name && row.module == constant.module;
-        assert!(
-            rows.iter().any(has_row),
-            "src/manual/defaults.md has no row for {constant:?}"
-        );
+        assert!(rows.iter().any(has_row), "src/manual/defaults.md has no row for {constant:?}");
         count += 1;
     }
     assert!(count >= 20, "only {count} public constants were found");
@@ -101,10 +94,7 @@ fn the_links_of_the_readme_lead_somewhere() {
 fn the_readme_names_tests_that_exist() {
     let readme = fs::read_to_string(root().join("README.md")).unwrap();
     let table = readme.split("| what happens |").nth(1).unwrap();
-    let rows = table
-        .lines()
-        .skip(2)
-        .take_while(|line| line.starts_with('|'));
+    let rows = table.lines().skip(2).take_while(|line| line.starts_with('|'));
     let mut count = 0;
     for row in rows {
         let links: Vec<(&str, &str)> = row
@@ -116,10 +106,7 @@ fn the_readme_names_tests_that_exist() {
         assert!(!links.is_empty(), "README.md: a row without a test: {row}");
         for (name, file) in links {
             let tests = fs::read_to_string(root().join(file)).unwrap();
-            assert!(
-                tests.contains(&format!("fn {name}()")),
-                "README.md: no {name} in {file}"
-            );
+            assert!(tests.contains(&format!("fn {name}()")), "README.md: no {name} in {file}");
             count += 1;
         }
     }
@@ -157,20 +144,14 @@ fn constants() -> Vec<Constant> {
         let module = module_of(&file);
         let source = fs::read_to_string(&file).unwrap();
         let found: Vec<(bool, String, String)> = source.lines().filter_map(declaration).collect();
-        let siblings: Vec<(String, String)> = found
-            .iter()
-            .map(|(_, name, expression)| (name.clone(), expression.clone()))
-            .collect();
-        constants.extend(
-            found
-                .into_iter()
-                .map(|(public, name, expression)| Constant {
-                    module: module.clone(),
-                    name,
-                    public,
-                    value: value_of(&expression, &siblings),
-                }),
-        );
+        let siblings: Vec<(String, String)> =
+            found.iter().map(|(_, name, expression)| (name.clone(), expression.clone())).collect();
+        constants.extend(found.into_iter().map(|(public, name, expression)| Constant {
+            module: module.clone(),
+            name,
+            public,
+            value: value_of(&expression, &siblings),
+        }));
     }
     constants
 }
@@ -204,10 +185,8 @@ fn value_of(expression: &str, siblings: &[(String, String)]) -> String {
     if let Some((_, other)) = siblings.iter().find(|(name, _)| name == expression) {
         return value_of(other, siblings);
     }
-    let factors: Result<Vec<u64>, _> = expression
-        .split(" * ")
-        .map(|factor| factor.replace('_', "").parse())
-        .collect();
+    let factors: Result<Vec<u64>, _> =
+        expression.split(" * ").map(|factor| factor.replace('_', "").parse()).collect();
     match factors.as_deref() {
         Ok([1024, 1024]) => "1 MiB".to_owned(),
         Ok([count, 1024, 1024]) => format!("{count} MiB"),

@@ -79,10 +79,7 @@ fn text(text: &str) -> String {
 fn spent(delta: Value, tokens: u64) -> String {
     let usage = json!({"prompt_tokens": 1, "completion_tokens": tokens});
     let choice = json!({"index": 0, "delta": delta});
-    format!(
-        "data: {}\n\n",
-        json!({"id": "c", "choices": [choice], "usage": usage})
-    )
+    format!("data: {}\n\n", json!({"id": "c", "choices": [choice], "usage": usage}))
 }
 
 fn stop() -> String {
@@ -109,10 +106,7 @@ fn rejection(status: u16, error: Value) -> Exchange {
 
 /// An Anthropic event.
 fn event(event: Value) -> String {
-    format!(
-        "event: {}\ndata: {event}\n\n",
-        event["type"].as_str().unwrap()
-    )
+    format!("event: {}\ndata: {event}\n\n", event["type"].as_str().unwrap())
 }
 
 /// An Anthropic block from its beginning; [`block_stop`] ends it.

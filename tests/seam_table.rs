@@ -63,12 +63,8 @@ const CJK: &str = "\u{1f338} 京都の春\n\n四月の京都は、桜と観光�
     最後に、天気の話です。四月の夜はまだ冷えます\u{2744}\u{fe0f}。上着を一枚、かばんに入れておくと安心です。雨が降っても心配はいりません。\
     濡れた石畳に映る提灯の明かりは、晴れた日よりも美しいと言う人さえいるのです。それでは、よい旅を！\u{1f44b}\u{1f3fd}\n";
 
-const TEXTS: [(&str, &str); 4] = [
-    ("prose", PROSE),
-    ("markdown", MARKDOWN),
-    ("json", JSON),
-    ("cjk", CJK),
-];
+const TEXTS: [(&str, &str); 4] =
+    [("prose", PROSE), ("markdown", MARKDOWN), ("json", JSON), ("cjk", CJK)];
 
 const PREFACE: &str = "Sure, continuing from where I left off:\n\n";
 
@@ -157,17 +153,9 @@ fn cut_at(name: &str, text: &'static str, at: usize) -> Cut {
 fn join(cut: &Cut, expect: &Expect, continuation: &str) -> (String, Join) {
     let whole = read(cut, expect, &[continuation]);
     let chars: Vec<char> = continuation.chars().collect();
-    let pieces: Vec<String> = chars
-        .chunks(3)
-        .map(|piece| piece.iter().collect())
-        .collect();
+    let pieces: Vec<String> = chars.chunks(3).map(|piece| piece.iter().collect()).collect();
     let pieces: Vec<&str> = pieces.iter().map(String::as_str).collect();
-    assert_eq!(
-        whole,
-        read(cut, expect, &pieces),
-        "{}: in pieces",
-        cut.place
-    );
+    assert_eq!(whole, read(cut, expect, &pieces), "{}: in pieces", cut.place);
     whole
 }
 
@@ -178,21 +166,12 @@ fn read(cut: &Cut, expect: &Expect, pieces: &[&str]) -> (String, Join) {
     while verdict == Verdict::Hold && read < pieces.len() {
         verdict = seam.push(pieces[read]);
         read += 1;
-        assert!(
-            seam.held() <= HOLD_MAX + cut.anchor.len(),
-            "{}: held",
-            cut.place
-        );
+        assert!(seam.held() <= HOLD_MAX + cut.anchor.len(), "{}: held", cut.place);
     }
     if verdict == Verdict::Hold {
         verdict = seam.end();
     }
-    let Verdict::Resolved {
-        text,
-        join,
-        trimmed,
-    } = verdict
-    else {
+    let Verdict::Resolved { text, join, trimmed } = verdict else {
         panic!("{}: {verdict:?}", cut.place)
     };
     let after: usize = pieces[read..].iter().map(|piece| piece.len()).sum();
@@ -217,26 +196,14 @@ fn assert_unverified(cut: &Cut, continuation: &str, new: &str) -> usize {
         return 0;
     }
     let (off, _) = new.split_at(new.len() - got.len());
-    assert!(
-        new.ends_with(&got) && off.len() >= 8,
-        "{}: {by:?}",
-        cut.place
-    );
-    assert!(
-        plain(cut.said).ends_with(&plain(off)),
-        "{}: {by:?}",
-        cut.place
-    );
+    assert!(new.ends_with(&got) && off.len() >= 8, "{}: {by:?}", cut.place);
+    assert!(plain(cut.said).ends_with(&plain(off)), "{}: {by:?}", cut.place);
     1
 }
 
 fn unsent_off(cut: &Cut, text: &str) -> String {
     let unsent = &cut.said[cut.sent.len()..];
-    let equal = unsent
-        .chars()
-        .zip(text.chars())
-        .take_while(|(a, b)| a == b)
-        .count();
+    let equal = unsent.chars().zip(text.chars()).take_while(|(a, b)| a == b).count();
     text.chars().skip(equal).collect()
 }
 
@@ -251,11 +218,7 @@ fn prefill_that_goes_on() {
 fn prefill_that_goes_on_where_it_may_echo() {
     let mut skipped = 0;
     for cut in cuts() {
-        let equal = cut
-            .rest
-            .bytes()
-            .zip(cut.sent.bytes())
-            .take_while(|(a, b)| a == b);
+        let equal = cut.rest.bytes().zip(cut.sent.bytes()).take_while(|(a, b)| a == b);
         let equal = equal.count();
         // From eight bytes on, or all of it, this cannot be told from the answer begun again.
         if equal >= 8 || equal == cut.sent.len() {
@@ -313,22 +276,13 @@ fn anchor_repeated_in_other_type() {
 fn half_of_the_anchor_repeated() {
     for cut in cuts() {
         let chars = cut.anchor.chars().count();
-        let half = cut
-            .anchor
-            .char_indices()
-            .nth(chars / 2)
-            .map_or(0, |(at, _)| at);
+        let half = cut.anchor.char_indices().nth(chars / 2).map_or(0, |(at, _)| at);
         let half =
             cut.anchor[half..].trim_start_matches(|c: char| c.is_whitespace() || c == '\u{200d}');
         if plain(half).len() < 8 || half.chars().filter(|c| c.is_alphanumeric()).count() < 4 {
             continue;
         }
-        assert_exact(
-            &cut,
-            &cut.anchored(),
-            &format!("{half}{}", cut.rest),
-            Join::Anchor,
-        );
+        assert_exact(&cut, &cut.anchored(), &format!("{half}{}", cut.rest), Join::Anchor);
         let given = format!("{PREFACE}{half}{}", cut.rest);
         assert_exact(&cut, &cut.anchored(), &given, Join::Anchor);
     }
@@ -441,13 +395,9 @@ fn restarted_and_differs() {
 
 #[test]
 fn no_anchor() {
-    let taken: usize = cuts()
-        .map(|cut| assert_unverified(&cut, cut.rest, &unsent_off(&cut, cut.rest)))
-        .sum();
-    assert!(
-        taken * 50 <= CUTS * TEXTS.len(),
-        "{taken} taken for a repetition"
-    );
+    let taken: usize =
+        cuts().map(|cut| assert_unverified(&cut, cut.rest, &unsent_off(&cut, cut.rest))).sum();
+    assert!(taken * 50 <= CUTS * TEXTS.len(), "{taken} taken for a repetition");
 }
 
 #[test]
@@ -458,33 +408,20 @@ fn preface_and_no_anchor() {
             assert_unverified(&cut, &format!("{PREFACE}{rest}"), &unsent_off(&cut, rest))
         })
         .sum();
-    assert!(
-        taken * 50 <= CUTS * TEXTS.len(),
-        "{taken} taken for a repetition"
-    );
+    assert!(taken * 50 <= CUTS * TEXTS.len(), "{taken} taken for a repetition");
 }
 
 #[test]
 fn fence_opened_again_without_the_anchor() {
     for cut in cuts() {
-        let open = cut
-            .said
-            .lines()
-            .filter(|line| line.starts_with("```"))
-            .count()
-            % 2
-            == 1;
+        let open = cut.said.lines().filter(|line| line.starts_with("```")).count() % 2 == 1;
         if !open || cut.said.ends_with('`') {
             continue;
         }
         let given = format!("```rust\n{}", cut.rest);
         let (new, by) = join(&cut, &cut.anchored(), &given);
         assert!(!new.starts_with("```rust\n"), "{}", cut.place);
-        assert!(
-            new.trim_start().ends_with(cut.rest.trim_start()),
-            "{}",
-            cut.place
-        );
+        assert!(new.trim_start().ends_with(cut.rest.trim_start()), "{}", cut.place);
         assert_eq!(by, Join::Unverified, "{}", cut.place);
     }
 }

@@ -80,9 +80,8 @@ fn client(claude: &Server, fallback: &Server) -> Result<Client, Box<dyn Error>> 
     let fallback = format!("{}/v1/chat/completions", fallback.uri()).parse()?;
     let connect = Duration::from_secs(2);
     // The defaults wait as long as real models need. Nobody wants to watch that.
-    let timeouts = Timeouts::new()
-        .first_event(Duration::from_millis(900))
-        .idle(Duration::from_millis(700));
+    let timeouts =
+        Timeouts::new().first_event(Duration::from_millis(900)).idle(Duration::from_millis(700));
     let backoff = Backoff::new(Duration::from_millis(200), Duration::from_millis(400));
     Ok(Client::builder()
         .step(Upstream::new("claude", Anthropic, claude))
@@ -99,18 +98,12 @@ fn verdict(shown: &str, finish: Option<&Finish>, report: &Report, sockets: usize
     let proved = finish.is_some_and(|finish| !finish.inferred);
     let unverified = report.unverified_seams();
     let by = |rung: Option<Resume>| report.attempts.iter().any(|attempt| attempt.by == rung);
-    let all_rungs = [Prefill, Instruct, Quote, Align]
-        .into_iter()
-        .all(|rung| by(Some(rung)));
+    let all_rungs = [Prefill, Instruct, Quote, Align].into_iter().all(|rung| by(Some(rung)));
     eprintln!(
         "\n{} requests on {sockets} connections; {} bytes shown, {}; the end is {}; {}.",
         report.attempts.len(),
         shown.len(),
-        if whole {
-            "equal to the whole answer"
-        } else {
-            "NOT the whole answer"
-        },
+        if whole { "equal to the whole answer" } else { "NOT the whole answer" },
         if proved { "proved" } else { "NOT proved" },
         match unverified {
             0 => "every seam is verified".to_owned(),

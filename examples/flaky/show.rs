@@ -23,10 +23,7 @@ impl Screen {
         let (out, err) = (io::stdout().is_terminal(), io::stderr().is_terminal());
         // <https://no-color.org>: any value but the empty one.
         let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-        Self {
-            colour: err && !plain,
-            gap: if out == err { "" } else { "\n" },
-        }
+        Self { colour: err && !plain, gap: if out == err { "" } else { "\n" } }
     }
 
     pub(crate) fn text(&self, text: &str) -> io::Result<()> {
@@ -52,11 +49,7 @@ impl Screen {
         if resumption.trimmed == 0 && resumption.join != Join::Unverified {
             return Ok(());
         }
-        let mark = format!(
-            "⟨{}, −{} bytes⟩",
-            join_word(resumption.join),
-            resumption.trimmed
-        );
+        let mark = format!("⟨{}, −{} bytes⟩", join_word(resumption.join), resumption.trimmed);
         self.mark(&mark, Colour::Green)
     }
 
@@ -88,11 +81,7 @@ impl Screen {
     }
 
     fn paint(&self, words: &str, colour: Colour) -> String {
-        if self.colour {
-            format!("\x1b[{}m{words}\x1b[0m", colour as u8)
-        } else {
-            words.to_owned()
-        }
+        if self.colour { format!("\x1b[{}m{words}\x1b[0m", colour as u8) } else { words.to_owned() }
     }
 }
 
@@ -136,10 +125,9 @@ fn tokens(attempt: &AttemptReport) -> String {
 fn cut_words(cut: Cut) -> String {
     match cut {
         Cut::Unreachable => "no connection".to_owned(),
-        Cut::Rejected {
-            status,
-            retry_after: Some(wait),
-        } => format!("{}, retry-after {} s", status.as_u16(), wait.as_secs()),
+        Cut::Rejected { status, retry_after: Some(wait) } => {
+            format!("{}, retry-after {} s", status.as_u16(), wait.as_secs())
+        }
         Cut::Rejected { status, .. } => format!("{}", status.as_u16()),
         Cut::Truncated => "clean end, no marker".to_owned(),
         Cut::Reset => "connection broken".to_owned(),

@@ -61,9 +61,7 @@ pub(crate) fn claude() -> Script {
 pub(crate) fn fallback() -> Script {
     let model = Model::openai_chat(ANSWER);
     let chatty = model.clone().on_note(Behaviour::Preface);
-    let forgetful = model
-        .clone()
-        .on_note(Behaviour::RestartDifferent { agree: 90 });
+    let forgetful = model.clone().on_note(Behaviour::RestartDifferent { agree: 90 });
     Script::new()
         .answer(|_| no_assistant_turns())
         .answer(dies(&chatty, 60, End::Close))
@@ -96,10 +94,7 @@ fn dies(
         let about = body.len() * percent / 100;
         let inside = |at: &usize| body.get(*at).is_some_and(|byte| byte & 0xc0 == 0x80);
         let at = (about..body.len()).find(inside).unwrap_or(about);
-        exchange.fault(Fault::Cut {
-            at,
-            end: end.clone(),
-        })
+        exchange.fault(Fault::Cut { at, end: end.clone() })
     }
 }
 

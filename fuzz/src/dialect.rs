@@ -73,10 +73,7 @@ fn decode(dialect: &dyn Dialect, body: &[u8], setup: u8) -> Vec<String> {
     let mut rest = body;
     while let Ok(Some(event)) = parser.next_event(&mut rest) {
         let before = check.said.len();
-        if decoder
-            .decode(&event, &mut |signal| check.hear(&signal))
-            .is_err()
-        {
+        if decoder.decode(&event, &mut |signal| check.hear(&signal)).is_err() {
             check.said.push("unreadable".to_owned());
         }
         assert!(
@@ -126,11 +123,7 @@ fn play(chat: bool, live: bool, chunks: &[&[u8]]) -> Vec<String> {
     let request =
         json!({"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "-"}]});
     let mut plan = Plan::new(request, vec![upstream]);
-    let tools = if live {
-        ToolDelivery::Live
-    } else {
-        ToolDelivery::Whole
-    };
+    let tools = if live { ToolDelivery::Live } else { ToolDelivery::Whole };
     plan.policy = Policy::new().max_attempts(1).tools(tools).into();
     let now = Instant::now();
     let mut engine = Recovery::new(plan, now).expect("the request can be streamed");
@@ -143,14 +136,7 @@ fn play(chat: bool, live: bool, chunks: &[&[u8]]) -> Vec<String> {
                 let (id, status) = (open.id, StatusCode::OK);
                 attempt = Some(id);
                 let headers = HeaderMap::new();
-                engine.handle_input(
-                    now,
-                    Fed::Head {
-                        id,
-                        status,
-                        headers,
-                    },
-                );
+                engine.handle_input(now, Fed::Head { id, status, headers });
             }
             Output::Event(event) => said.push(serde_json::to_string(&event).unwrap()),
             Output::Done(result) => {
@@ -162,10 +148,7 @@ fn play(chat: bool, live: bool, chunks: &[&[u8]]) -> Vec<String> {
             Output::Wait { .. } => {
                 let id = attempt.expect("it waits for its attempt");
                 let input = match chunks.next() {
-                    Some(chunk) => Fed::Chunk {
-                        id,
-                        bytes: Bytes::copy_from_slice(chunk),
-                    },
+                    Some(chunk) => Fed::Chunk { id, bytes: Bytes::copy_from_slice(chunk) },
                     None => Fed::End { id, error: None },
                 };
                 engine.handle_input(now, input);

@@ -41,9 +41,8 @@ mod tests {
         ($target:ident) => {
             #[test]
             fn $target() {
-                let corpus = Path::new(env!("CARGO_MANIFEST_DIR"))
-                    .join("corpus")
-                    .join(stringify!($target));
+                let corpus =
+                    Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus").join(stringify!($target));
                 let seeds = corpus.read_dir().expect("each target has seeds");
                 let mut ran = 0;
                 for seed in seeds {

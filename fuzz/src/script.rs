@@ -54,9 +54,7 @@ fn changed(frame: &str, how: usize, place: usize) -> Vec<u8> {
     match how % 8 {
         0..=2 => {}
         3 => {
-            let at = (0..=place.min(data.len()))
-                .rev()
-                .find(|at| data.is_char_boundary(*at));
+            let at = (0..=place.min(data.len())).rev().find(|at| data.is_char_boundary(*at));
             data.truncate(at.unwrap_or_default());
         }
         4 => end = "\n",

@@ -36,14 +36,8 @@ pub fn run(input: Input<'_>) {
     let whole = read(said, &expect, [continuation.as_str()], room);
     let pieces = cut(&continuation, input.lengths);
     assert_eq!(read(said, &expect, pieces, room), whole, "pieces matter");
-    let singles = continuation
-        .char_indices()
-        .map(|(at, c)| &continuation[at..at + c.len_utf8()]);
-    assert_eq!(
-        read(said, &expect, singles, room),
-        whole,
-        "single characters matter"
-    );
+    let singles = continuation.char_indices().map(|(at, c)| &continuation[at..at + c.len_utf8()]);
+    assert_eq!(read(said, &expect, singles, room), whole, "single characters matter");
     match whole {
         End::Joined { new, trimmed } => {
             assert_eq!(new.len() + trimmed, continuation.len(), "bytes are lost");
@@ -59,24 +53,14 @@ fn expected(input: &Input<'_>, said: &str, anchor: &str) -> Expect {
     match input.mode % 6 {
         mode @ 0..=2 => {
             let echo = [Echo::Never, Echo::Unknown, Echo::Always][usize::from(mode)];
-            let sent = if input.sent == 255 {
-                said.trim_end().len()
-            } else {
-                sent
-            };
+            let sent = if input.sent == 255 { said.trim_end().len() } else { sent };
             Expect::Literal { sent, echo }
         }
-        3 => Expect::Anchor {
-            sent,
-            anchor: anchor.to_owned(),
-        },
+        3 => Expect::Anchor { sent, anchor: anchor.to_owned() },
         4 => {
             let sent = said.trim_end();
             let anchor = anchor_of(sent).to_owned();
-            Expect::Anchor {
-                sent: sent.len(),
-                anchor,
-            }
+            Expect::Anchor { sent: sent.len(), anchor }
         }
         _ => Expect::Align,
     }
@@ -136,9 +120,7 @@ fn cut(text: &str, lengths: [u8; 3]) -> Vec<&str> {
             break;
         }
         let length = usize::from(length).max(1);
-        let at = (length..rest.len())
-            .find(|at| rest.is_char_boundary(*at))
-            .unwrap_or(rest.len());
+        let at = (length..rest.len()).find(|at| rest.is_char_boundary(*at)).unwrap_or(rest.len());
         let (piece, after) = rest.split_at(at);
         pieces.push(piece);
         rest = after;
@@ -147,8 +129,5 @@ fn cut(text: &str, lengths: [u8; 3]) -> Vec<&str> {
 }
 
 fn boundary(text: &str, at: usize) -> usize {
-    (0..=at)
-        .rev()
-        .find(|at| text.is_char_boundary(*at))
-        .unwrap_or_default()
+    (0..=at).rev().find(|at| text.is_char_boundary(*at)).unwrap_or_default()
 }

@@ -23,11 +23,7 @@ pub struct Input<'a> {
 
 /// Panics if the parser or the encoder is wrong about `input`.
 pub fn run(input: Input<'_>) {
-    let Input {
-        lengths,
-        limit,
-        stream,
-    } = input;
+    let Input { lengths, limit, stream } = input;
     let chunks = cut(stream, lengths);
 
     let whole = parse(Limits::new(), &[stream]);
@@ -35,16 +31,10 @@ pub fn run(input: Input<'_>) {
     let singles: Vec<_> = stream.chunks(1).collect();
     assert_eq!(parse(Limits::new(), &singles), whole, "single bytes matter");
 
-    let limits = Limits::new()
-        .max_line(limit.into())
-        .max_event(2 * usize::from(limit));
+    let limits = Limits::new().max_line(limit.into()).max_event(2 * usize::from(limit));
     let limited = parse(limits, &[stream]);
     assert_eq!(parse(limits, &chunks), limited, "chunks matter to limits");
-    assert_eq!(
-        parse(limits, &singles),
-        limited,
-        "single bytes matter to limits"
-    );
+    assert_eq!(parse(limits, &singles), limited, "single bytes matter to limits");
 
     let (events, tail) = whole;
     let events: Vec<Owned> = events.into_iter().map(Result::unwrap).collect();

@@ -188,11 +188,7 @@ fn dialect_of(body: &[u8]) -> Option<DialectName> {
         if let Ok(Value::Object(fields)) = serde_json::from_str(event.data) {
             let named = fields.get("type").is_some_and(Value::is_string);
             let anthropic = named && !fields.contains_key("choices");
-            return Some(if anthropic {
-                DialectName::Anthropic
-            } else {
-                DialectName::OpenAiChat
-            });
+            return Some(if anthropic { DialectName::Anthropic } else { DialectName::OpenAiChat });
         }
     }
     None
@@ -220,37 +216,25 @@ impl<'a> Player<'a> {
         let mut plan = Plan::new(request, vec![upstream]);
         plan.policy = Policy::new().max_attempts(1).into();
         plan.recorded = true;
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "an instant to start from; no time passes"
-        )]
+        #[expect(clippy::disallowed_methods, reason = "an instant to start from; no time passes")]
         let now = Instant::now();
         let engine = Recovery::new(plan, now).map_err(|error| {
             eprintln!("unbroken: {error}");
             Stop::Status(USAGE)
         })?;
-        Ok(Self {
-            engine,
-            attempt: None,
-            now,
-            events,
-            out,
-            status: None,
-        })
+        Ok(Self { engine, attempt: None, now, events, out, status: None })
     }
 
     fn feed(&mut self, bytes: Bytes) -> Result<(), Stop> {
         if let Some(id) = self.attempt {
-            self.engine
-                .handle_input(self.now, Input::Chunk { id, bytes });
+            self.engine.handle_input(self.now, Input::Chunk { id, bytes });
         }
         self.drain()
     }
 
     fn end(mut self) -> Result<u8, Stop> {
         if let Some(id) = self.attempt {
-            self.engine
-                .handle_input(self.now, Input::End { id, error: None });
+            self.engine.handle_input(self.now, Input::End { id, error: None });
         }
         self.drain()?;
         Ok(self.status.unwrap_or(TRUNCATED))
@@ -263,14 +247,7 @@ impl<'a> Player<'a> {
                     let id = attempt.id;
                     self.attempt = Some(id);
                     let (status, headers) = (StatusCode::OK, HeaderMap::new());
-                    self.engine.handle_input(
-                        self.now,
-                        Input::Head {
-                            id,
-                            status,
-                            headers,
-                        },
-                    );
+                    self.engine.handle_input(self.now, Input::Head { id, status, headers });
                 }
                 Output::Event(event) => self.print(&event).map_err(Stop::Output)?,
                 Output::Notice(Notice::Skipped { .. }) => {

@@ -25,19 +25,12 @@ struct Reading {
 impl Clock {
     pub(super) fn new() -> Self {
         let (steady, wall) = read();
-        Self(Mutex::new(Reading {
-            steady,
-            wall,
-            slept: Duration::ZERO,
-        }))
+        Self(Mutex::new(Reading { steady, wall, slept: Duration::ZERO }))
     }
 
     pub(super) fn now(&self) -> Instant {
         let (steady, wall) = read();
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .advance(steady, wall)
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).advance(steady, wall)
     }
 }
 
@@ -46,10 +39,7 @@ impl Reading {
     fn advance(&mut self, steady: Instant, wall: SystemTime) -> Instant {
         let steady_gain = steady.saturating_duration_since(self.steady);
         let wall_gain = wall.duration_since(self.wall).unwrap_or_default();
-        if let Some(slept) = wall_gain
-            .checked_sub(steady_gain)
-            .filter(|gap| *gap > SLEEP_MIN)
-        {
+        if let Some(slept) = wall_gain.checked_sub(steady_gain).filter(|gap| *gap > SLEEP_MIN) {
             self.slept += slept;
         }
         self.steady = self.steady.max(steady);
@@ -75,25 +65,12 @@ mod tests {
     #[test]
     fn sleep_counts_and_a_corrected_wall_clock_does_not() {
         let (steady, wall) = read();
-        let mut reading = Reading {
-            steady,
-            wall,
-            slept: Duration::ZERO,
-        };
+        let mut reading = Reading { steady, wall, slept: Duration::ZERO };
         let second = Duration::from_secs(1);
-        assert_eq!(
-            reading.advance(steady + second, wall + second),
-            steady + second
-        );
+        assert_eq!(reading.advance(steady + second, wall + second), steady + second);
         // Set forward by 5 s, then back by an hour: no sleep.
-        assert_eq!(
-            reading.advance(steady + second * 2, wall + second * 7),
-            steady + second * 2
-        );
-        assert_eq!(
-            reading.advance(steady + second * 3, wall - second * 3600),
-            steady + second * 3
-        );
+        assert_eq!(reading.advance(steady + second * 2, wall + second * 7), steady + second * 2);
+        assert_eq!(reading.advance(steady + second * 3, wall - second * 3600), steady + second * 3);
         // An hour of sleep in which the steady clock stood still.
         let woken = reading.advance(steady + second * 4, wall + second);
         assert_eq!(woken, steady + second * 4 + second * 3600);

@@ -113,11 +113,7 @@ where
     ) -> impl Future<Output = Result<http::Response<Self::Body>, TransportError>> + Send + 'static
     {
         let opening = (self.open)(request, connection);
-        async move {
-            Ok(opening
-                .await?
-                .map(|events| FromEventsBody(Box::pin(events))))
-        }
+        async move { Ok(opening.await?.map(|events| FromEventsBody(Box::pin(events)))) }
     }
 }
 
@@ -150,9 +146,7 @@ impl<S> fmt::Debug for FromEventsBody<S> {
 }
 
 fn encoded(event: &Event) -> Bytes {
-    let mut again = sse::Event::new(&event.data)
-        .event(&event.event)
-        .id(&event.id);
+    let mut again = sse::Event::new(&event.data).event(&event.event).id(&event.id);
     if let Some(wait) = event.retry {
         again = again.retry(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX));
     }

@@ -20,10 +20,7 @@ pub(super) struct Gate {
 
 impl Gate {
     pub(super) const fn new(budget: Budget) -> Self {
-        Self {
-            budget: Mutex::new(budget),
-            refusals: Mutex::new(Vec::new()),
-        }
+        Self { budget: Mutex::new(budget), refusals: Mutex::new(Vec::new()) }
     }
 
     /// A reply begins.
@@ -48,10 +45,7 @@ impl Gate {
     pub(super) fn refusals(&self, now: Instant) -> Vec<Refusal> {
         let mut refusals = lock(&self.refusals);
         refusals.retain(|(_, at)| now.saturating_duration_since(*at) < REFUSAL_TTL);
-        refusals
-            .iter()
-            .map(|(refusal, _)| refusal.clone())
-            .collect()
+        refusals.iter().map(|(refusal, _)| refusal.clone()).collect()
     }
 }
 

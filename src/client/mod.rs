@@ -78,10 +78,7 @@ impl Client {
     /// As [`stream`](Self::stream), with a policy for this reply alone.
     #[must_use]
     pub fn stream_with(&self, request: impl Serialize, policy: Policy) -> Reply {
-        self.reply(
-            serde_json::to_value(request).unwrap_or(Value::Null),
-            Some(policy),
-        )
+        self.reply(serde_json::to_value(request).unwrap_or(Value::Null), Some(policy))
     }
 
     fn reply(&self, request: Value, policy: Option<Policy>) -> Reply {

@@ -84,11 +84,7 @@ impl Reply {
     pub(super) fn new(shared: Arc<Shared>, plan: Plan) -> Self {
         // A client's chain is never empty: its builder refuses that.
         let dialect = Arc::clone(&shared.chain[0].dialect);
-        Self {
-            shared,
-            state: State::Planned(Box::new(plan)),
-            dialect,
-        }
+        Self { shared, state: State::Planned(Box::new(plan)), dialect }
     }
 
     /// All that has been delivered so far.
@@ -139,11 +135,7 @@ impl Reply {
         }
         // The error itself went to whoever polled before; that there was one must not be lost.
         if let Some(kind) = self.state.failed() {
-            return Err(Error::new(
-                kind,
-                self.transcript().clone(),
-                self.report().clone(),
-            ));
+            return Err(Error::new(kind, self.transcript().clone(), self.report().clone()));
         }
         Ok(Answer {
             transcript: self.transcript().clone(),
@@ -170,10 +162,8 @@ impl Reply {
                 Ok(())
             }
             Err(error) => {
-                self.state = State::Unplanned {
-                    transcript: Transcript::new(),
-                    report: Report::default(),
-                };
+                self.state =
+                    State::Unplanned { transcript: Transcript::new(), report: Report::default() };
                 Err(error)
             }
         }
@@ -186,10 +176,8 @@ impl Stream for Reply {
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = self.get_mut();
         if let State::Planned(_) = &this.state {
-            let gone = State::Unplanned {
-                transcript: Transcript::new(),
-                report: Report::default(),
-            };
+            let gone =
+                State::Unplanned { transcript: Transcript::new(), report: Report::default() };
             if let State::Planned(plan) = mem::replace(&mut this.state, gone) {
                 if let Err(error) = this.begin(*plan) {
                     return Poll::Ready(Some(Err(error)));
@@ -255,9 +243,7 @@ impl Running {
     fn open(&mut self, shared: &Shared, attempt: Attempt) {
         let now = shared.clock.now();
         if attempt.budgeted && !shared.gate.withdraw(now) {
-            return self
-                .engine
-                .handle_input(now, Input::Denied { id: attempt.id });
+            return self.engine.handle_input(now, Input::Denied { id: attempt.id });
         }
         let opening = shared.transport.open(attempt.request, attempt.connection);
         self.exchange = Exchange::Opening(attempt.id, opening);
@@ -273,11 +259,7 @@ impl Running {
                         let (head, body) = response.into_parts();
                         self.exchange = Exchange::Body(id, body);
                         let (status, headers) = (head.status, head.headers);
-                        return Poll::Ready(Input::Head {
-                            id,
-                            status,
-                            headers,
-                        });
+                        return Poll::Ready(Input::Head { id, status, headers });
                     }
                     Err(error) => self.failed(id, error),
                 }
@@ -298,10 +280,7 @@ impl Running {
     fn failed(&mut self, id: AttemptId, error: TransportError) -> Input {
         let kind = error.kind();
         self.cause = Some(error);
-        Input::End {
-            id,
-            error: Some(kind),
-        }
+        Input::End { id, error: Some(kind) }
     }
 
     fn explain(&mut self, error: Error) -> Error {
@@ -390,9 +369,7 @@ impl Alarm {
 
     /// Whether the timer is still running; then the task is woken when it is not.
     fn is_armed(&mut self, cx: &mut Context<'_>) -> bool {
-        self.sleep
-            .as_mut()
-            .is_some_and(|sleep| sleep.as_mut().poll(cx).is_pending())
+        self.sleep.as_mut().is_some_and(|sleep| sleep.as_mut().poll(cx).is_pending())
     }
 }
 
@@ -488,9 +465,4 @@ impl fmt::Debug for TextStream {
 }
 
 /// What has been delivered and tried before the first poll.
-static NOTHING: (Transcript, Report) = (
-    Transcript::new(),
-    Report {
-        attempts: Vec::new(),
-    },
-);
+static NOTHING: (Transcript, Report) = (Transcript::new(), Report { attempts: Vec::new() });

@@ -53,9 +53,7 @@ struct Setup {
 
 impl std::fmt::Debug for Setup {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Setup")
-            .field("connect", &self.connect)
-            .finish_non_exhaustive()
+        f.debug_struct("Setup").field("connect", &self.connect).finish_non_exhaustive()
     }
 }
 
@@ -95,10 +93,7 @@ impl Reqwest {
         connect: Duration,
         configure: impl Fn(reqwest::ClientBuilder) -> reqwest::ClientBuilder + Send + Sync + 'static,
     ) -> Result<Self, ConfigError> {
-        let setup = Setup {
-            connect,
-            configure: Arc::new(configure),
-        };
+        let setup = Setup { connect, configure: Arc::new(configure) };
         Ok(Self {
             pooled: setup.build(usize::MAX)?,
             fresh: Arc::default(),
@@ -133,10 +128,8 @@ impl Transport for Reqwest {
         let reusable = connection == Connection::Any && is_warm(&warm, authority.as_ref());
         async move {
             let request = reqwest::Request::try_from(request).map_err(request_error)?;
-            let response = client
-                .execute(request)
-                .await
-                .map_err(|error| open_error(error, reusable))?;
+            let response =
+                client.execute(request).await.map_err(|error| open_error(error, reusable))?;
             Ok(http::Response::from(response).map(|body| ReqwestBody {
                 body: Box::pin(body),
                 warm,
@@ -198,11 +191,7 @@ fn request_error(error: reqwest::Error) -> TransportError {
 
 fn open_error(error: reqwest::Error, reusable: bool) -> TransportError {
     let kind = if error.is_connect() || error.is_timeout() {
-        if mentions_tls(&error) {
-            TransportErrorKind::Tls
-        } else {
-            TransportErrorKind::Connect
-        }
+        if mentions_tls(&error) { TransportErrorKind::Tls } else { TransportErrorKind::Connect }
     } else if error.is_builder() {
         TransportErrorKind::Request
     } else {
@@ -223,9 +212,7 @@ fn body_error(error: reqwest::Error) -> TransportError {
 }
 
 fn causes(error: &reqwest::Error) -> impl Iterator<Item = &(dyn StdError + 'static)> {
-    std::iter::successors(error.source(), |error: &&(dyn StdError + 'static)| {
-        (*error).source()
-    })
+    std::iter::successors(error.source(), |error: &&(dyn StdError + 'static)| (*error).source())
 }
 
 fn http2_kind(error: &reqwest::Error) -> Option<TransportErrorKind> {

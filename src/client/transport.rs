@@ -55,10 +55,7 @@ impl TransportError {
     /// An error of `kind` caused by `source`, which must not contain header values or bodies.
     #[must_use]
     pub fn with_source(kind: TransportErrorKind, source: impl Into<BoxError>) -> Self {
-        Self {
-            kind,
-            source: Some(source.into()),
-        }
+        Self { kind, source: Some(source.into()) }
     }
 
     /// The kind.

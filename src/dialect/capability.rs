@@ -29,16 +29,8 @@ use super::{Capabilities, Echo, Prefill};
 pub(super) fn anthropic(host: &str, model: &str) -> Capabilities {
     let continues = continues_turns(model);
     Capabilities {
-        prefill: if continues {
-            Prefill::Trailing
-        } else {
-            Prefill::None
-        },
-        echo: if continues {
-            Echo::Never
-        } else {
-            Echo::Unknown
-        },
+        prefill: if continues { Prefill::Trailing } else { Prefill::None },
+        echo: if continues { Echo::Never } else { Echo::Unknown },
         pings: is_host(host, "anthropic.com"),
         ..Capabilities::default()
     }
@@ -69,13 +61,8 @@ pub(super) fn openai_chat(host: &str, model: &str) -> Capabilities {
 
 /// Whether `host` is `domain` or below it; a port does not count.
 fn is_host(host: &str, domain: &str) -> bool {
-    let host = host
-        .split(':')
-        .next()
-        .unwrap_or_default()
-        .to_ascii_lowercase();
-    host.strip_suffix(domain)
-        .is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+    let host = host.split(':').next().unwrap_or_default().to_ascii_lowercase();
+    host.strip_suffix(domain).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
 }
 
 /// Whether `model` is a Claude of 4.5 or before, under any of the names it is served by:
@@ -88,11 +75,7 @@ fn continues_turns(model: &str) -> bool {
     };
     let mut version = Vec::new();
     for token in name.split(['-', '.', '@', ':']) {
-        let token = if version.is_empty() {
-            token.trim_start_matches('v')
-        } else {
-            token
-        };
+        let token = if version.is_empty() { token.trim_start_matches('v') } else { token };
         match token.parse::<u8>() {
             Ok(number) if token.len() <= 2 => version.push(number),
             _ if !version.is_empty() => break,
@@ -102,9 +85,7 @@ fn continues_turns(model: &str) -> bool {
         }
     }
     let minor = version.get(1).copied().unwrap_or_default();
-    version
-        .first()
-        .is_some_and(|major| (*major, minor) <= LAST_TO_CONTINUE)
+    version.first().is_some_and(|major| (*major, minor) <= LAST_TO_CONTINUE)
 }
 
 /// Whether `model` reasons unless it is told not to.
@@ -119,18 +100,7 @@ fn reasons_unasked(model: &str) -> bool {
     if any(&["non-reasoning", "non-thinking", "-chat-latest"]) {
         return false;
     }
-    [
-        "o1",
-        "o3",
-        "o4",
-        "gpt-5",
-        "gpt-oss",
-        "magistral",
-        "qwq",
-        "grok-4",
-    ]
-    .into_iter()
-    .any(family)
+    ["o1", "o3", "o4", "gpt-5", "gpt-oss", "magistral", "qwq", "grok-4"].into_iter().any(family)
         || any(&["reasoner", "reasoning", "thinking", "deepseek-r1"])
 }
 
@@ -175,55 +145,13 @@ mod tests {
     #[test]
     fn hosts_are_matched_whole() {
         for (host, model, prefill, echo, pings) in [
-            (
-                "api.openai.com",
-                "gpt-4o",
-                Prefill::None,
-                Echo::Unknown,
-                false,
-            ),
-            (
-                "api.mistral.ai",
-                "mistral-large",
-                Prefill::Prefix,
-                Echo::Always,
-                false,
-            ),
-            (
-                "API.MISTRAL.AI:443",
-                "mistral-large",
-                Prefill::Prefix,
-                Echo::Always,
-                false,
-            ),
-            (
-                "api.mistral.ai.evil.example",
-                "m",
-                Prefill::None,
-                Echo::Unknown,
-                false,
-            ),
-            (
-                "notapi.mistral.ai",
-                "m",
-                Prefill::None,
-                Echo::Unknown,
-                false,
-            ),
-            (
-                "api.moonshot.cn",
-                "kimi-k2",
-                Prefill::Partial,
-                Echo::Unknown,
-                false,
-            ),
-            (
-                "api.deepseek.com",
-                "deepseek-chat",
-                Prefill::None,
-                Echo::Never,
-                true,
-            ),
+            ("api.openai.com", "gpt-4o", Prefill::None, Echo::Unknown, false),
+            ("api.mistral.ai", "mistral-large", Prefill::Prefix, Echo::Always, false),
+            ("API.MISTRAL.AI:443", "mistral-large", Prefill::Prefix, Echo::Always, false),
+            ("api.mistral.ai.evil.example", "m", Prefill::None, Echo::Unknown, false),
+            ("notapi.mistral.ai", "m", Prefill::None, Echo::Unknown, false),
+            ("api.moonshot.cn", "kimi-k2", Prefill::Partial, Echo::Unknown, false),
+            ("api.deepseek.com", "deepseek-chat", Prefill::None, Echo::Never, true),
             (
                 "openrouter.ai",
                 "anthropic/claude-3.5-sonnet",
@@ -231,27 +159,11 @@ mod tests {
                 Echo::Unknown,
                 true,
             ),
-            (
-                "openrouter.ai",
-                "anthropic/claude-opus-4.6",
-                Prefill::None,
-                Echo::Unknown,
-                true,
-            ),
-            (
-                "localhost:8000",
-                "llama",
-                Prefill::None,
-                Echo::Unknown,
-                false,
-            ),
+            ("openrouter.ai", "anthropic/claude-opus-4.6", Prefill::None, Echo::Unknown, true),
+            ("localhost:8000", "llama", Prefill::None, Echo::Unknown, false),
         ] {
             let known = openai_chat(host, model);
-            assert_eq!(
-                (known.prefill, known.echo, known.pings),
-                (prefill, echo, pings),
-                "{host}"
-            );
+            assert_eq!((known.prefill, known.echo, known.pings), (prefill, echo, pings), "{host}");
             assert!(!known.done_is_proof, "{host}");
         }
         assert!(anthropic("api.anthropic.com", "claude-opus-5-5").pings);

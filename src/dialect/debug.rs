@@ -11,22 +11,18 @@ impl fmt::Debug for Signal<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Alive => f.write_str("Alive"),
-            Self::Started { id, model } => f
-                .debug_struct("Started")
-                .field("id", id)
-                .field("model", model)
-                .finish(),
+            Self::Started { id, model } => {
+                f.debug_struct("Started").field("id", id).field("model", model).finish()
+            }
             Self::Open { slot, choice, kind } => f
                 .debug_struct("Open")
                 .field("slot", slot)
                 .field("choice", choice)
                 .field("kind", kind)
                 .finish(),
-            Self::Append { slot, text } => f
-                .debug_struct("Append")
-                .field("slot", slot)
-                .field("bytes", &text.len())
-                .finish(),
+            Self::Append { slot, text } => {
+                f.debug_struct("Append").field("slot", slot).field("bytes", &text.len()).finish()
+            }
             Self::Annotate { slot, annotation } => f
                 .debug_struct("Annotate")
                 .field("slot", slot)
@@ -55,8 +51,6 @@ impl fmt::Debug for Outline {
 
 impl fmt::Debug for Continuation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Continuation")
-            .field("expect", &self.expect)
-            .finish_non_exhaustive()
+        f.debug_struct("Continuation").field("expect", &self.expect).finish_non_exhaustive()
     }
 }

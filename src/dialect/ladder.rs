@@ -57,10 +57,7 @@ impl Terms {
     fn prefills(&self, transcript: &Transcript, known: &Capabilities) -> bool {
         let reasons = self.outline.reasoning || known.reasoning;
         let ends_in_reasoning = transcript.kept().last().is_some_and(|part| {
-            matches!(
-                part.kind(),
-                PartKind::Reasoning | PartKind::RedactedReasoning
-            )
+            matches!(part.kind(), PartKind::Reasoning | PartKind::RedactedReasoning)
         });
         self.can_prefill
             && known.prefill != Prefill::None
@@ -92,10 +89,7 @@ impl Sent {
 
     /// What is expected of an answer to a note.
     pub(super) fn anchored(&self) -> Expect {
-        Expect::Anchor {
-            sent: self.text.len(),
-            anchor: self.anchor().to_owned(),
-        }
+        Expect::Anchor { sent: self.text.len(), anchor: self.anchor().to_owned() }
     }
 
     /// Lowers the token limit in `field` by what the text has cost, if there is a limit.
@@ -115,9 +109,7 @@ impl Sent {
         };
         let rest = match spent {
             Some(spent) => limit.saturating_sub(spent),
-            None => limit
-                .saturating_sub(estimate_tokens(self.text.len()))
-                .max(ROOM),
+            None => limit.saturating_sub(estimate_tokens(self.text.len())).max(ROOM),
         };
         let rest = rest.max(floor).min(limit);
         request.insert(field.to_owned(), Value::from(rest));

@@ -107,10 +107,7 @@ pub trait Decoder: Debug + Send {
 ///
 /// `Debug` shows the length of a text, never the text.
 #[derive(Clone, PartialEq)]
-#[expect(
-    clippy::exhaustive_enums,
-    reason = "the engine must handle every signal"
-)]
+#[expect(clippy::exhaustive_enums, reason = "the engine must handle every signal")]
 pub enum Signal<'a> {
     /// A ping, an unknown event, an empty chunk: life, but nothing said.
     Alive,
@@ -182,12 +179,7 @@ impl Fault {
     /// A fault of `class` and nothing more.
     #[must_use]
     pub const fn new(class: FaultClass) -> Self {
-        Self {
-            class,
-            code: None,
-            retry_after: None,
-            should_retry: None,
-        }
+        Self { class, code: None, retry_after: None, should_retry: None }
     }
 
     /// The same with the provider's code, kept only if it is one short word of `[A-Za-z0-9._-]`.
@@ -396,11 +388,7 @@ impl<'a> Rewrite<'a> {
     /// What a rewrite needs, with usage unknown.
     #[must_use]
     pub const fn new(capabilities: &'a Capabilities, wording: &'a Wording) -> Self {
-        Self {
-            capabilities,
-            wording,
-            spent: None,
-        }
+        Self { capabilities, wording, spent: None }
     }
 }
 

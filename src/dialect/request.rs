@@ -35,12 +35,7 @@ pub(super) fn check(request: &Value) -> Result<(), InvalidRequest> {
 
 /// The model asked for; empty where the request names none.
 pub(super) fn model(request: &Value) -> Arc<str> {
-    Arc::from(
-        request
-            .get("model")
-            .and_then(Value::as_str)
-            .unwrap_or_default(),
-    )
+    Arc::from(request.get("model").and_then(Value::as_str).unwrap_or_default())
 }
 
 /// A string or a list of strings; what is empty stops nothing.
@@ -51,16 +46,11 @@ pub(super) fn strings(value: Option<&Value>) -> Vec<Box<str>> {
         None => &[],
     };
     let strings = list.iter().filter_map(Value::as_str);
-    strings
-        .filter(|text| !text.is_empty())
-        .map(Box::from)
-        .collect()
+    strings.filter(|text| !text.is_empty()).map(Box::from).collect()
 }
 
 /// Whether `thinking` turns reasoning on.
 pub(super) fn thinks(thinking: Option<&Value>) -> bool {
-    let kind = thinking
-        .and_then(|thinking| thinking.get("type"))
-        .and_then(Value::as_str);
+    let kind = thinking.and_then(|thinking| thinking.get("type")).and_then(Value::as_str);
     matches!(kind, Some("enabled" | "adaptive"))
 }

@@ -21,11 +21,7 @@ pub(super) fn of(mut decoder: Box<dyn Decoder>, events: &[&str]) -> String {
         if read.is_err() {
             words.push("ERR".to_owned());
         }
-        assert_ne!(
-            words.len(),
-            before,
-            "an event said nothing at all: {event:?}"
-        );
+        assert_ne!(words.len(), before, "an event said nothing at all: {event:?}");
     }
     words.join(" ")
 }
@@ -36,23 +32,13 @@ fn word(signal: &Signal<'_>) -> String {
         Signal::Started { id, model } => {
             format!("start({},{})", id.unwrap_or("-"), model.unwrap_or("-"))
         }
-        Signal::Open {
-            slot,
-            choice: 0,
-            kind,
-        } => format!("{slot}={}", kind_word(kind)),
+        Signal::Open { slot, choice: 0, kind } => format!("{slot}={}", kind_word(kind)),
         Signal::Open { slot, choice, kind } => format!("{slot}={}@{choice}", kind_word(kind)),
         Signal::Append { slot, text } => format!("{slot}+{text}"),
-        Signal::Annotate {
-            slot,
-            annotation: Annotation::Signature(text),
-        } => {
+        Signal::Annotate { slot, annotation: Annotation::Signature(text) } => {
             format!("{slot}~sig({text})")
         }
-        Signal::Annotate {
-            slot,
-            annotation: Annotation::Citation(text),
-        } => {
+        Signal::Annotate { slot, annotation: Annotation::Citation(text) } => {
             format!("{slot}~cite({text})")
         }
         Signal::Close { slot } => format!("{slot}/"),
@@ -67,11 +53,7 @@ fn word(signal: &Signal<'_>) -> String {
         Signal::Finish { reason } => format!("finish({reason:?})"),
         Signal::Terminal => "end".to_owned(),
         Signal::Fault(fault) => {
-            format!(
-                "fault({:?},{})",
-                fault.class,
-                fault.code.as_deref().unwrap_or("-")
-            )
+            format!("fault({:?},{})", fault.class, fault.code.as_deref().unwrap_or("-"))
         }
     }
 }
@@ -101,15 +83,8 @@ pub(super) fn transcript(parts: &[(PartKind, &str)]) -> Transcript {
     for (index, (kind, text)) in parts.iter().enumerate() {
         let part = index as u32;
         let mut say = |delta| transcript.apply(&Event::Delta(delta));
-        say(Delta::Open {
-            part,
-            choice: 0,
-            kind: kind.clone(),
-        });
-        say(Delta::Append {
-            part,
-            text: (*text).into(),
-        });
+        say(Delta::Open { part, choice: 0, kind: kind.clone() });
+        say(Delta::Append { part, text: (*text).into() });
         if *kind != PartKind::Text || index + 1 < parts.len() {
             say(Delta::Close { part });
         }
@@ -125,9 +100,5 @@ pub(super) fn annotate(transcript: &mut Transcript, part: u32, annotation: Annot
 /// The same, ended for `reason`.
 pub(super) fn finish(transcript: &mut Transcript, reason: FinishReason) {
     let usage = Usage::default();
-    transcript.apply(&Event::Finished(Finish {
-        reason,
-        inferred: false,
-        usage,
-    }));
+    transcript.apply(&Event::Finished(Finish { reason, inferred: false, usage }));
 }

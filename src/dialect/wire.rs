@@ -226,11 +226,7 @@ mod tests {
             assert_eq!(object::<All<'_>>(&text).is_ok(), text_is_read, "{value}");
             let others = format!(r#"{{"word":{value},"count":{value}}}"#);
             let others: All<'_> = object(&others).expect("words and counts take anything");
-            assert_eq!(
-                (others.word.given(), others.count.0),
-                (None, count),
-                "{value}"
-            );
+            assert_eq!((others.word.given(), others.count.0), (None, count), "{value}");
         }
         assert!(object::<All<'_>>(r#"["text"]"#).is_err());
     }

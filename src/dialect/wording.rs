@@ -20,10 +20,7 @@ pub struct Wording {
 impl Default for Wording {
     /// English, a user speaking. An operator's voice is taken for an injection by some models.
     fn default() -> Self {
-        Self {
-            instruct: Arc::from(INSTRUCT),
-            quote: Arc::from(QUOTE),
-        }
+        Self { instruct: Arc::from(INSTRUCT), quote: Arc::from(QUOTE) }
     }
 }
 
@@ -90,11 +87,7 @@ mod tests {
             ("{x} {{anchor}}", "{x} {A{partial}}"),
             ("", ""),
         ] {
-            assert_eq!(
-                fill(template, "P{anchor}", "A{partial}"),
-                note,
-                "{template}"
-            );
+            assert_eq!(fill(template, "P{anchor}", "A{partial}"), note, "{template}");
         }
     }
 

@@ -122,10 +122,7 @@ impl Slot {
 impl Live {
     /// Whether a call that began before `slot` is not delivered yet.
     pub(super) fn has_call_before(&self, slot: u32) -> bool {
-        let open = self
-            .slots
-            .range(..slot)
-            .any(|(_, slot)| slot.is_call() && !slot.muted);
+        let open = self.slots.range(..slot).any(|(_, slot)| slot.is_call() && !slot.muted);
         open || !self.late.is_empty()
     }
 
@@ -142,11 +139,7 @@ impl Live {
     /// Bytes that wait for the end of their blocks.
     pub(super) fn held(&self) -> usize {
         let late = self.late.iter().map(|(_, slot)| slot);
-        self.slots
-            .values()
-            .chain(late)
-            .map(|slot| slot.held.len())
-            .sum()
+        self.slots.values().chain(late).map(|slot| slot.held.len()).sum()
     }
 
     /// It says the answer again from its beginning.

@@ -42,18 +42,12 @@ impl Recovery {
             live.aside = true;
         }
         // A call of the server's is worth nothing before its result.
-        if matches!(
-            kind,
-            PartKind::ToolCall { .. } | PartKind::ServerResult { .. }
-        ) {
+        if matches!(kind, PartKind::ToolCall { .. } | PartKind::ServerResult { .. }) {
             self.fresh();
         }
         let part = self.open_part(choice, kind);
         if !text.is_empty() {
-            self.emit(Event::Delta(Delta::Append {
-                part,
-                text: Text::from(text),
-            }));
+            self.emit(Event::Delta(Delta::Append { part, text: Text::from(text) }));
         }
         self.emit(Event::Delta(if truncated {
             Delta::Truncate { part }
@@ -89,11 +83,7 @@ impl Recovery {
         self.course.held = self.course.held.saturating_add(bytes);
         let fits = self.course.held <= self.plan.policy.answer_max;
         if !fits {
-            self.cut(Ended {
-                cut: Cut::OverLimit,
-                fault: None,
-                transport: None,
-            });
+            self.cut(Ended { cut: Cut::OverLimit, fault: None, transport: None });
         }
         fits
     }
@@ -124,18 +114,11 @@ impl Recovery {
             Some((_, part)) if matches!(kind, PartKind::Text) => *part,
             _ => self.open_part(choice, kind),
         };
-        if let Some(open) = self
-            .live
-            .as_mut()
-            .and_then(|live| live.slots.get_mut(&slot))
-        {
+        if let Some(open) = self.live.as_mut().and_then(|live| live.slots.get_mut(&slot)) {
             open.part = Some(part);
             for annotation in mem::take(&mut open.notes) {
                 self.queue
-                    .push_back(Output::Event(Event::Delta(Delta::Annotate {
-                        part,
-                        annotation,
-                    })));
+                    .push_back(Output::Event(Event::Delta(Delta::Annotate { part, annotation })));
             }
         }
         Some(part)
@@ -160,19 +143,11 @@ impl Recovery {
     }
 
     pub(super) fn close_open_text(&mut self, choice: u32) {
-        let at = self
-            .course
-            .open_text
-            .iter()
-            .position(|(of, _)| *of == choice);
+        let at = self.course.open_text.iter().position(|(of, _)| *of == choice);
         if let Some((_, part)) = at.map(|at| self.course.open_text.swap_remove(at)) {
             // The slot, if it goes on, is another part from here.
             if let Some(live) = &mut self.live {
-                for slot in live
-                    .slots
-                    .values_mut()
-                    .filter(|slot| slot.part == Some(part))
-                {
+                for slot in live.slots.values_mut().filter(|slot| slot.part == Some(part)) {
                     slot.part = None;
                 }
             }

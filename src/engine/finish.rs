@@ -44,11 +44,7 @@ impl Recovery {
             })
             .collect();
         for (part, unfit) in parts {
-            let delta = if unfit {
-                Delta::Abandon { part }
-            } else {
-                Delta::Close { part }
-            };
+            let delta = if unfit { Delta::Abandon { part } } else { Delta::Close { part } };
             self.emit(Event::Delta(delta));
         }
     }
@@ -58,11 +54,7 @@ impl Recovery {
         let usage = report.usage();
         // What a skipped frame said is missing, whatever the provider's own marker says.
         let inferred = inferred || report.skipped_frames() > 0;
-        self.emit(Event::Finished(Finish {
-            reason,
-            inferred,
-            usage,
-        }));
+        self.emit(Event::Finished(Finish { reason, inferred, usage }));
         self.queue.push_back(Output::Done(Ok(())));
         self.state = State::Done;
     }

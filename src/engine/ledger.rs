@@ -31,12 +31,7 @@ pub(super) struct Entry {
 
 impl Ledger {
     pub(super) fn new(started: Instant) -> Self {
-        Self {
-            started,
-            opened: 0,
-            mixed: false,
-            report: Report::default(),
-        }
+        Self { started, opened: 0, mixed: false, report: Report::default() }
     }
 
     pub(super) fn open(&mut self, now: Instant, entry: Entry) -> AttemptId {
@@ -116,11 +111,7 @@ impl Ledger {
 
     /// Attempts that count.
     pub(super) fn counted(&self) -> u32 {
-        self.report
-            .attempts
-            .iter()
-            .map(|attempt| u32::from(!attempt.free))
-            .sum()
+        self.report.attempts.iter().map(|attempt| u32::from(!attempt.free)).sum()
     }
 
     /// Output tokens that the provider itself reported for the text so far. None as soon as one attempt
@@ -130,26 +121,16 @@ impl Ledger {
         if self.mixed {
             return None;
         }
-        let mut spoke = self
-            .report
-            .attempts
-            .iter()
-            .filter(|attempt| attempt.delivered > 0);
-        spoke.try_fold(0_u64, |sum, attempt| {
-            Some(sum.saturating_add(reported(attempt)?))
-        })
+        let mut spoke = self.report.attempts.iter().filter(|attempt| attempt.delivered > 0);
+        spoke.try_fold(0_u64, |sum, attempt| Some(sum.saturating_add(reported(attempt)?)))
     }
 
     /// Why the last attempt that is over was cut.
     pub(super) fn last_cut(&self) -> Option<Cut> {
-        self.report
-            .attempts
-            .iter()
-            .rev()
-            .find_map(|attempt| match attempt.outcome {
-                Outcome::Cut(cut) => Some(cut),
-                _ => None,
-            })
+        self.report.attempts.iter().rev().find_map(|attempt| match attempt.outcome {
+            Outcome::Cut(cut) => Some(cut),
+            _ => None,
+        })
     }
 
     fn edit(&mut self, edit: impl FnOnce(&mut AttemptReport)) {

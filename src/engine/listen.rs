@@ -57,16 +57,12 @@ impl Recovery {
         // A gap in what is still being matched with what was delivered would only look like another
         // answer.
         let again = self.ledger.last_cut() == Some(Cut::Garbled)
-            && self
-                .live
-                .as_ref()
-                .is_some_and(|live| !live.fresh && !live.is_catching_up());
+            && self.live.as_ref().is_some_and(|live| !live.fresh && !live.is_catching_up());
         if self.plan.recorded || again && !self.has_next_step() {
             self.ledger.skipped();
             if let Some(live) = &self.live {
                 let attempt = live.id;
-                self.queue
-                    .push_back(Output::Notice(Notice::Skipped { attempt }));
+                self.queue.push_back(Output::Notice(Notice::Skipped { attempt }));
             }
         } else {
             self.cut_by(Cut::Garbled);
@@ -74,11 +70,7 @@ impl Recovery {
     }
 
     fn cut_by(&mut self, cut: Cut) {
-        self.cut(Ended {
-            cut,
-            fault: None,
-            transport: None,
-        });
+        self.cut(Ended { cut, fault: None, transport: None });
     }
 
     fn hear(&mut self, signal: Signal<'_>, chunk: &Bytes) {
@@ -129,29 +121,17 @@ impl Recovery {
         if finished && fault.class != FaultClass::Policy {
             self.ended = Some(End::Complete);
         } else {
-            self.cut(Ended {
-                cut: Cut::Faulted,
-                fault: Some(fault),
-                transport: None,
-            });
+            self.cut(Ended { cut: Cut::Faulted, fault: Some(fault), transport: None });
         }
     }
 
     fn on_open(&mut self, slot: u32, choice: u32, kind: PartKind) {
         let Some(live) = &mut self.live else { return };
         live.last_said = self.now;
-        let aside = matches!(
-            kind,
-            PartKind::Text | PartKind::Reasoning | PartKind::Refusal
-        );
+        let aside = matches!(kind, PartKind::Text | PartKind::Reasoning | PartKind::Refusal);
         // What a repetition brings before it is past the delivered parts was delivered before.
         let muted = !aside && live.is_repeating() && !live.repeats.is_empty();
-        if muted
-            && !live
-                .repeats
-                .pop()
-                .is_some_and(|before| same_block(&before, &kind))
-        {
+        if muted && !live.repeats.pop().is_some_and(|before| same_block(&before, &kind)) {
             return self.cut_by(Cut::Diverged);
         }
         let ends_text = !muted && !aside;
@@ -203,10 +183,7 @@ impl Recovery {
         if open.is_whole(live_tools) {
             open.held.push_str(text);
             if open.is_call() {
-                let notice = Notice::Progress {
-                    attempt: live.id,
-                    bytes: open.held.len(),
-                };
+                let notice = Notice::Progress { attempt: live.id, bytes: open.held.len() };
                 self.queue.push_back(Output::Notice(notice));
             }
             self.charge(text.len());
@@ -236,11 +213,7 @@ impl Recovery {
     fn on_verdict(&mut self, verdict: Verdict, slot: u32) {
         match verdict {
             Verdict::Hold => {}
-            Verdict::Resolved {
-                text,
-                join,
-                trimmed,
-            } => {
+            Verdict::Resolved { text, join, trimmed } => {
                 self.joined(join, trimmed);
                 self.past_seam(slot, &text);
             }
@@ -255,15 +228,9 @@ impl Recovery {
         live.join = Some(join);
         self.ledger.joined(join);
         if let Some(by) = live.by {
-            let resumption = Resumption {
-                attempt: live.id,
-                upstream: live.upstream.clone(),
-                by,
-                join,
-                trimmed,
-            };
-            self.queue
-                .push_back(Output::Notice(Notice::Resumed(resumption.clone())));
+            let resumption =
+                Resumption { attempt: live.id, upstream: live.upstream.clone(), by, join, trimmed };
+            self.queue.push_back(Output::Notice(Notice::Resumed(resumption.clone())));
             self.emit(Event::Resumed(resumption));
         }
     }
@@ -293,11 +260,7 @@ impl Recovery {
     /// No more text before something else: the seam has to make up its mind.
     fn end_of_text(&mut self) {
         let Some(live) = &mut self.live else { return };
-        let slot = live
-            .slots
-            .iter()
-            .find(|(_, slot)| slot.is_text())
-            .map(|(slot, _)| *slot);
+        let slot = live.slots.iter().find(|(_, slot)| slot.is_text()).map(|(slot, _)| *slot);
         let verdict = live.seam.as_mut().map(crate::seam::Seam::end);
         if let Some(verdict) = verdict {
             self.on_verdict(verdict, slot.unwrap_or(NO_SLOT));
@@ -326,10 +289,7 @@ impl Recovery {
             return;
         }
         if early {
-            let open = self
-                .live
-                .as_mut()
-                .and_then(|live| live.slots.get_mut(&slot));
+            let open = self.live.as_mut().and_then(|live| live.slots.get_mut(&slot));
             if let Some(open) = open {
                 open.notes.push(annotation);
             }
@@ -355,13 +315,7 @@ impl Recovery {
             PartKind::ToolCall { .. }
                 if live_tools || !is_json(&open.held) || live.has_call_before(slot) =>
             {
-                live.late.push((
-                    slot,
-                    Slot {
-                        closed: true,
-                        ..open
-                    },
-                ));
+                live.late.push((slot, Slot { closed: true, ..open }));
             }
             PartKind::RedactedReasoning if live.by.is_some() => {}
             _ => self.deliver_call(open, false),
@@ -406,17 +360,9 @@ impl Recovery {
         }
         let Some(live) = &mut self.live else { return };
         let mut late = mem::take(&mut live.late);
-        let unclosed: Vec<u32> = live
-            .slots
-            .iter()
-            .filter(|(_, slot)| slot.is_call())
-            .map(|(id, _)| *id)
-            .collect();
-        late.extend(
-            unclosed
-                .iter()
-                .filter_map(|id| Some((*id, live.slots.remove(id)?))),
-        );
+        let unclosed: Vec<u32> =
+            live.slots.iter().filter(|(_, slot)| slot.is_call()).map(|(id, _)| *id).collect();
+        late.extend(unclosed.iter().filter_map(|id| Some((*id, live.slots.remove(id)?))));
         late.sort_by_key(|(slot, _)| *slot);
         live.finish = Some((reason.clone(), self.now));
         let attempt = live.id;
@@ -424,8 +370,7 @@ impl Recovery {
             self.late_call(call);
         }
         if matches!(reason, FinishReason::Other(_)) {
-            self.queue
-                .push_back(Output::Notice(Notice::UnknownFinish { attempt, reason }));
+            self.queue.push_back(Output::Notice(Notice::UnknownFinish { attempt, reason }));
         }
     }
 }

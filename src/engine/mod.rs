@@ -68,10 +68,7 @@ const BLANKS_MAX: usize = 4096;
 /// Something that happened.
 ///
 /// `Debug` shows the status and sizes, never header values or bytes of a body.
-#[expect(
-    clippy::exhaustive_enums,
-    reason = "a driver must be able to say all of it"
-)]
+#[expect(clippy::exhaustive_enums, reason = "a driver must be able to say all of it")]
 pub enum Input {
     /// The response head of an attempt is there.
     Head {
@@ -220,11 +217,7 @@ impl Recovery {
             ledger: Ledger::new(now),
             queue: VecDeque::new(),
             state: State::Idle,
-            clocks: Clocks {
-                started: now,
-                last_new: None,
-                resume_at: None,
-            },
+            clocks: Clocks { started: now, last_new: None, resume_at: None },
             delays,
             step,
             live: None,
@@ -244,11 +237,9 @@ impl Recovery {
         }
         self.now = self.now.max(now);
         match input {
-            Input::Head {
-                id,
-                status,
-                headers,
-            } if self.is_live(id) => self.on_head(status, headers),
+            Input::Head { id, status, headers } if self.is_live(id) => {
+                self.on_head(status, headers)
+            }
             Input::Chunk { id, bytes } if self.is_live(id) => self.on_chunk(bytes),
             Input::End { id, error } if self.is_live(id) => self.on_end(error),
             Input::Denied { id } if self.is_live(id) => self.on_denied(id),
@@ -270,10 +261,7 @@ impl Recovery {
             }
             if !self.advance() {
                 let next = self.next_deadline();
-                return Output::Wait {
-                    until: next.map(|(at, _)| at),
-                    timer: next.map(|(_, t)| t),
-                };
+                return Output::Wait { until: next.map(|(at, _)| at), timer: next.map(|(_, t)| t) };
             }
         }
     }
@@ -328,8 +316,7 @@ impl Recovery {
         }
         let reasons = timers::reasons(&self.step.outline, &self.step.capabilities);
         let pings = self.step.capabilities.pings;
-        self.clocks
-            .next(self.live.as_ref(), &self.plan.policy, reasons, pings)
+        self.clocks.next(self.live.as_ref(), &self.plan.policy, reasons, pings)
     }
 
     fn on_head(&mut self, status: StatusCode, headers: HeaderMap) {
@@ -338,15 +325,9 @@ impl Recovery {
             live.refused = Some(self.now);
         }
         self.body = if status.is_success() {
-            Body::Unknown {
-                head,
-                start: Vec::new(),
-            }
+            Body::Unknown { head, start: Vec::new() }
         } else {
-            Body::Other {
-                head,
-                body: Vec::new(),
-            }
+            Body::Other { head, body: Vec::new() }
         };
     }
 
@@ -369,12 +350,7 @@ impl Recovery {
                 bytes = Bytes::from(mem::take(start));
             }
             match is_other(&bytes) {
-                Some(true) => {
-                    self.body = Body::Other {
-                        head: head.clone(),
-                        body: Vec::new(),
-                    }
-                }
+                Some(true) => self.body = Body::Other { head: head.clone(), body: Vec::new() },
                 None if bytes.len() <= BLANKS_MAX => return start.extend_from_slice(&bytes),
                 Some(false) | None => self.body = self.stream(),
             }
@@ -408,11 +384,7 @@ impl Recovery {
         if let Some(live) = &mut self.live {
             live.over = true;
         }
-        self.cut(Ended {
-            cut,
-            fault: None,
-            transport: error,
-        });
+        self.cut(Ended { cut, fault: None, transport: error });
     }
 
     fn on_denied(&mut self, id: AttemptId) {
@@ -421,13 +393,8 @@ impl Recovery {
             live.over = true;
         }
         let upstream = Arc::clone(&self.upstream().name);
-        self.queue
-            .push_back(Output::Notice(Notice::Denied { upstream }));
-        self.ended = Some(End::Cut(Ended {
-            cut: Cut::Denied,
-            fault: None,
-            transport: None,
-        }));
+        self.queue.push_back(Output::Notice(Notice::Denied { upstream }));
+        self.ended = Some(End::Cut(Ended { cut: Cut::Denied, fault: None, transport: None }));
     }
 
     fn on_tick(&mut self) {
@@ -446,18 +413,10 @@ impl Recovery {
             }
             // The calls are in hand: a valid turn, and no reason to lose it.
             Timer::Progress | Timer::Overall if self.live.is_some() && self.is_committed() => {
-                self.cut(Ended {
-                    cut: Cut::Stalled { timer },
-                    fault: None,
-                    transport: None,
-                });
+                self.cut(Ended { cut: Cut::Stalled { timer }, fault: None, transport: None });
             }
             Timer::FirstEvent | Timer::Idle | Timer::Delta => {
-                self.cut(Ended {
-                    cut: Cut::Stalled { timer },
-                    fault: None,
-                    transport: None,
-                });
+                self.cut(Ended { cut: Cut::Stalled { timer }, fault: None, transport: None });
             }
             Timer::Progress => self.fail(crate::error::ErrorKind::NoProgress),
             Timer::Overall => self.fail(crate::error::ErrorKind::Deadline),
@@ -490,26 +449,18 @@ impl Recovery {
 impl fmt::Debug for Input {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Head {
-                id,
-                status,
-                headers,
-            } => f
+            Self::Head { id, status, headers } => f
                 .debug_struct("Head")
                 .field("id", id)
                 .field("status", status)
                 .field("headers", &headers.len())
                 .finish(),
-            Self::Chunk { id, bytes } => f
-                .debug_struct("Chunk")
-                .field("id", id)
-                .field("bytes", &bytes.len())
-                .finish(),
-            Self::End { id, error } => f
-                .debug_struct("End")
-                .field("id", id)
-                .field("error", error)
-                .finish(),
+            Self::Chunk { id, bytes } => {
+                f.debug_struct("Chunk").field("id", id).field("bytes", &bytes.len()).finish()
+            }
+            Self::End { id, error } => {
+                f.debug_struct("End").field("id", id).field("error", error).finish()
+            }
             Self::Denied { id } => f.debug_struct("Denied").field("id", id).finish(),
             Self::Tick => f.write_str("Tick"),
             Self::Cancel => f.write_str("Cancel"),

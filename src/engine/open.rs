@@ -33,45 +33,26 @@ pub(super) struct Next {
 
 impl Next {
     pub(super) const fn first() -> Self {
-        Self {
-            by: None,
-            free: false,
-            delay: Duration::ZERO,
-            anew: false,
-            unbudgeted: false,
-        }
+        Self { by: None, free: false, delay: Duration::ZERO, anew: false, unbudgeted: false }
     }
 }
 
 impl Step {
     /// The state of step `index` before its first attempt.
     pub(super) fn enter(plan: &Plan, index: usize, first_part: u32) -> Result<Self, Error> {
-        let invalid = || {
-            Error::new(
-                ErrorKind::InvalidRequest,
-                Transcript::new(),
-                Report::default(),
-            )
-        };
+        let invalid =
+            || Error::new(ErrorKind::InvalidRequest, Transcript::new(), Report::default());
         let Some(upstream) = plan.chain.get(index) else {
             return Err(invalid().caused_by(ConfigError::NoStep));
         };
-        upstream
-            .dialect
-            .check(&plan.request)
-            .map_err(|cause| invalid().caused_by(cause))?;
+        upstream.dialect.check(&plan.request).map_err(|cause| invalid().caused_by(cause))?;
         let request = upstream.prepare(&plan.request);
         let outline = upstream.dialect.outline(&request);
         let capabilities = upstream.capabilities(&outline);
         let here = |refusal: &&Refusal| {
             refusal.upstream == upstream.name && refusal.model == outline.model
         };
-        let refused = plan
-            .refused
-            .iter()
-            .filter(here)
-            .map(|refusal| refusal.by)
-            .collect();
+        let refused = plan.refused.iter().filter(here).map(|refusal| refusal.by).collect();
         Ok(Self {
             index,
             first_part,
@@ -100,12 +81,7 @@ impl Recovery {
                     Resume::Align | Resume::Cursor => None,
                 };
                 let seam = Seam::new(&said, continuation.expect);
-                (
-                    Some(by),
-                    Arc::new(continuation.request),
-                    Some(seam),
-                    straddle,
-                )
+                (Some(by), Arc::new(continuation.request), Some(seam), straddle)
             }
         };
         let entry = Entry {
@@ -134,11 +110,7 @@ impl Recovery {
             model: Arc::clone(&model),
             by,
             request: http,
-            connection: if fresh {
-                Connection::Fresh
-            } else {
-                Connection::Any
-            },
+            connection: if fresh { Connection::Fresh } else { Connection::Any },
             budgeted: self.course.after_barren && !next.free && !next.unbudgeted,
         })));
         self.body = Body::Awaited;
@@ -155,11 +127,7 @@ impl Recovery {
             straddle,
             slots: std::collections::BTreeMap::new(),
             join: None,
-            repeats: if by.is_some() {
-                self.repeatable()
-            } else {
-                Vec::new()
-            },
+            repeats: if by.is_some() { self.repeatable() } else { Vec::new() },
             late: Vec::new(),
             finish: None,
             refused: None,
@@ -176,17 +144,10 @@ impl Recovery {
     /// What a repetition of the answer would bring again beside its text, the first one last.
     pub(super) fn repeatable(&self) -> Vec<PartKind> {
         let whole = |kind: &PartKind| {
-            !matches!(
-                kind,
-                PartKind::Text | PartKind::Reasoning | PartKind::Refusal
-            )
+            !matches!(kind, PartKind::Text | PartKind::Reasoning | PartKind::Refusal)
         };
-        let mut kinds: Vec<PartKind> = self
-            .transcript
-            .kept()
-            .map(|part| part.kind().clone())
-            .filter(whole)
-            .collect();
+        let mut kinds: Vec<PartKind> =
+            self.transcript.kept().map(|part| part.kind().clone()).filter(whole).collect();
         kinds.reverse();
         kinds
     }

@@ -110,8 +110,7 @@ impl Upstream {
 
     pub(super) fn capabilities(&self, outline: &Outline) -> Capabilities {
         let host = self.uri.host().unwrap_or_default();
-        self.declared
-            .over(self.dialect.capabilities(host, &outline.model))
+        self.declared.over(self.dialect.capabilities(host, &outline.model))
     }
 }
 
@@ -128,14 +127,7 @@ impl fmt::Debug for Upstream {
             .field("dialect", &self.dialect.name())
             .field("host", &self.uri.host())
             .field("path", &self.uri.path())
-            .field(
-                "headers",
-                &self
-                    .headers
-                    .keys()
-                    .map(HeaderName::as_str)
-                    .collect::<Vec<_>>(),
-            )
+            .field("headers", &self.headers.keys().map(HeaderName::as_str).collect::<Vec<_>>())
             .field("model", &self.model)
             .field("declared", &self.declared)
             .finish()
@@ -206,10 +198,6 @@ pub struct Refusal {
 impl Refusal {
     /// `upstream` refuses `by` for `model`.
     pub fn new(upstream: impl Into<Arc<str>>, model: impl Into<Arc<str>>, by: Resume) -> Self {
-        Self {
-            upstream: upstream.into(),
-            model: model.into(),
-            by,
-        }
+        Self { upstream: upstream.into(), model: model.into(), by }
     }
 }

@@ -62,11 +62,7 @@ impl Recovery {
             }
             (End::Stopped, _) => self.complete(&live, FinishReason::StopSequence, true),
             (End::Complete, None) => {
-                let ended = Ended {
-                    cut: Cut::Truncated,
-                    fault: None,
-                    transport: None,
-                };
+                let ended = Ended { cut: Cut::Truncated, fault: None, transport: None };
                 self.loosen(live, ended, body);
             }
             (End::Cut(ended), _) => self.loosen(live, ended, body),
@@ -104,11 +100,7 @@ impl Recovery {
             self.course.open_text.retain(|(_, text)| *text != part);
             self.emit(Event::Delta(Delta::Abandon { part }));
         }
-        self.state = State::Settling(Box::new(Fallen {
-            live,
-            ended,
-            rejection,
-        }));
+        self.state = State::Settling(Box::new(Fallen { live, ended, rejection }));
     }
 
     /// What a response that is no stream says about the end.
@@ -117,38 +109,16 @@ impl Recovery {
             return (ended, None);
         };
         let fault =
-            self.upstream()
-                .dialect
-                .classify(head.status, &head.headers, without_mark(&body));
+            self.upstream().dialect.classify(head.status, &head.headers, without_mark(&body));
         if head.status.is_success() {
             let known = fault.class != FaultClass::NoError;
             let cut = if known { Cut::Faulted } else { Cut::Garbled };
-            return (
-                Ended {
-                    cut,
-                    fault: known.then_some(fault),
-                    transport: None,
-                },
-                None,
-            );
+            return (Ended { cut, fault: known.then_some(fault), transport: None }, None);
         }
-        let cut = Cut::Rejected {
-            status: head.status,
-            retry_after: fault.retry_after,
-        };
-        let rejection = Rejection {
-            status: head.status,
-            headers: head.headers,
-            body: Bytes::from(body),
-        };
-        (
-            Ended {
-                cut,
-                fault: Some(fault),
-                transport: None,
-            },
-            Some(rejection),
-        )
+        let cut = Cut::Rejected { status: head.status, retry_after: fault.retry_after };
+        let rejection =
+            Rejection { status: head.status, headers: head.headers, body: Bytes::from(body) };
+        (Ended { cut, fault: Some(fault), transport: None }, Some(rejection))
     }
 
     /// Decides, and does what was decided.
@@ -156,20 +126,14 @@ impl Recovery {
         let State::Settling(fallen) = mem::replace(&mut self.state, State::Idle) else {
             return;
         };
-        let Fallen {
-            live,
-            ended,
-            rejection,
-        } = *fallen;
+        let Fallen { live, ended, rejection } = *fallen;
         let code = ended.fault.as_ref().and_then(|fault| fault.code.clone());
         if ended.cut != Cut::Denied {
             let outcome = Outcome::Cut(ended.cut);
             self.ledger.close(self.now, outcome, code, &live);
             self.clocks.last_new.get_or_insert(self.now);
-            self.course.fresh_connection = matches!(
-                ended.cut,
-                Cut::Stalled { .. } | Cut::Reset | Cut::Unreachable
-            );
+            self.course.fresh_connection =
+                matches!(ended.cut, Cut::Stalled { .. } | Cut::Reset | Cut::Unreachable);
             if !decide::costs_nothing(&ended, live.by.is_some(), self.course.stale_used) {
                 self.course.failures += 1;
                 self.course.after_barren = !live.fresh;
@@ -178,11 +142,7 @@ impl Recovery {
         }
         self.tell(&live, &ended);
         let todo = decide::decide(&ended, &self.standing(&live));
-        let fallen = Fallen {
-            live,
-            ended,
-            rejection,
-        };
+        let fallen = Fallen { live, ended, rejection };
         if !fallen.is_ours() {
             self.course.ailment = Some((fallen.ended.clone(), fallen.rejection.clone()));
         }
@@ -218,9 +178,7 @@ impl Recovery {
             retry_after_max: policy.retry_after_max,
             failures: self.course.failures,
             stale_used: self.course.stale_used,
-            at_length: spent
-                .zip(limit)
-                .is_some_and(|(spent, limit)| spent >= limit),
+            at_length: spent.zip(limit).is_some_and(|(spent, limit)| spent >= limit),
         }
     }
 
@@ -235,17 +193,11 @@ impl Recovery {
         match (fault.class, live.by) {
             (FaultClass::Auth | FaultClass::Billing, _) => {
                 let class = fault.class;
-                self.queue
-                    .push_back(Output::Notice(Notice::Account { upstream, class }));
+                self.queue.push_back(Output::Notice(Notice::Account { upstream, class }));
             }
             (FaultClass::PrefillRefused, Some(by @ Resume::Prefill)) => {
-                let refusal = Refusal {
-                    upstream,
-                    model: Arc::clone(&live.model),
-                    by,
-                };
-                self.queue
-                    .push_back(Output::Notice(Notice::Refused(refusal)));
+                let refusal = Refusal { upstream, model: Arc::clone(&live.model), by };
+                self.queue.push_back(Output::Notice(Notice::Refused(refusal)));
             }
             _ => {}
         }
@@ -265,12 +217,7 @@ impl Recovery {
             Wait::For(delay) => delay,
             Wait::Backoff => self.delays.next().unwrap_or_default(),
         };
-        let next = Next {
-            by,
-            free: wait == Wait::Free,
-            delay,
-            ..Next::first()
-        };
+        let next = Next { by, free: wait == Wait::Free, delay, ..Next::first() };
         let told = match &next.by {
             None => Told::Retry,
             Some((by, _)) => Told::Resume { by: *by },
@@ -300,11 +247,7 @@ impl Recovery {
                 // What was denied cost nothing; what replaces it is a request like any other, and not one
                 // of the retries that the budget is for.
                 let unbudgeted = fallen.ended.cut == Cut::Denied;
-                let next = Next {
-                    by,
-                    unbudgeted,
-                    ..Next::first()
-                };
+                let next = Next { by, unbudgeted, ..Next::first() };
                 return self.schedule(fallen, next, told);
             }
             self.step = before;
@@ -322,10 +265,7 @@ impl Recovery {
         if !retractable {
             return self.give_up(fallen, exhausted);
         }
-        let next = Next {
-            anew: true,
-            ..Next::first()
-        };
+        let next = Next { anew: true, ..Next::first() };
         self.schedule(fallen, next, Told::Retry);
     }
 
@@ -335,10 +275,7 @@ impl Recovery {
         if !next.free && self.ledger.counted() >= policy.max_attempts {
             return self.give_up(fallen, true);
         }
-        let stop = policy
-            .keep_going
-            .as_ref()
-            .is_some_and(|hook| !hook.ask(self.ledger.report()));
+        let stop = policy.keep_going.as_ref().is_some_and(|hook| !hook.ask(self.ledger.report()));
         if stop {
             self.interrupted(&fallen, Told::GiveUp, Duration::ZERO);
             return self.fail(ErrorKind::NoProgress);
@@ -365,15 +302,11 @@ impl Recovery {
             next,
             delay,
         };
-        self.queue
-            .push_back(Output::Notice(Notice::Interrupted(interruption.clone())));
+        self.queue.push_back(Output::Notice(Notice::Interrupted(interruption.clone())));
         self.emit(Event::Interrupted(interruption));
     }
 }
 
 fn is_policy(ended: &Ended) -> bool {
-    ended
-        .fault
-        .as_ref()
-        .is_some_and(|fault| fault.class == FaultClass::Policy)
+    ended.fault.as_ref().is_some_and(|fault| fault.class == FaultClass::Policy)
 }

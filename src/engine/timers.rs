@@ -30,19 +30,15 @@ impl Clocks {
         pings: bool,
     ) -> Option<(Instant, Timer)> {
         let timeouts = &policy.timeouts;
-        let overall = timeouts
-            .overall
-            .and_then(|wait| after(self.started, wait, Timer::Overall));
+        let overall = timeouts.overall.and_then(|wait| after(self.started, wait, Timer::Overall));
         let own = match live {
             None => self.resume_at.map(|at| (at, Timer::Backoff)),
             Some(live) => attempt_clock(live, policy, reasons || !pings, pings),
         };
-        let delta = live
-            .filter(|live| live.first_byte && live.finish.is_none())
-            .and_then(|live| {
-                let wait = delta_wait(timeouts.delta, live.is_quiet(reasons));
-                after(live.last_said, wait, Timer::Delta)
-            });
+        let delta = live.filter(|live| live.first_byte && live.finish.is_none()).and_then(|live| {
+            let wait = delta_wait(timeouts.delta, live.is_quiet(reasons));
+            after(live.last_said, wait, Timer::Delta)
+        });
         let progress = self.last_new.filter(|_| !is_paused(live, reasons));
         let progress = progress.and_then(|at| after(at, policy.no_progress_max, Timer::Progress));
         [overall, own, delta, progress].into_iter().flatten().min()
@@ -68,27 +64,11 @@ fn attempt_clock(
     } else if let Some((_, at)) = &live.finish {
         after((*at).max(live.last_said), policy::CLOSING, Timer::Closing)
     } else if live.first_byte {
-        let default = if pings {
-            policy::IDLE
-        } else {
-            policy::IDLE_SILENT
-        };
-        after(
-            live.last_byte,
-            timeouts.idle.unwrap_or(default),
-            Timer::Idle,
-        )
+        let default = if pings { policy::IDLE } else { policy::IDLE_SILENT };
+        after(live.last_byte, timeouts.idle.unwrap_or(default), Timer::Idle)
     } else {
-        let default = if slow {
-            policy::FIRST_EVENT_SLOW
-        } else {
-            policy::FIRST_EVENT
-        };
-        after(
-            live.opened,
-            timeouts.first_event.unwrap_or(default),
-            Timer::FirstEvent,
-        )
+        let default = if slow { policy::FIRST_EVENT_SLOW } else { policy::FIRST_EVENT };
+        after(live.opened, timeouts.first_event.unwrap_or(default), Timer::FirstEvent)
     }
 }
 
@@ -99,11 +79,7 @@ fn after(at: Instant, wait: Duration, timer: Timer) -> Option<(Instant, Timer)> 
 
 fn delta_wait(wait: Option<Duration>, quiet: bool) -> Duration {
     let wait = wait.unwrap_or(policy::DELTA);
-    if quiet {
-        wait.max(policy::DELTA_HIDDEN)
-    } else {
-        wait
-    }
+    if quiet { wait.max(policy::DELTA_HIDDEN) } else { wait }
 }
 
 /// Whether the model reasons: because the request says so or because it always does.

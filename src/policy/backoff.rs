@@ -22,10 +22,7 @@ pub struct Backoff {
 
 impl Default for Backoff {
     fn default() -> Self {
-        Self {
-            initial: BACKOFF_INITIAL,
-            max: BACKOFF_MAX,
-        }
+        Self { initial: BACKOFF_INITIAL, max: BACKOFF_MAX }
     }
 }
 
@@ -47,11 +44,7 @@ impl Backoff {
     /// ```
     #[must_use]
     pub const fn delays(self, seed: u64) -> Delays {
-        Delays {
-            backoff: self,
-            state: seed,
-            nth: 0,
-        }
+        Delays { backoff: self, state: seed, nth: 0 }
     }
 }
 
@@ -84,11 +77,7 @@ impl Iterator for Delays {
 
     fn next(&mut self) -> Option<Duration> {
         let factor = 1_u32.checked_shl(self.nth).unwrap_or(u32::MAX);
-        let bound = self
-            .backoff
-            .initial
-            .saturating_mul(factor)
-            .min(self.backoff.max);
+        let bound = self.backoff.initial.saturating_mul(factor).min(self.backoff.max);
         self.nth = self.nth.saturating_add(1);
         let share = (self.draw() >> 11) as f64 / (1_u64 << 53) as f64;
         Some(bound.mul_f64(share))
@@ -104,10 +93,7 @@ mod tests {
         for seed in 0..200 {
             for (nth, wait) in Backoff::default().delays(seed).take(12).enumerate() {
                 let bound = BACKOFF_INITIAL * 2_u32.pow(nth as u32);
-                assert!(
-                    wait <= bound.min(BACKOFF_MAX),
-                    "seed {seed}, wait {nth}: {wait:?}"
-                );
+                assert!(wait <= bound.min(BACKOFF_MAX), "seed {seed}, wait {nth}: {wait:?}");
             }
         }
     }
@@ -120,14 +106,8 @@ mod tests {
             low += u32::from(wait < BACKOFF_INITIAL / 4);
             high += u32::from(wait > BACKOFF_INITIAL * 3 / 4);
         }
-        assert!(
-            (200..300).contains(&low),
-            "{low} of 1000 in the lowest quarter"
-        );
-        assert!(
-            (200..300).contains(&high),
-            "{high} of 1000 in the highest quarter"
-        );
+        assert!((200..300).contains(&low), "{low} of 1000 in the lowest quarter");
+        assert!((200..300).contains(&high), "{high} of 1000 in the highest quarter");
     }
 
     #[test]

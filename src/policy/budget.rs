@@ -62,9 +62,7 @@ impl Budget {
     fn refill(&mut self, now: Instant) {
         let since = *self.since.get_or_insert(now);
         let passed = now.saturating_duration_since(since).as_millis();
-        let gained = u64::try_from(passed)
-            .unwrap_or(u64::MAX)
-            .saturating_mul(self.per_second);
+        let gained = u64::try_from(passed).unwrap_or(u64::MAX).saturating_mul(self.per_second);
         let gained = gained / 1000;
         if gained > 0 {
             self.since = Some(now);
@@ -74,19 +72,14 @@ impl Budget {
 }
 
 #[cfg(test)]
-#[expect(
-    clippy::disallowed_methods,
-    reason = "an instant to start from; no time passes"
-)]
+#[expect(clippy::disallowed_methods, reason = "an instant to start from; no time passes")]
 mod tests {
     use std::time::Duration;
 
     use super::*;
 
     fn drain(budget: &mut Budget, now: Instant) -> u32 {
-        (0..1000)
-            .map_while(|_| budget.withdraw(now).then_some(()))
-            .count() as u32
+        (0..1000).map_while(|_| budget.withdraw(now).then_some(())).count() as u32
     }
 
     #[test]

@@ -72,11 +72,7 @@ impl Anchored {
     pub(super) fn feed(&mut self, c: char, said: &str, sent: &str) -> Feed {
         self.held.push(c);
         push_folded(&mut self.folded, c);
-        let more = if self.held.len() > self.window {
-            More::TooLate
-        } else {
-            More::Perhaps
-        };
+        let more = if self.held.len() > self.window { More::TooLate } else { More::Perhaps };
         match self.reading(said, sent, more) {
             Reading::Found(found) => self.release(found),
             Reading::Again { from, equal } => self.again(from, equal),
@@ -100,11 +96,7 @@ impl Anchored {
         let Found { lead, end, join } = found;
         let mut text = self.held.get(..lead).unwrap_or_default().to_owned();
         text.push_str(self.held.get(end..).unwrap_or_default());
-        Feed::Release {
-            text,
-            trimmed: end - lead,
-            join,
-        }
+        Feed::Release { text, trimmed: end - lead, join }
     }
 
     fn again(&self, from: usize, equal: usize) -> Feed {
@@ -193,11 +185,7 @@ impl Anchored {
             return Reading::Again { from, equal };
         }
         let goes_on = equal == text.len();
-        let open = if more == More::Perhaps && goes_on {
-            Reading::Open
-        } else {
-            Reading::None
-        };
+        let open = if more == More::Perhaps && goes_on { Reading::Open } else { Reading::None };
         if equal < LONG_MATCH || (anchor && more != More::TooLate) {
             return open;
         }

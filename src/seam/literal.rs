@@ -27,11 +27,7 @@ impl Literal {
         if too_short {
             return Err(Join::Literal);
         }
-        Ok(Self {
-            matched: 0,
-            echo,
-            habit: None,
-        })
+        Ok(Self { matched: 0, echo, habit: None })
     }
 
     pub(super) const fn matched(&self) -> usize {
@@ -52,11 +48,9 @@ impl Literal {
         match self.reading(sent) {
             Reading::Open => Feed::Hold,
             Reading::Literal => literal(self.held(sent).to_owned()),
-            Reading::Repetition => Feed::Swallow {
-                text: String::new(),
-                matched: self.matched,
-                trimmed: self.matched,
-            },
+            Reading::Repetition => {
+                Feed::Swallow { text: String::new(), matched: self.matched, trimmed: self.matched }
+            }
         }
     }
 
@@ -73,11 +67,7 @@ impl Literal {
             Echo::Unknown | Echo::Always => whole || held_enough || counts(self.held(sent)),
         };
         if !enough {
-            return if whole {
-                Reading::Literal
-            } else {
-                Reading::Open
-            };
+            return if whole { Reading::Literal } else { Reading::Open };
         }
         let habit = self.habit.get_or_insert_with(|| Habit::of(sent));
         if habit.repetition {
@@ -90,11 +80,7 @@ impl Literal {
             };
         }
         if self.echo == Echo::Never && matched <= habit.head_again {
-            return if held_enough {
-                Reading::Literal
-            } else {
-                Reading::Open
-            };
+            return if held_enough { Reading::Literal } else { Reading::Open };
         }
         Reading::Repetition
     }
@@ -107,9 +93,5 @@ enum Reading {
 }
 
 const fn literal(text: String) -> Feed {
-    Feed::Release {
-        text,
-        trimmed: 0,
-        join: Join::Literal,
-    }
+    Feed::Release { text, trimmed: 0, join: Join::Literal }
 }

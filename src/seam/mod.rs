@@ -79,13 +79,7 @@ impl Seam {
                 let stage = anchored.map(|anchored| Stage::Anchored(Box::new(anchored)));
                 (sent, stage.ok_or(Join::Unverified))
             }
-            Expect::Align => (
-                said.len(),
-                Ok(Stage::Swallow {
-                    at: 0,
-                    join: Join::Aligned,
-                }),
-            ),
+            Expect::Align => (said.len(), Ok(Stage::Swallow { at: 0, join: Join::Aligned })),
         };
         Self {
             said: said.to_owned(),
@@ -188,28 +182,14 @@ impl Seam {
     fn follow(&mut self, feed: Feed) -> Option<String> {
         match feed {
             Feed::Hold => None,
-            Feed::Swallow {
-                text,
-                matched,
-                trimmed,
-            } => {
+            Feed::Swallow { text, matched, trimmed } => {
                 self.trimmed += trimmed;
-                self.stage = Stage::Swallow {
-                    at: matched,
-                    join: Join::Echo,
-                };
+                self.stage = Stage::Swallow { at: matched, join: Join::Echo };
                 Some(text)
             }
-            Feed::Release {
-                text,
-                trimmed,
-                join,
-            } => {
+            Feed::Release { text, trimmed, join } => {
                 self.trimmed += trimmed;
-                self.stage = Stage::Rest {
-                    at: self.sent,
-                    join,
-                };
+                self.stage = Stage::Rest { at: self.sent, join };
                 Some(text)
             }
         }
@@ -247,11 +227,7 @@ impl Seam {
 
     fn resolve(&mut self, text: String, join: Join) -> Verdict {
         self.stage = Stage::Over(join);
-        Verdict::Resolved {
-            text,
-            join,
-            trimmed: self.trimmed,
-        }
+        Verdict::Resolved { text, join, trimmed: self.trimmed }
     }
 
     /// The verdict when nothing more comes and nothing is held.

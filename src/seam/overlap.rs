@@ -19,10 +19,7 @@ impl Habit {
     pub(super) fn of(text: &str) -> Self {
         let text = text.as_bytes();
         let head = text.get(..HEAD_MAX).unwrap_or(text);
-        Self {
-            head_again: longest_again(head, text),
-            repetition: is_repetition(text),
-        }
+        Self { head_again: longest_again(head, text), repetition: is_repetition(text) }
     }
 }
 
@@ -68,8 +65,7 @@ fn is_repetition(text: &[u8]) -> bool {
     let Some(period) = memchr::memmem::find(later, head).map(|at| at + 1) else {
         return false;
     };
-    text.get(period..)
-        .is_some_and(|shifted| text.starts_with(shifted))
+    text.get(period..).is_some_and(|shifted| text.starts_with(shifted))
 }
 
 /// Where the head of a text equals the end of what was sent.

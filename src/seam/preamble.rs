@@ -37,10 +37,7 @@ pub(super) fn preamble(text: &str, more: More) -> Peel {
     let Some(line) = body.find('\n') else {
         return match more {
             More::Perhaps => Peel::Open,
-            More::Never if is_preamble(body) => Peel::Off {
-                lead,
-                end: text.len(),
-            },
+            More::Never if is_preamble(body) => Peel::Off { lead, end: text.len() },
             More::TooLate | More::Never => Peel::None,
         };
     };
@@ -49,17 +46,13 @@ pub(super) fn preamble(text: &str, more: More) -> Peel {
         return Peel::None;
     }
     let rest = after.trim_start_matches(['\r', '\n']);
-    Peel::Off {
-        lead,
-        end: text.len() - rest.len(),
-    }
+    Peel::Off { lead, end: text.len() - rest.len() }
 }
 
 /// Whether `text` begins with a word of conversation.
 pub(super) fn opens(text: &str) -> bool {
     OPENINGS.iter().any(|opening| {
-        text.strip_prefix(opening)
-            .is_some_and(|rest| !rest.starts_with(char::is_alphanumeric))
+        text.strip_prefix(opening).is_some_and(|rest| !rest.starts_with(char::is_alphanumeric))
     })
 }
 
@@ -158,6 +151,5 @@ const ASIDES: [&str; 4] = ["continued", "continuing", "continuation", "cont"];
 const WRAPS: [char; 6] = ['*', '_', '(', ')', '[', ']'];
 
 /// How a line that only leads over to something ends.
-const SENTENCE_ENDS: [char; 8] = [
-    '.', ':', '!', '\u{2026}', '\u{3002}', '\u{ff1a}', '\u{ff01}', '\u{ff0e}',
-];
+const SENTENCE_ENDS: [char; 8] =
+    ['.', ':', '!', '\u{2026}', '\u{3002}', '\u{ff1a}', '\u{ff01}', '\u{ff0e}'];

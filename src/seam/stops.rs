@@ -17,10 +17,7 @@ pub struct Straddle {
 ///
 /// `Debug` prints sizes, never text.
 #[derive(Clone, PartialEq, Eq)]
-#[expect(
-    clippy::exhaustive_enums,
-    reason = "the engine must handle every outcome"
-)]
+#[expect(clippy::exhaustive_enums, reason = "the engine must handle every outcome")]
 pub enum Straddled {
     /// May yet complete a stop sequence; nothing to deliver.
     Hold,
@@ -43,10 +40,7 @@ impl Straddle {
                 }
             }
         }
-        (!missing.is_empty()).then_some(Self {
-            missing,
-            held: String::new(),
-        })
+        (!missing.is_empty()).then_some(Self { missing, held: String::new() })
     }
 
     /// Takes the next piece of text. Not to be called after an outcome other than

@@ -20,10 +20,7 @@ impl Mode {
         let sent = said.trim_end().len();
         match self {
             Self::Prefill(echo) => Expect::Literal { sent, echo },
-            Self::Anchor => Expect::Anchor {
-                sent,
-                anchor: anchor_of(&said[..sent]).to_owned(),
-            },
+            Self::Anchor => Expect::Anchor { sent, anchor: anchor_of(&said[..sent]).to_owned() },
             Self::Align => Expect::Align,
         }
     }
@@ -58,11 +55,7 @@ pub(super) fn read<'a>(
     };
     let outcome = match verdict {
         Verdict::Hold => panic!("the end says hold"),
-        Verdict::Resolved {
-            mut text,
-            join,
-            trimmed,
-        } => {
+        Verdict::Resolved { mut text, join, trimmed } => {
             text.extend(pieces);
             Outcome::Joined(text, join, trimmed)
         }
@@ -73,8 +66,7 @@ pub(super) fn read<'a>(
 }
 
 pub(super) fn by_char(text: &str) -> impl Iterator<Item = &str> {
-    text.char_indices()
-        .map(move |(at, c)| &text[at..at + c.len_utf8()])
+    text.char_indices().map(move |(at, c)| &text[at..at + c.len_utf8()])
 }
 
 /// Reads `text` in every way and returns the one outcome.
@@ -98,14 +90,7 @@ pub(super) const UNKNOWN: Mode = Mode::Prefill(Echo::Unknown);
 pub(super) const ALWAYS: Mode = Mode::Prefill(Echo::Always);
 
 /// Rows of name, what was said, mode, continuation, new text, join.
-type Row = (
-    &'static str,
-    &'static str,
-    Mode,
-    &'static str,
-    &'static str,
-    Join,
-);
+type Row = (&'static str, &'static str, Mode, &'static str, &'static str, Join);
 
 fn joins(rows: &[Row]) {
     for (name, said, mode, text, new, join) in rows {
@@ -387,24 +372,11 @@ fn lets_go_as_soon_as_it_can() {
         Seam::new(said, mode.expect(said)).push(text) != Verdict::Hold
     };
     assert!(pushed(FOX, NEVER, "a"));
-    assert!(
-        pushed("short", NEVER, "short"),
-        "nothing short can be an echo"
-    );
+    assert!(pushed("short", NEVER, "short"), "nothing short can be an echo");
     assert!(pushed(FOX, Mode::Anchor, "jumps over the lazy dog!"));
-    assert!(pushed(
-        FOX,
-        Mode::Anchor,
-        "The quick brown fox jumps over the lazy dog"
-    ));
-    assert!(
-        pushed(TWICE, Mode::Anchor, " X"),
-        "this anchor counts only at the head"
-    );
-    assert!(
-        !pushed(FOX, Mode::Anchor, " X"),
-        "this one may come behind a preamble"
-    );
+    assert!(pushed(FOX, Mode::Anchor, "The quick brown fox jumps over the lazy dog"));
+    assert!(pushed(TWICE, Mode::Anchor, " X"), "this anchor counts only at the head");
+    assert!(!pushed(FOX, Mode::Anchor, " X"), "this one may come behind a preamble");
     let long = " x".repeat((HOLD_MAX + anchor_of(FOX).len()) / 2 + 1);
     assert!(pushed(FOX, Mode::Anchor, &long));
     assert!(!pushed(FOX, Mode::Anchor, &long[2..]));
@@ -428,9 +400,7 @@ fn long_answers_take_linear_time() {
     let said: String = (0..30_000).map(|n| format!("{n} bottles ")).collect();
     for mode in [Mode::Align, ALWAYS, Mode::Anchor, NEVER] {
         let (outcome, _) = read(&said, mode.expect(&said), by_char(&said));
-        let Outcome::Joined(new, ..) = outcome else {
-            panic!("{outcome:?}")
-        };
+        let Outcome::Joined(new, ..) = outcome else { panic!("{outcome:?}") };
         assert_eq!(new, "");
     }
 }
@@ -457,10 +427,7 @@ fn debug_shows_no_text() {
     let mut seam = Seam::new(FOX, expect.clone());
     let verdict = seam.push("The quick brown fox jumps over the lazy dog SECRET");
     let shown = format!("{expect:?} {seam:?} {verdict:?}");
-    assert!(
-        !shown.contains("fox") && !shown.contains("SECRET"),
-        "{shown}"
-    );
+    assert!(!shown.contains("fox") && !shown.contains("SECRET"), "{shown}");
 }
 
 #[test]
@@ -486,9 +453,7 @@ fn overlaps_count_from_24_bytes() {
         let anchor = "words that are nowhere in it".to_owned();
         let sent = FOX.len();
         let (outcome, _) = read(FOX, Expect::Anchor { sent, anchor }, [head, " and"]);
-        let Outcome::Joined(_, by, trimmed) = outcome else {
-            panic!("{outcome:?}")
-        };
+        let Outcome::Joined(_, by, trimmed) = outcome else { panic!("{outcome:?}") };
         let taken = if by == Join::Overlap { bytes } else { 0 };
         assert_eq!((by, trimmed), (join, taken));
     }
@@ -514,22 +479,11 @@ fn anchors() {
     assert_eq!(anchor_of(""), "");
     assert_eq!(anchor_of(" \n"), "");
     assert_eq!(anchor_of(" a b \n"), "a b");
-    let text = format!(
-        "{}\n{}{}tail",
-        "x".repeat(50),
-        "y".repeat(20),
-        " ".repeat(30)
-    );
-    assert!(
-        anchor_of(&text).starts_with("yyy"),
-        "never starts with a space"
-    );
+    let text = format!("{}\n{}{}tail", "x".repeat(50), "y".repeat(20), " ".repeat(30));
+    assert!(anchor_of(&text).starts_with("yyy"), "never starts with a space");
     let text = format!("start{}end", " ".repeat(200));
     assert_eq!(anchor_of(&text), "end", "never longer than 80");
-    assert!(
-        anchor_of(TWICE).chars().count() > 40,
-        "longer until it stands once"
-    );
+    assert!(anchor_of(TWICE).chars().count() > 40, "longer until it stands once");
     let same = "the same again, ".repeat(50);
     assert_eq!(anchor_of(&same).chars().count(), 43, "nothing to be gained");
     let family = format!("{}👨‍👩‍👧{}", "x".repeat(50), "y".repeat(38));
@@ -567,10 +521,6 @@ fn stops_that_straddle() {
         let want = want.map(|(text, stopped): (&str, bool)| (text.to_owned(), stopped));
         assert_eq!(stop_run(said, stops, &[text]), want, "{said} {text}");
         let chars: Vec<&str> = by_char(text).collect();
-        assert_eq!(
-            stop_run(said, stops, &chars),
-            want,
-            "{said} {text}, by character"
-        );
+        assert_eq!(stop_run(said, stops, &chars), want, "{said} {text}, by character");
     }
 }

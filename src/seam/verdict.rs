@@ -35,10 +35,7 @@ pub enum Expect {
 ///
 /// `Debug` prints sizes, never text.
 #[derive(Clone, PartialEq, Eq)]
-#[expect(
-    clippy::exhaustive_enums,
-    reason = "the engine must handle every verdict"
-)]
+#[expect(clippy::exhaustive_enums, reason = "the engine must handle every verdict")]
 pub enum Verdict {
     /// Not decided yet; nothing to deliver.
     Hold,
@@ -63,16 +60,12 @@ pub enum Verdict {
 impl fmt::Debug for Expect {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Literal { sent, echo } => f
-                .debug_struct("Literal")
-                .field("sent", sent)
-                .field("echo", echo)
-                .finish(),
-            Self::Anchor { sent, anchor } => f
-                .debug_struct("Anchor")
-                .field("sent", sent)
-                .field("anchor", &anchor.len())
-                .finish(),
+            Self::Literal { sent, echo } => {
+                f.debug_struct("Literal").field("sent", sent).field("echo", echo).finish()
+            }
+            Self::Anchor { sent, anchor } => {
+                f.debug_struct("Anchor").field("sent", sent).field("anchor", &anchor.len()).finish()
+            }
             Self::Align => f.write_str("Align"),
         }
     }
@@ -82,11 +75,7 @@ impl fmt::Debug for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Hold => f.write_str("Hold"),
-            Self::Resolved {
-                text,
-                join,
-                trimmed,
-            } => f
+            Self::Resolved { text, join, trimmed } => f
                 .debug_struct("Resolved")
                 .field("text", &text.len())
                 .field("join", join)

@@ -118,10 +118,7 @@ mod tests {
         assert_eq!(encoded(Event::new("").event("")), "data:\n\n");
         let full = Event::new("a").event("e").id("7").retry(u64::MAX);
         let retry = "retry: 18446744073709551615";
-        assert_eq!(
-            encoded(full),
-            format!("event: e\nid: 7\n{retry}\ndata: a\n\n")
-        );
+        assert_eq!(encoded(full), format!("event: e\nid: 7\n{retry}\ndata: a\n\n"));
     }
 
     #[test]

@@ -37,10 +37,7 @@ impl Limits {
     /// The limits for peers that behave: [`DEFAULT_MAX_LINE`] and [`DEFAULT_MAX_EVENT`].
     #[must_use]
     pub const fn new() -> Self {
-        Self {
-            max_line: DEFAULT_MAX_LINE,
-            max_event: DEFAULT_MAX_EVENT,
-        }
+        Self { max_line: DEFAULT_MAX_LINE, max_event: DEFAULT_MAX_EVENT }
     }
 
     /// Sets the longest line in bytes. 0 lets only comments and blank lines through, `usize::MAX`

@@ -16,10 +16,7 @@ impl Name {
     const LONGEST: usize = 5;
 
     pub(super) const fn new() -> Self {
-        Self {
-            bytes: [0; Self::LONGEST],
-            len: 0,
-        }
+        Self { bytes: [0; Self::LONGEST], len: 0 }
     }
 
     /// Adds a byte, unless the name is too long to be known.

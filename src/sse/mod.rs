@@ -41,12 +41,7 @@ impl<'a> Event<'a> {
     /// An event of type `message` with `data`.
     #[must_use]
     pub const fn new(data: &'a str) -> Self {
-        Self {
-            event: "message",
-            data,
-            id: "",
-            retry: None,
-        }
+        Self { event: "message", data, id: "", retry: None }
     }
 
     /// The same with another type.

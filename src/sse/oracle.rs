@@ -33,11 +33,7 @@ pub(crate) fn parse(stream: &[u8]) -> (Vec<Owned>, bool) {
                 continue;
             };
             events.push(Owned {
-                event: if kind.is_empty() {
-                    "message".into()
-                } else {
-                    kind
-                },
+                event: if kind.is_empty() { "message".into() } else { kind },
                 data: data.into(),
                 id: id.into(),
                 retry,

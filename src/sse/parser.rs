@@ -249,10 +249,7 @@ impl Parser {
     /// The limit that the current line passes. Which one must not depend on the chunks, so it is
     /// always the one that comes first.
     fn excess(&self) -> Option<LimitExceeded> {
-        let Limits {
-            max_line,
-            max_event,
-        } = self.limits;
+        let Limits { max_line, max_event } = self.limits;
         let room = max_event.saturating_sub(self.block);
         if self.dropping || matches!(self.at, At::Comment) || self.line <= max_line.min(room) {
             None
@@ -383,8 +380,7 @@ impl Parser {
             return;
         }
         let millis = value.iter().fold(0_u64, |sum, digit| {
-            sum.saturating_mul(10)
-                .saturating_add(u64::from(digit - b'0'))
+            sum.saturating_mul(10).saturating_add(u64::from(digit - b'0'))
         });
         self.retry = Some(millis);
         self.event_retry = Some(millis);
@@ -404,8 +400,7 @@ impl Parser {
         // The id counts even where no data comes with it.
         if mem::take(&mut self.has_id) {
             release(&mut self.last_event_id);
-            self.last_event_id
-                .push_str(&String::from_utf8_lossy(&self.id));
+            self.last_event_id.push_str(&String::from_utf8_lossy(&self.id));
         }
         if mem::take(&mut self.dropping) || !self.has_data {
             self.clear_event();
@@ -447,12 +442,7 @@ impl Parser {
         self.has_data = false;
         self.has_id = false;
         self.event_retry = None;
-        for buffer in [
-            &mut self.data,
-            &mut self.kind,
-            &mut self.id,
-            &mut self.value,
-        ] {
+        for buffer in [&mut self.data, &mut self.kind, &mut self.id, &mut self.value] {
             buffer.clear();
             buffer.shrink_to(KEPT_CAPACITY);
         }
@@ -509,10 +499,7 @@ impl fmt::Debug for Parser {
 
 /// How a stream ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(
-    clippy::exhaustive_enums,
-    reason = "there is nothing between finished and not finished"
-)]
+#[expect(clippy::exhaustive_enums, reason = "there is nothing between finished and not finished")]
 pub enum Tail {
     /// After a blank line, or with nothing after it but comments.
     Clean,

@@ -65,11 +65,7 @@ impl Exchange {
     /// No response at all: the exchange ends like this where its head should come.
     #[must_use]
     pub fn headless(end: End) -> Self {
-        Self {
-            head: false,
-            end,
-            ..Self::reply(StatusCode::OK)
-        }
+        Self { head: false, end, ..Self::reply(StatusCode::OK) }
     }
 
     /// No connection. What that is over a socket: see [`Server`](super::Server).
@@ -129,10 +125,7 @@ impl Exchange {
     /// Repeats `bytes` for ever, one copy every `every`: [`End::Pings`].
     #[must_use]
     pub fn pings(self, bytes: impl Into<Bytes>, every: Duration) -> Self {
-        self.ends(End::Pings {
-            bytes: bytes.into(),
-            every,
-        })
+        self.ends(End::Pings { bytes: bytes.into(), every })
     }
 
     /// Delivers the body in pieces of `bytes` bytes (at least 1) instead of one event at a time.
@@ -183,11 +176,7 @@ impl Exchange {
     /// The bytes of the body that are delivered, which is nothing without a head.
     #[must_use]
     pub fn body(&self) -> Bytes {
-        if self.head {
-            self.body.slice(..self.sent)
-        } else {
-            Bytes::new()
-        }
+        if self.head { self.body.slice(..self.sent) } else { Bytes::new() }
     }
 
     /// How it ends after [`body`](Self::body).

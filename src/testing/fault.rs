@@ -49,37 +49,25 @@ impl Fault {
     /// [`Fault::Cut`] with a connection reset.
     #[must_use]
     pub const fn reset_at(at: usize) -> Self {
-        Self::Cut {
-            at,
-            end: End::Reset,
-        }
+        Self::Cut { at, end: End::Reset }
     }
 
     /// [`Fault::Cut`] with a closed connection, the body unfinished.
     #[must_use]
     pub const fn close_at(at: usize) -> Self {
-        Self::Cut {
-            at,
-            end: End::Close,
-        }
+        Self::Cut { at, end: End::Close }
     }
 
     /// [`Fault::Cut`] with a clean end of the HTTP body.
     #[must_use]
     pub const fn end_at(at: usize) -> Self {
-        Self::Cut {
-            at,
-            end: End::Clean,
-        }
+        Self::Cut { at, end: End::Clean }
     }
 
     /// [`Fault::Cut`] with silence for ever.
     #[must_use]
     pub const fn stall_at(at: usize) -> Self {
-        Self::Cut {
-            at,
-            end: End::Stall,
-        }
+        Self::Cut { at, end: End::Stall }
     }
 
     /// [`Fault::Instead`].
@@ -233,10 +221,7 @@ fn garbled(body: &[u8], at: usize) -> Vec<u8> {
     }
     let frame = &body[start..end];
     let text_end = frame.len() - frame.iter().rev().take_while(|&&b| b == b'\n').count();
-    let line = frame[..text_end]
-        .iter()
-        .rposition(|&b| b == b'\n')
-        .map_or(0, |at| at + 1);
+    let line = frame[..text_end].iter().rposition(|&b| b == b'\n').map_or(0, |at| at + 1);
     let mut half = line + (text_end - line) / 2;
     // Malformed JSON, not malformed UTF-8: bytes 0b10xxxxxx continue a character.
     while half > line && frame[half] & 0xc0 == 0x80 {

@@ -27,9 +27,7 @@ pub(super) async fn serve(stream: TcpStream, play: Arc<Play>, socket: usize) -> 
     let stream = stream.into_std()?;
     let mut twin = TcpStream::from_std(stream.try_clone()?)?;
     let stream = TcpStream::from_std(stream)?;
-    let mut connection = h2::server::handshake(stream)
-        .await
-        .map_err(io::Error::other)?;
+    let mut connection = h2::server::handshake(stream).await.map_err(io::Error::other)?;
     let (order, mut orders) = unbounded_channel();
     let mut exchanges = JoinSet::new();
     loop {

@@ -108,10 +108,7 @@ impl Log {
     #[must_use]
     pub fn requests(&self) -> Vec<Request> {
         let records = self.0.borrow();
-        records
-            .iter()
-            .map(|record| record.request.clone())
-            .collect()
+        records.iter().map(|record| record.request.clone()).collect()
     }
 
     /// Waits until `count` requests have arrived.
@@ -132,25 +129,16 @@ impl Log {
         let mut records = self.0.subscribe();
         let over = |records: &Vec<Record>| records.get(number).and_then(|record| record.outcome);
         let seen = records.wait_for(|records| over(records).is_some()).await;
-        seen.ok()
-            .and_then(|records| over(&records))
-            .unwrap_or(Outcome::Closed)
+        seen.ok().and_then(|records| over(&records)).unwrap_or(Outcome::Closed)
     }
 
     pub(super) fn push(&self, request: Request) -> Entry {
         let mut number = 0;
         self.0.send_modify(|records| {
             number = records.len();
-            records.push(Record {
-                request,
-                outcome: None,
-            });
+            records.push(Record { request, outcome: None });
         });
-        Entry {
-            log: self.clone(),
-            number,
-            outcome: Outcome::Closed,
-        }
+        Entry { log: self.clone(), number, outcome: Outcome::Closed }
     }
 }
 

@@ -29,8 +29,6 @@ impl Rng {
     /// `count` characters as ids have them.
     pub(super) fn word(&mut self, count: usize) -> String {
         let letters = b"ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz0123456789";
-        (0..count)
-            .map(|_| char::from(letters[self.below(letters.len())]))
-            .collect()
+        (0..count).map(|_| char::from(letters[self.below(letters.len())])).collect()
     }
 }

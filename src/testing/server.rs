@@ -65,14 +65,7 @@ impl Server {
             wanted,
             report,
         }));
-        Self {
-            address,
-            play,
-            connections,
-            listen,
-            listening,
-            _task: task,
-        }
+        Self { address, play, connections, listen, listening, _task: task }
     }
 
     /// `http://127.0.0.1:<port>`, without a slash at the end.

@@ -62,10 +62,7 @@ pub(super) enum Pieces {
 
 impl Steps {
     pub(super) const fn new(exchange: Exchange) -> Self {
-        Self {
-            exchange,
-            at: At::Delay,
-        }
+        Self { exchange, at: At::Delay }
     }
 
     /// The exchange that is played.
@@ -88,15 +85,9 @@ impl Steps {
         };
         let end = full.min(self.exchange.sent);
         // A clean end, or more pieces, cannot come inside a chunk.
-        let exact = matches!(
-            self.exchange.end,
-            End::Clean | End::Pings { .. } | End::Broken
-        );
+        let exact = matches!(self.exchange.end, End::Clean | End::Pings { .. } | End::Broken);
         self.at = At::Wait(end);
-        Step::Piece {
-            bytes: body.slice(at..end),
-            of: if exact { end - at } else { full - at },
-        }
+        Step::Piece { bytes: body.slice(at..end), of: if exact { end - at } else { full - at } }
     }
 
     fn end(&mut self) -> Step {
@@ -149,10 +140,9 @@ impl Iterator for Steps {
             At::Ping => {
                 self.at = At::PingWait;
                 match &self.exchange.end {
-                    End::Pings { bytes, .. } => Some(Step::Piece {
-                        bytes: bytes.clone(),
-                        of: bytes.len(),
-                    }),
+                    End::Pings { bytes, .. } => {
+                        Some(Step::Piece { bytes: bytes.clone(), of: bytes.len() })
+                    }
                     _ => None,
                 }
             }

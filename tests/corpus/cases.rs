@@ -26,9 +26,7 @@ impl Case {
     }
 
     pub(crate) fn is_stream(&self) -> bool {
-        self.body
-            .extension()
-            .is_some_and(|extension| extension == "sse")
+        self.body.extension().is_some_and(|extension| extension == "sse")
     }
 
     pub(crate) fn dialect(&self) -> Option<&'static dyn Dialect> {
@@ -83,10 +81,7 @@ impl Case {
     }
 
     pub(crate) fn text(&self, pointer: &str) -> &str {
-        self.sidecar
-            .pointer(pointer)
-            .and_then(Value::as_str)
-            .unwrap_or_default()
+        self.sidecar.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
     }
 
     /// `[DONE]` without a finish reason proves nothing, nor does an end that came only half, nor
@@ -129,10 +124,7 @@ impl Events {
         while let Some(event) = parser.next_event(&mut rest).expect("no event is too long") {
             whole.push((event.event.to_owned(), event.data.to_owned()));
         }
-        Self {
-            whole,
-            tail: parser.finish() != sse::Tail::Clean,
-        }
+        Self { whole, tail: parser.finish() != sse::Tail::Clean }
     }
 
     /// Whether the whole events name an end.
@@ -185,9 +177,7 @@ pub(crate) fn corpus() -> Option<PathBuf> {
     }
     // Not `eprintln!`, which the harness keeps to itself when a test passes.
     let note = format!("skipped: no recorded streams at {}\n", corpus.display());
-    io::stderr()
-        .write_all(note.as_bytes())
-        .expect("standard error is open");
+    io::stderr().write_all(note.as_bytes()).expect("standard error is open");
     None
 }
 
@@ -204,17 +194,9 @@ pub(crate) fn cases(folder: &Path) -> Vec<Case> {
             let sidecar = fs::read(&path).expect("a sidecar");
             let sidecar = serde_json::from_slice(&sidecar).expect("a sidecar is JSON");
             let stream = path.with_extension("sse");
-            let body = if stream.exists() {
-                stream
-            } else {
-                path.with_extension("body")
-            };
+            let body = if stream.exists() { stream } else { path.with_extension("body") };
             let name = path.strip_prefix(folder).expect("it lies below");
-            cases.push(Case {
-                name: name.display().to_string(),
-                body,
-                sidecar,
-            });
+            cases.push(Case { name: name.display().to_string(), body, sidecar });
         }
     }
     cases.sort_by(|a, b| a.name.cmp(&b.name));

@@ -40,10 +40,7 @@ impl Answer {
                 answer.take(signal);
             });
             answer.undecodable += u64::from(read.is_err());
-            assert!(
-                heard > 0 || read.is_err(),
-                "an event said nothing at all: {data}"
-            );
+            assert!(heard > 0 || read.is_err(), "an event said nothing at all: {data}");
         }
         answer
     }
@@ -52,12 +49,7 @@ impl Answer {
         match signal {
             Signal::Open { slot, choice, kind } => {
                 self.slots.insert(slot, self.blocks.len());
-                self.blocks.push(Block {
-                    choice,
-                    kind,
-                    text: String::new(),
-                    closed: false,
-                });
+                self.blocks.push(Block { choice, kind, text: String::new(), closed: false });
             }
             Signal::Append { slot, text } => self.block(slot).text.push_str(&text),
             Signal::Close { slot } => self.block(slot).closed = true,
@@ -75,32 +67,21 @@ impl Answer {
     }
 
     fn joined(&self, choice: u32, kind: &PartKind) -> String {
-        let blocks = self
-            .blocks
-            .iter()
-            .filter(|b| b.choice == choice && b.kind == *kind);
+        let blocks = self.blocks.iter().filter(|b| b.choice == choice && b.kind == *kind);
         blocks.map(|block| block.text.as_str()).collect()
     }
 
     /// Id, name, arguments and whether it is closed; a server's call by the input in its block.
     fn calls(&self) -> Vec<(String, String, String, bool)> {
         let calls = self.blocks.iter().filter_map(|block| match &block.kind {
-            PartKind::ToolCall { id, name } => Some((
-                id.to_string(),
-                name.to_string(),
-                block.text.clone(),
-                block.closed,
-            )),
+            PartKind::ToolCall { id, name } => {
+                Some((id.to_string(), name.to_string(), block.text.clone(), block.closed))
+            }
             PartKind::ServerCall { id, name } => {
                 let whole: Value = serde_json::from_str(&block.text).expect("a whole block");
                 assert_eq!(whole["id"], **id);
                 assert_eq!(whole["name"], **name);
-                Some((
-                    id.to_string(),
-                    name.to_string(),
-                    whole["input"].to_string(),
-                    block.closed,
-                ))
+                Some((id.to_string(), name.to_string(), whole["input"].to_string(), block.closed))
             }
             _ => None,
         });
@@ -117,37 +98,19 @@ impl Answer {
         same("text", &self.joined(0, &PartKind::Text), case.strict_text());
         for (choice, text) in case.object("/expected/other_choices").into_iter().flatten() {
             let number = choice.parse().expect("a number");
-            same(
-                choice,
-                &self.joined(number, &PartKind::Text),
-                text.as_str().unwrap_or_default(),
-            );
+            same(choice, &self.joined(number, &PartKind::Text), text.as_str().unwrap_or_default());
         }
         let thinking = case.text("/expected/thinking");
         same("thinking", &self.joined(0, &PartKind::Reasoning), thinking);
-        same(
-            "refusal",
-            &self.joined(0, &PartKind::Refusal),
-            case.text("/expected/refusal"),
-        );
+        same("refusal", &self.joined(0, &PartKind::Refusal), case.text("/expected/refusal"));
         same("faults", &self.faults.len().to_string(), "0");
         let undecodable = case.sidecar["expected"]["undecodable_data"].to_string();
         same("undecodable", &self.undecodable.to_string(), &undecodable);
         let proved = case.is_proof(events);
-        same(
-            "proofs",
-            &self.finishes.len().to_string(),
-            if proved { "1" } else { "0" },
-        );
-        let word = case.sidecar["expected"]["stop_reason"]
-            .as_str()
-            .filter(|_| proved);
+        same("proofs", &self.finishes.len().to_string(), if proved { "1" } else { "0" });
+        let word = case.sidecar["expected"]["stop_reason"].as_str().filter(|_| proved);
         if let Some(word) = word {
-            same(
-                "reason",
-                &format!("{:?}", self.finishes),
-                &format!("[{:?}]", reason(word)),
-            );
+            same("reason", &format!("{:?}", self.finishes), &format!("[{:?}]", reason(word)));
         }
         found.extend(self.call_differences(case));
         found
@@ -162,14 +125,10 @@ impl Answer {
         }
         for ((id, name, arguments, closed), expected) in ours.into_iter().zip(expected) {
             let word = |key: &str| expected[key].as_str().unwrap_or_default().to_owned();
-            let is_server = expected["kind"]
-                .as_str()
-                .is_some_and(|kind| kind != "tool_use");
+            let is_server = expected["kind"].as_str().is_some_and(|kind| kind != "tool_use");
             let (mut wanted, mut given) = (word("arguments"), arguments);
             if wanted.is_empty() {
-                wanted = expected
-                    .get("initial_input")
-                    .map_or_else(String::new, Value::to_string);
+                wanted = expected.get("initial_input").map_or_else(String::new, Value::to_string);
             }
             if is_server {
                 (wanted, given) = (canonical(&wanted), canonical(&given));
@@ -182,9 +141,7 @@ impl Answer {
             let by_finish = closed && self.finishes == [FinishReason::ToolUse];
             let by_finish = by_finish && expected.get("kind").is_none();
             if closed != whole && !by_finish {
-                found.push(format!(
-                    "call {id} {name}: closed is {closed}, whole is {whole}"
-                ));
+                found.push(format!("call {id} {name}: closed is {closed}, whole is {whole}"));
             }
         }
         found

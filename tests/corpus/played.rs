@@ -38,10 +38,7 @@ impl Played {
         headers: HeaderMap,
         mut chunks: impl Iterator<Item = &'a [u8]>,
     ) -> Self {
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "an instant to start from; no time passes"
-        )]
+        #[expect(clippy::disallowed_methods, reason = "an instant to start from; no time passes")]
         let now = Instant::now();
         let mut engine = Recovery::new(plan(case), now).expect("the request can be streamed");
         let mut events = Vec::new();
@@ -52,31 +49,20 @@ impl Played {
                     let id = open.id;
                     attempt = Some(id);
                     let headers = headers.clone();
-                    let head = Input::Head {
-                        id,
-                        status,
-                        headers,
-                    };
+                    let head = Input::Head { id, status, headers };
                     engine.handle_input(now, head);
                 }
                 Output::Event(event) => events.push(event),
                 Output::Wait { .. } => {
                     let id = attempt.expect("nothing else to wait for");
                     let input = match chunks.next() {
-                        Some(chunk) => Input::Chunk {
-                            id,
-                            bytes: Bytes::copy_from_slice(chunk),
-                        },
+                        Some(chunk) => Input::Chunk { id, bytes: Bytes::copy_from_slice(chunk) },
                         None => Input::End { id, error: None },
                     };
                     engine.handle_input(now, input);
                 }
                 Output::Done(result) => {
-                    return Self {
-                        events,
-                        transcript: engine.transcript().clone(),
-                        result,
-                    };
+                    return Self { events, transcript: engine.transcript().clone(), result };
                 }
                 Output::Abort(_) | Output::Notice(_) => {}
             }
@@ -131,12 +117,9 @@ impl Played {
         let calls = parts.filter_map(|part| {
             let whole = part.state() == PartState::Closed;
             match part.kind() {
-                PartKind::ToolCall { id, name } => Some((
-                    id.to_string(),
-                    name.to_string(),
-                    part.text().to_owned(),
-                    whole,
-                )),
+                PartKind::ToolCall { id, name } => {
+                    Some((id.to_string(), name.to_string(), part.text().to_owned(), whole))
+                }
                 PartKind::ServerCall { id, name } => {
                     let block: Value = serde_json::from_str(part.text()).expect("a whole block");
                     let input = canonical(&block["input"].to_string());

@@ -10,10 +10,7 @@ pub(crate) const FAULTS: [(&str, FaultClass); 8] = [
     ("overloaded-event", FaultClass::Overloaded),
     // The model wrote a call that its schema does not allow: another try may do better.
     ("groq/object-streaming", FaultClass::Transient),
-    (
-        "test-tool-use-failed-error-streaming",
-        FaultClass::Transient,
-    ),
+    ("test-tool-use-failed-error-streaming", FaultClass::Transient),
     ("genstream-tools-squareroot", FaultClass::Transient),
     ("genstream-stop", FaultClass::Invalid),
     ("openrouter/object-streaming", FaultClass::Transient),
@@ -25,10 +22,7 @@ pub(crate) const CLASSES: [(&str, FaultClass); 18] = [
     ("anthropic/404-", FaultClass::UnknownModel),
     ("bedrock/404-", FaultClass::UnknownModel),
     ("cerebras/404-", FaultClass::UnknownModel),
-    (
-        "deepseek/400-invalid-request-error-6b11e000",
-        FaultClass::UnknownModel,
-    ),
+    ("deepseek/400-invalid-request-error-6b11e000", FaultClass::UnknownModel),
     ("doubleword/404-", FaultClass::UnknownModel),
     ("gemini/404-", FaultClass::UnknownModel),
     ("vertex-gemini/404-", FaultClass::UnknownModel),
@@ -40,14 +34,8 @@ pub(crate) const CLASSES: [(&str, FaultClass); 18] = [
     ("together/404-", FaultClass::UnknownModel),
     ("venice/404-", FaultClass::UnknownModel),
     ("xai/404-", FaultClass::UnknownModel),
-    (
-        "llamacpp/400-exceed-context-size",
-        FaultClass::ContextLength,
-    ),
-    (
-        "ollama/400-invalid-request-error",
-        FaultClass::ContextLength,
-    ),
+    ("llamacpp/400-exceed-context-size", FaultClass::ContextLength),
+    ("ollama/400-invalid-request-error", FaultClass::ContextLength),
 ];
 
 /// The error that a reply ends with after a fault of this class.

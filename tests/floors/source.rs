@@ -66,12 +66,7 @@ fn collect(folder: &Path, paths: &mut Vec<PathBuf>) {
 impl Source {
     pub(crate) fn new(path: &str, text: &str) -> Self {
         let raw: Vec<char> = text.chars().collect();
-        let mut source = Self {
-            path: path.to_owned(),
-            code: blank(&raw),
-            raw,
-            tests: Vec::new(),
-        };
+        let mut source = Self { path: path.to_owned(), code: blank(&raw), raw, tests: Vec::new() };
         source.tests = source
             .find_all("#[cfg(test)]")
             .into_iter()
@@ -120,10 +115,7 @@ impl Source {
 
     /// The word that begins at `at`, which may be empty.
     pub(crate) fn word(&self, at: usize) -> String {
-        self.code[at..]
-            .iter()
-            .take_while(|&&c| is_word(c))
-            .collect()
+        self.code[at..].iter().take_while(|&&c| is_word(c)).collect()
     }
 
     /// The first offset from `at` on that is not white space.
@@ -168,10 +160,7 @@ impl Source {
             let name = self.word(self.skip_space(at + "mod".len()));
             self.is_test(at).then(|| format!("{folder}/{name}"))
         };
-        self.find_all("mod")
-            .into_iter()
-            .filter_map(declared)
-            .collect()
+        self.find_all("mod").into_iter().filter_map(declared).collect()
     }
 }
 
@@ -277,9 +266,7 @@ fn prose_and_literals_are_blanked() {
     let source = Source::new("src/x.rs", text);
     let code: String = source.code.iter().collect();
     let left: Vec<&str> = code.split_whitespace().collect();
-    let expected = [
-        "a", "\"", "\"", "r#\"", "\"#", "'", "'", "'", "'", "&'j", "k",
-    ];
+    let expected = ["a", "\"", "\"", "r#\"", "\"#", "'", "'", "'", "'", "&'j", "k"];
     assert_eq!(left, expected, "{code}");
 }
 

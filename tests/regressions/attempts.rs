@@ -40,11 +40,9 @@ fn a_dead_idle_connection_is_replaced_for_nothing_once_in_continuations_too() {
         1 => cut(SAID),
         _ => stale(),
     });
-    let now_and_then = run(chat(Policy::new()), |_, attempt| {
-        match attempt.id.get() % 2 {
-            1 => Exchange::stream(text(SAID)),
-            _ => stale(),
-        }
+    let now_and_then = run(chat(Policy::new()), |_, attempt| match attempt.id.get() % 2 {
+        1 => Exchange::stream(text(SAID)),
+        _ => stale(),
     });
     for run in [always, now_and_then] {
         let free = run.report.attempts.iter().filter(|attempt| attempt.free);
@@ -112,9 +110,7 @@ fn a_refused_account_takes_nothing_back() {
 /// What was delivered was taken back with no attempt left to say it anew.
 #[test]
 fn nothing_is_taken_back_without_an_attempt_to_begin_again() {
-    let policy = Policy::new()
-        .delivery(Delivery::Retractable)
-        .max_attempts(2);
+    let policy = Policy::new().delivery(Delivery::Retractable).max_attempts(2);
     let mut plan = plan(request(), vec![claude("one")], policy);
     let better = [Resume::Prefill, Resume::Instruct, Resume::Quote];
     plan.refused = better.map(|rung| Refusal::new("one", "m", rung)).into();
@@ -136,9 +132,8 @@ fn pieces_of_a_call_are_no_progress() {
     let function = json!({"name": "f", "arguments": "{\"a\":"});
     let call = delta(json!({"tool_calls": [{"index": 0, "id": "c", "function": function}]}));
     let requests = [ToolDelivery::Whole, ToolDelivery::Live].map(|tools| {
-        let run = run(chat(Policy::new().tools(tools)), |_, _| {
-            Exchange::stream(call.clone()).reset()
-        });
+        let run =
+            run(chat(Policy::new().tools(tools)), |_, _| Exchange::stream(call.clone()).reset());
         run.requests.len()
     });
     assert_eq!(requests, [3, 3]);
@@ -176,10 +171,7 @@ fn what_replaces_a_denied_attempt_is_counted() {
 
 /// Who was tried where every answer is empty and attempt number `denied` is not allowed.
 fn tried(plan: Plan, denied: u32) -> Vec<String> {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "an instant to start from; time is virtual"
-    )]
+    #[expect(clippy::disallowed_methods, reason = "an instant to start from; time is virtual")]
     let mut now = Instant::now();
     let mut engine = Recovery::new(plan, now).unwrap();
     let mut tried = Vec::new();
@@ -193,11 +185,7 @@ fn tried(plan: Plan, denied: u32) -> Vec<String> {
                     continue;
                 }
                 let (status, headers) = (StatusCode::OK, HeaderMap::new());
-                let head = Input::Head {
-                    id,
-                    status,
-                    headers,
-                };
+                let head = Input::Head { id, status, headers };
                 engine.handle_input(now, head);
                 engine.handle_input(now, Input::End { id, error: None });
             }

@@ -48,9 +48,7 @@ fn the_progress_clock_stands_still_while_the_model_thinks_out_of_sight() {
     let plan = plan(request, vec![gpt("one")], Policy::new());
     let run = run(plan, |_, attempt| match attempt.id.get() {
         1 => cut(SAID),
-        2 => Exchange::stream(COMMENT_PING.repeat(36))
-            .every(TEN_SECONDS)
-            .reset(),
+        2 => Exchange::stream(COMMENT_PING.repeat(36)).every(TEN_SECONDS).reset(),
         _ => whole(&format!("{SAID} The end.")).every(Duration::from_secs(1)),
     });
     assert!(run.took > Duration::from_secs(360), "{:?}", run.took);
@@ -59,10 +57,7 @@ fn the_progress_clock_stands_still_while_the_model_thinks_out_of_sight() {
 
 fn ended_by_the_call(run: &Run) {
     let finish = run.transcript.finish().expect("a valid turn");
-    assert_eq!(
-        (&finish.reason, finish.inferred),
-        (&FinishReason::ToolUse, true)
-    );
+    assert_eq!((&finish.reason, finish.inferred), (&FinishReason::ToolUse, true));
     assert_eq!(run.transcript.tool_calls().count(), 1);
 }
 
@@ -96,9 +91,7 @@ fn the_overall_deadline_does_not_fail_an_answer_with_a_whole_call() {
 #[test]
 fn the_body_of_a_rejection_is_not_waited_for_long() {
     let run = run(chat(Policy::new()), |_, attempt| match attempt.id.get() {
-        1 => Exchange::reply(StatusCode::SERVICE_UNAVAILABLE)
-            .with_body("{")
-            .stall(),
+        1 => Exchange::reply(StatusCode::SERVICE_UNAVAILABLE).with_body("{").stall(),
         _ => whole("Here."),
     });
     assert_eq!(run.text(), "Here.");
@@ -110,10 +103,8 @@ fn the_body_of_a_rejection_is_not_waited_for_long() {
 fn a_wait_beyond_the_clock_is_a_long_wait() {
     let policy = Policy::new().retry_after_max(Duration::MAX);
     let run = run(chat(policy), |_, _| {
-        Exchange::reply(StatusCode::TOO_MANY_REQUESTS).header(
-            RETRY_AFTER,
-            HeaderValue::from_static("10000000000000000000"),
-        )
+        Exchange::reply(StatusCode::TOO_MANY_REQUESTS)
+            .header(RETRY_AFTER, HeaderValue::from_static("10000000000000000000"))
     });
     assert_eq!((kind(&run), run.requests.len()), (ErrorKind::NoProgress, 1));
 }

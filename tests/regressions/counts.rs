@@ -30,10 +30,7 @@ fn said_three_times(limit: Option<u64>, tokens: [u64; 3]) -> Run {
 fn is_whole(run: &Run) {
     assert_eq!(run.text(), format!("{SAID} More. The end."));
     let finish = run.transcript.finish().expect("finished");
-    assert_eq!(
-        (&finish.reason, finish.inferred),
-        (&FinishReason::Stop, false)
-    );
+    assert_eq!((&finish.reason, finish.inferred), (&FinishReason::Stop, false));
 }
 
 /// What a repetition took counted towards the token limit as if it were new text.
@@ -78,14 +75,9 @@ fn the_result_of_a_server_call_is_no_output() {
         + &text_block(2, "Hello.")
         + &block_stop(2)
         + &message_stop(40);
-    let run = run(messages(Policy::new()), |_, _| {
-        Exchange::stream(body.clone())
-    });
+    let run = run(messages(Policy::new()), |_, _| Exchange::stream(body.clone()));
     let attempt = &run.report.attempts[0];
-    assert_eq!(
-        (attempt.output_tokens(), attempt.is_estimated()),
-        (40, false)
-    );
+    assert_eq!((attempt.output_tokens(), attempt.is_estimated()), (40, false));
 }
 
 /// Text that was said before counted once more towards the size of the answer.
@@ -108,9 +100,8 @@ fn citations_count_towards_the_size_limit() {
     let cite = json!({"type": "citations_delta", "citation": {"cited_text": big}});
     let text = block(0, json!({"type": "text", "text": "a"}), &vec![cite; 20]);
     let body = text + &block_stop(0) + &message_stop(9);
-    let run = run(messages(Policy::new().answer_max(25_000)), |_, _| {
-        Exchange::stream(body.clone())
-    });
+    let run =
+        run(messages(Policy::new().answer_max(25_000)), |_, _| Exchange::stream(body.clone()));
     assert_eq!(kind(&run), ErrorKind::OverLimit);
     let parts = run.transcript.parts().iter();
     let kept: usize = parts
@@ -133,9 +124,8 @@ fn blocks_without_content_count_towards_the_size_limit() {
             block(index, call, &[]) + &end(index)
         };
         let body: String = (0..50).map(call).collect();
-        let run = run(messages(Policy::new().answer_max(1000)), |_, _| {
-            Exchange::stream(body.clone())
-        });
+        let run =
+            run(messages(Policy::new().answer_max(1000)), |_, _| Exchange::stream(body.clone()));
         assert_eq!(kind(&run), ErrorKind::OverLimit);
         assert!(run.transcript.tool_calls().count() <= 1);
     }

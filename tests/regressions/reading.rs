@@ -17,9 +17,7 @@ fn a_citation_that_comes_before_its_text_is_kept() {
     ];
     let text = block(0, json!({"type": "text", "text": ""}), &deltas);
     let body = text + &block_stop(0) + &message_stop(9);
-    let run = run(messages(Policy::new()), |_, _| {
-        Exchange::stream(body.clone())
-    });
+    let run = run(messages(Policy::new()), |_, _| Exchange::stream(body.clone()));
     assert_eq!(run.text(), "It is 42.");
     let notes = run.transcript.parts()[0].annotations();
     assert!(
@@ -33,13 +31,8 @@ fn a_citation_that_comes_before_its_text_is_kept() {
 fn the_last_attempt_is_no_reason_to_skip_a_frame() {
     let half = "data: {\"choices\":[{\"delta\":{\"content\":\"two\n\n";
     let body = text("one") + half + &text(" three") + &stop() + DONE;
-    let run = run(chat(Policy::new().max_attempts(1)), |_, _| {
-        Exchange::stream(body.clone())
-    });
-    assert_eq!(
-        (kind(&run), run.text().as_str()),
-        (ErrorKind::Garbled, "one")
-    );
+    let run = run(chat(Policy::new().max_attempts(1)), |_, _| Exchange::stream(body.clone()));
+    assert_eq!((kind(&run), run.text().as_str()), (ErrorKind::Garbled, "one"));
     assert_eq!(run.report.skipped_frames(), 0);
 }
 

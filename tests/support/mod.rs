@@ -54,10 +54,7 @@ const DRAIN_MAX: usize = 100_000;
 
 /// Plays `respond` against the plan until the reply is over.
 pub(crate) fn run(plan: Plan, mut respond: impl FnMut(&Value, &Attempt) -> Exchange) -> Run {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "an instant to start from; time is virtual"
-    )]
+    #[expect(clippy::disallowed_methods, reason = "an instant to start from; time is virtual")]
     let start = Instant::now();
     let attempts_max = plan.policy.max_attempts;
     let mut now = start;
@@ -78,10 +75,7 @@ pub(crate) fn run(plan: Plan, mut respond: impl FnMut(&Value, &Attempt) -> Excha
     let mut drained = 0;
     for _ in 0..STEPS_MAX {
         drained += 1;
-        assert!(
-            drained < DRAIN_MAX,
-            "law Drain: the engine does not come to rest"
-        );
+        assert!(drained < DRAIN_MAX, "law Drain: the engine does not come to rest");
         match engine.poll_output() {
             Output::Open(attempt) => {
                 let request =
@@ -90,12 +84,7 @@ pub(crate) fn run(plan: Plan, mut respond: impl FnMut(&Value, &Attempt) -> Excha
                 run.log(now - start, Entry::Open(attempt.id.get(), attempt.by));
                 run.requests.push(request);
                 let step = steps.next();
-                wire = Some(Wire {
-                    attempt: attempt.id,
-                    steps,
-                    due: now,
-                    step,
-                });
+                wire = Some(Wire { attempt: attempt.id, steps, due: now, step });
             }
             Output::Abort(id) => {
                 run.log(now - start, Entry::Abort(id.get()));
@@ -180,11 +169,7 @@ fn advance(
                 Step::Head => {
                     let exchange = open.steps.exchange();
                     let (status, headers) = (exchange.status(), exchange.headers().clone());
-                    Input::Head {
-                        id,
-                        status,
-                        headers,
-                    }
+                    Input::Head { id, status, headers }
                 }
                 Step::Piece { bytes, .. } => Input::Chunk { id, bytes },
                 Step::End(end) => match ended(&end, open.steps.exchange().has_head()) {
@@ -215,11 +200,7 @@ fn advance(
 
 /// How an end looks to the engine; `None`: silence.
 fn ended(end: &End, head: bool) -> Option<Option<TransportErrorKind>> {
-    let broken = if head {
-        TransportErrorKind::Body
-    } else {
-        TransportErrorKind::Reset
-    };
+    let broken = if head { TransportErrorKind::Body } else { TransportErrorKind::Reset };
     match end {
         End::Stall | End::Pings { .. } => None,
         End::Clean if head => Some(None),
@@ -262,50 +243,22 @@ impl Run {
 
     fn tail(&self) -> String {
         let from = self.log.len().saturating_sub(60);
-        self.trace()
-            .lines()
-            .skip(from)
-            .map(|line| format!("{line}\n"))
-            .collect()
+        self.trace().lines().skip(from).map(|line| format!("{line}\n")).collect()
     }
 
     /// The laws that hold for every run.
     fn check(&self, attempts_max: u32) {
-        let finished = self
-            .events
-            .iter()
-            .filter(|e| matches!(e, Event::Finished(_)))
-            .count();
-        assert_eq!(
-            finished,
-            usize::from(self.result.is_ok()),
-            "law Terminal\n{}",
-            self.tail()
-        );
+        let finished = self.events.iter().filter(|e| matches!(e, Event::Finished(_))).count();
+        assert_eq!(finished, usize::from(self.result.is_ok()), "law Terminal\n{}", self.tail());
         if finished == 1 {
-            assert!(
-                matches!(self.events.last(), Some(Event::Finished(_))),
-                "law Terminal"
-            );
+            assert!(matches!(self.events.last(), Some(Event::Finished(_))), "law Terminal");
         }
-        let counted = self
-            .report
-            .attempts
-            .iter()
-            .filter(|attempt| !attempt.free)
-            .count();
-        assert!(
-            counted <= attempts_max as usize,
-            "law Spend: {counted} attempts"
-        );
+        let counted = self.report.attempts.iter().filter(|attempt| !attempt.free).count();
+        assert!(counted <= attempts_max as usize, "law Spend: {counted} attempts");
         assert_eq!(self.requests.len(), self.report.attempts.len(), "law Spend");
         self.check_parts();
         if let Err(error) = &self.result {
-            assert_eq!(
-                error.transcript(),
-                &self.transcript,
-                "an error carries what came"
-            );
+            assert_eq!(error.transcript(), &self.transcript, "an error carries what came");
         }
     }
 
@@ -344,11 +297,7 @@ impl Run {
             }
         }
         if self.result.is_ok() {
-            assert!(
-                open.is_empty(),
-                "parts left open: {open:?}\n{}",
-                self.tail()
-            );
+            assert!(open.is_empty(), "parts left open: {open:?}\n{}", self.tail());
         }
     }
 }
@@ -364,11 +313,7 @@ pub(crate) fn kept(transcript: &Transcript) -> Vec<(String, String)> {
             PartKind::ServerCall { name, .. } => format!("server call {name}"),
             other => format!("{other:?}"),
         };
-        let name = if part.state() == PartState::Truncated {
-            name + " (cut)"
-        } else {
-            name
-        };
+        let name = if part.state() == PartState::Truncated { name + " (cut)" } else { name };
         match all.last_mut() {
             Some((last, text)) if name == "text" && last == "text" => text.push_str(part.text()),
             _ => all.push((name, part.text().to_owned())),

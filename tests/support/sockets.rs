@@ -88,9 +88,7 @@ impl Heard {
             _ => None,
         };
         let attempts = self.report.attempts.iter();
-        attempts
-            .filter_map(|attempt| cut(attempt.outcome))
-            .collect()
+        attempts.filter_map(|attempt| cut(attempt.outcome)).collect()
     }
 
     pub(crate) fn error(&self) -> &Error {
@@ -121,11 +119,7 @@ pub(crate) async fn hear(mut reply: Reply) -> Heard {
                 heard.events.push(event);
             }
             Err(error) => {
-                assert_eq!(
-                    error.transcript(),
-                    &heard.transcript,
-                    "an error carries all"
-                );
+                assert_eq!(error.transcript(), &heard.transcript, "an error carries all");
                 assert_eq!(error.report(), reply.report());
                 heard.result = Err(error);
             }

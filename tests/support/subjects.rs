@@ -9,12 +9,8 @@ use unbroken::{Resume, Upstream};
 use super::{Run, kept};
 
 /// One way of going on, forced by what the upstream can do.
-pub(crate) const RUNGS: [Resume; 4] = [
-    Resume::Prefill,
-    Resume::Instruct,
-    Resume::Quote,
-    Resume::Align,
-];
+pub(crate) const RUNGS: [Resume; 4] =
+    [Resume::Prefill, Resume::Instruct, Resume::Quote, Resume::Align];
 
 pub(crate) struct Subject {
     pub(crate) name: &'static str,
@@ -24,12 +20,7 @@ pub(crate) struct Subject {
 }
 
 pub(crate) fn subjects() -> Vec<Subject> {
-    let subject = |name, answer| Subject {
-        name,
-        answer,
-        reasons: false,
-        anthropic_only: false,
-    };
+    let subject = |name, answer| Subject { name, answer, reasons: false, anthropic_only: false };
     let prose = "Zwölf Boxkämpfer jagen Viktor quer über den großen Sylter Deich — “naïve” façades, \
                  an em—dash, 東京と大阪、and an emoji family 👩‍👩‍👧 to finish with. The end is near.";
     let code = "Here is the fix:\n\n```rust\nfn main() {\n    let greeting = \"hello\";\n    \
@@ -124,17 +115,13 @@ impl Wire {
                 if reasons {
                     request["reasoning_effort"] = json!("high");
                 }
-                let uri = "https://api.mistral.ai/v1/chat/completions"
-                    .parse()
-                    .unwrap();
+                let uri = "https://api.mistral.ai/v1/chat/completions".parse().unwrap();
                 Upstream::new(name, OpenAiChat, uri)
             }
         };
         let mut plan = Plan::new(request, vec![upstream]);
         let better = RUNGS.iter().take_while(|rung| **rung != by);
-        plan.refused = better
-            .map(|rung| Refusal::new(name, model, *rung))
-            .collect();
+        plan.refused = better.map(|rung| Refusal::new(name, model, *rung)).collect();
         plan
     }
 }
@@ -143,10 +130,7 @@ impl Wire {
 /// and the rest was lost, all up to the last whole call.
 pub(crate) fn expected(whole: &Run, run: &Run) -> Vec<(String, String)> {
     let mut all = comparable(kept(&whole.transcript));
-    let inferred = run
-        .transcript
-        .finish()
-        .is_some_and(|finish| finish.inferred);
+    let inferred = run.transcript.finish().is_some_and(|finish| finish.inferred);
     if inferred {
         let calls = run.transcript.tool_calls().count();
         let mut seen = 0;

@@ -23,11 +23,7 @@ use crate::support::{Run, run as play};
 pub(super) fn run(script: &mut Script<'_>) {
     let setup = Setup::read(script);
     let whole = play(setup.plan(), |request, _| setup.model.respond(request));
-    assert!(
-        whole.result.is_ok(),
-        "an answer without faults: {:?}",
-        whole.result
-    );
+    assert!(whole.result.is_ok(), "an answer without faults: {:?}", whole.result);
     let length = setup.model.whole().body().len();
     let mut faults = Vec::new();
     while faults.len() < FAULTS_MAX && !script.0.is_empty() {
@@ -90,12 +86,8 @@ impl Setup {
             policy = policy.without_resume();
         }
         let mut declared = Declared::default();
-        let echo = script.one_of(&[
-            None,
-            Some(Echo::Never),
-            Some(Echo::Unknown),
-            Some(Echo::Always),
-        ]);
+        let echo =
+            script.one_of(&[None, Some(Echo::Never), Some(Echo::Unknown), Some(Echo::Always)]);
         declared.echo = echo;
         if flags & 16 != 0 {
             declared.prefill = Some(Prefill::Trailing);
@@ -154,9 +146,8 @@ impl Setup {
             };
             upstream.declare(self.declared.clone())
         };
-        let chain: Vec<Upstream> = (0..self.steps)
-            .map(|step| upstream(format!("u{step}")))
-            .collect();
+        let chain: Vec<Upstream> =
+            (0..self.steps).map(|step| upstream(format!("u{step}"))).collect();
         let mut plan = Plan::new(request, chain);
         let better = [Resume::Prefill, Resume::Instruct, Resume::Quote].into_iter();
         plan.refused = better
@@ -170,11 +161,7 @@ impl Setup {
 
 /// The answer is whole, or says that it may not be.
 fn truth(whole: &Run, cut: &Run, folds: bool) {
-    let skipped = cut
-        .report
-        .attempts
-        .iter()
-        .any(|attempt| attempt.skipped_frames > 0);
+    let skipped = cut.report.attempts.iter().any(|attempt| attempt.skipped_frames > 0);
     if skipped || cut.report.unverified_seams() > 0 {
         return;
     }
@@ -192,11 +179,7 @@ fn truth(whole: &Run, cut: &Run, folds: bool) {
     if finish.inferred && finish.reason == FinishReason::ToolUse {
         let end = kept.iter().rposition(|(name, _)| name.starts_with("call"));
         kept.truncate(end.map_or(0, |end| end + 1));
-        assert_eq!(
-            kept[..],
-            all[..kept.len().min(all.len())],
-            "law Truth, inferred"
-        );
+        assert_eq!(kept[..], all[..kept.len().min(all.len())], "law Truth, inferred");
     } else if !finish.inferred {
         assert_eq!(kept, all, "law Truth\n{}", cut.trace());
     }
@@ -206,8 +189,7 @@ fn truth(whole: &Run, cut: &Run, folds: bool) {
 fn comparable(run: &Run, folds: bool) -> Vec<(String, String)> {
     let kept = run.kept().into_iter();
     let kept = kept.filter(|(name, _)| name != "reasoning");
-    kept.map(|(name, text)| (name, blanks(text, folds)))
-        .collect()
+    kept.map(|(name, text)| (name, blanks(text, folds))).collect()
 }
 
 fn blanks(mut text: String, without: bool) -> String {
@@ -223,11 +205,7 @@ fn fault(script: &mut Script<'_>, length: usize, chat: bool) -> Fault {
     match kind % 8 {
         0..=2 => Fault::Cut { at, end },
         3 => Fault::BeforeHead(end),
-        4 | 5 => Fault::Insert {
-            at,
-            frame: frame(pick, chat),
-            end,
-        },
+        4 | 5 => Fault::Insert { at, frame: frame(pick, chat), end },
         6 => Fault::Garble { at },
         _ => Fault::instead(instead(pick, chat)),
     }
@@ -277,10 +255,7 @@ fn end(pick: usize, chat: bool) -> End {
         End::Broken,
         End::StreamReset(2),
         End::GoAway(0),
-        End::Pings {
-            bytes: ping.into(),
-            every: Duration::from_secs(20),
-        },
+        End::Pings { bytes: ping.into(), every: Duration::from_secs(20) },
     ];
     ends[pick % ends.len()].clone()
 }
@@ -329,12 +304,7 @@ fn answers() -> Vec<(Answer, bool)> {
             false,
         ),
         (Answer::new().text("Yes."), false),
-        (
-            Answer::new()
-                .tool_call("call_1", "now", &json!({}))
-                .finish("tool_use"),
-            false,
-        ),
+        (Answer::new().tool_call("call_1", "now", &json!({})).finish("tool_use"), false),
     ]
 }
 

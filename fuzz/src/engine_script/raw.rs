@@ -74,9 +74,7 @@ impl Course {
             2 => request[if chat { "stop" } else { "stop_sequences" }] = json!(["lo wö"]),
             _ => request["thinking"] = json!({"type": "enabled", "budget_tokens": 1024}),
         }
-        let mut policy = Policy::new()
-            .max_attempts(attempts_max)
-            .answer_max(ANSWER_MAX);
+        let mut policy = Policy::new().max_attempts(attempts_max).answer_max(ANSWER_MAX);
         if flags & 16 != 0 {
             policy = policy.tools(ToolDelivery::Live);
         }
@@ -126,10 +124,7 @@ impl Course {
                 let bytes = script.bytes(count).to_vec();
                 chunk(id, bytes)
             }
-            6 => Input::End {
-                id,
-                error: script.one_of(ERRORS),
-            },
+            6 => Input::End { id, error: script.one_of(ERRORS) },
             7 => {
                 let seconds = script.number() as u64;
                 self.now += Duration::from_secs(seconds * seconds / 16);
@@ -186,27 +181,12 @@ impl Course {
     fn check(&mut self) {
         assert_eq!(self.engine.transcript(), &self.transcript, "law Fold");
         let report = self.engine.report();
-        let counted = report
-            .attempts
-            .iter()
-            .filter(|attempt| !attempt.free)
-            .count();
-        assert!(
-            counted <= self.attempts_max as usize,
-            "law Spend: {counted} attempts"
-        );
-        let kept: usize = self
-            .transcript
-            .parts()
-            .iter()
-            .map(|part| part.text().len())
-            .sum();
+        let counted = report.attempts.iter().filter(|attempt| !attempt.free).count();
+        assert!(counted <= self.attempts_max as usize, "law Spend: {counted} attempts");
+        let kept: usize = self.transcript.parts().iter().map(|part| part.text().len()).sum();
         // The arguments of a call that came without any are `{}`.
         let calls = self.transcript.parts().len() * 2;
-        assert!(
-            kept <= ANSWER_MAX + calls,
-            "law Bound: {kept} bytes are kept"
-        );
+        assert!(kept <= ANSWER_MAX + calls, "law Bound: {kept} bytes are kept");
         let calls: Vec<String> = self
             .transcript
             .tool_calls()
@@ -215,10 +195,7 @@ impl Course {
                 _ => String::new(),
             })
             .collect();
-        assert!(
-            calls.starts_with(&self.calls),
-            "law Once: a call is taken back"
-        );
+        assert!(calls.starts_with(&self.calls), "law Once: a call is taken back");
         self.calls = calls;
         assert!(self.over || self.until.is_some(), "it waits for nothing");
     }
@@ -226,11 +203,7 @@ impl Course {
 
 fn head(id: AttemptId, status: u16, headers: HeaderMap) -> Input {
     let status = StatusCode::from_u16(status).expect("a status");
-    Input::Head {
-        id,
-        status,
-        headers,
-    }
+    Input::Head { id, status, headers }
 }
 
 fn chunk(id: AttemptId, bytes: Vec<u8>) -> Input {

@@ -44,24 +44,14 @@ impl Open {
                 Content::Direct
             }
             PartKind::ToolCall { .. } => {
-                let input = block
-                    .input
-                    .map(RawValue::get)
-                    .filter(|input| !is_hollow(input));
-                Content::Call {
-                    empty: input.is_none(),
-                    initial: input.map(Box::from),
-                }
+                let input = block.input.map(RawValue::get).filter(|input| !is_hollow(input));
+                Content::Call { empty: input.is_none(), initial: input.map(Box::from) }
             }
-            PartKind::ServerCall { .. } => Content::Server {
-                block: Box::from(raw),
-                input: String::new(),
-            },
+            PartKind::ServerCall { .. } => {
+                Content::Server { block: Box::from(raw), input: String::new() }
+            }
             PartKind::ServerResult { .. } => {
-                sink(Signal::Append {
-                    slot,
-                    text: Cow::Borrowed(raw),
-                });
+                sink(Signal::Append { slot, text: Cow::Borrowed(raw) });
                 Content::Direct
             }
             PartKind::RedactedReasoning | PartKind::Opaque { .. } | PartKind::Refusal => {
@@ -77,10 +67,7 @@ pub(super) enum Content {
     /// Text, reasoning, results: handed on as they come.
     Direct,
     /// A tool call; its whole input if it stood in the block start and nothing else came.
-    Call {
-        initial: Option<Box<str>>,
-        empty: bool,
-    },
+    Call { initial: Option<Box<str>>, empty: bool },
     /// A call of the server's: the block as it started, and its input so far.
     Server { block: Box<str>, input: String },
     /// Any other block, handed on whole when it closes.
@@ -99,11 +86,7 @@ pub(super) struct Whole {
 
 impl Whole {
     fn new(block: &str) -> Self {
-        Self {
-            block: Box::from(block),
-            changed: None,
-            size: block.len(),
-        }
+        Self { block: Box::from(block), changed: None, size: block.len() }
     }
 
     /// Merges the fields of a delta into the block: text is appended, anything else replaced.
@@ -130,9 +113,7 @@ impl Whole {
     }
 
     pub(super) fn json(self) -> String {
-        let changed = self
-            .changed
-            .and_then(|changed| serde_json::to_string(&changed).ok());
+        let changed = self.changed.and_then(|changed| serde_json::to_string(&changed).ok());
         changed.unwrap_or_else(|| self.block.into())
     }
 }
@@ -142,21 +123,17 @@ pub(super) fn kind_of(block: &Block<'_>) -> PartKind {
     match block.kind.given().unwrap_or_default() {
         "text" => PartKind::Text,
         "thinking" => PartKind::Reasoning,
-        "tool_use" => PartKind::ToolCall {
-            id: word(block.id.given()),
-            name: word(block.name.given()),
-        },
-        "server_tool_use" | "mcp_tool_use" => PartKind::ServerCall {
-            id: word(block.id.given()),
-            name: word(block.name.given()),
-        },
-        kind if kind.ends_with("_tool_result") => PartKind::ServerResult {
-            call: word(block.tool_use_id.given()),
-        },
+        "tool_use" => {
+            PartKind::ToolCall { id: word(block.id.given()), name: word(block.name.given()) }
+        }
+        "server_tool_use" | "mcp_tool_use" => {
+            PartKind::ServerCall { id: word(block.id.given()), name: word(block.name.given()) }
+        }
+        kind if kind.ends_with("_tool_result") => {
+            PartKind::ServerResult { call: word(block.tool_use_id.given()) }
+        }
         "redacted_thinking" => PartKind::RedactedReasoning,
-        kind => PartKind::Opaque {
-            name: Arc::from(kind),
-        },
+        kind => PartKind::Opaque { name: Arc::from(kind) },
     }
 }
 
@@ -190,10 +167,7 @@ fn append_raw(slot: u32, raw: Option<&RawValue>, sink: &mut Sink<'_>) -> Result<
 
 pub(super) fn annotate_signature(slot: u32, signature: Option<&str>, sink: &mut Sink<'_>) {
     if let Some(signature) = signature {
-        sink(Signal::Annotate {
-            slot,
-            annotation: Annotation::Signature(signature.into()),
-        });
+        sink(Signal::Annotate { slot, annotation: Annotation::Signature(signature.into()) });
     }
 }
 
@@ -205,10 +179,7 @@ fn annotate_citations(slot: u32, citations: Option<&RawValue>, sink: &mut Sink<'
 }
 
 pub(super) fn annotate_citation(slot: u32, citation: &RawValue, sink: &mut Sink<'_>) {
-    sink(Signal::Annotate {
-        slot,
-        annotation: Annotation::Citation(citation.get().into()),
-    });
+    sink(Signal::Annotate { slot, annotation: Annotation::Citation(citation.get().into()) });
 }
 
 /// Most bytes of one block that are kept back until it closes; such blocks are queries and code.

@@ -32,10 +32,7 @@ impl Counts {
     }
 
     pub(super) fn next_message(&mut self) {
-        *self = Self {
-            earlier: self.total(),
-            ..Self::default()
-        };
+        *self = Self { earlier: self.total(), ..Self::default() };
     }
 
     pub(super) fn total(&self) -> Usage {

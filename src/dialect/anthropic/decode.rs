@@ -116,10 +116,7 @@ impl AnthropicDecoder {
             self.message = id.map(Arc::from);
         }
         self.early = message.stop_reason.given().map(Box::from);
-        sink(Signal::Started {
-            id,
-            model: message.model.given(),
-        });
+        sink(Signal::Started { id, model: message.model.given() });
         self.count(message.usage, sink);
     }
 
@@ -184,10 +181,7 @@ impl AnthropicDecoder {
         match self.open.get_mut(&index).map(|open| &mut open.content) {
             Some(Content::Opaque(whole)) => {
                 let size = text.len();
-                whole.merge(
-                    Map::from_iter([("text".to_owned(), Value::from(text))]),
-                    size,
-                )?;
+                whole.merge(Map::from_iter([("text".to_owned(), Value::from(text))]), size)?;
                 sink(Signal::Alive);
             }
             Some(Content::Direct) => sink(Signal::Append { slot, text }),
@@ -211,10 +205,7 @@ impl AnthropicDecoder {
         match &mut open.content {
             Content::Call { initial, empty } => {
                 (*initial, *empty) = (None, false);
-                sink(Signal::Append {
-                    slot: open.slot,
-                    text: piece,
-                });
+                sink(Signal::Append { slot: open.slot, text: piece });
             }
             Content::Server { input, .. } if input.len() + piece.len() <= HELD_MAX => {
                 input.push_str(&piece);
@@ -261,21 +252,14 @@ impl AnthropicDecoder {
             Content::Opaque(whole) => Some(whole.json()),
         };
         if let Some(whole) = whole {
-            sink(Signal::Append {
-                slot,
-                text: Cow::Owned(whole),
-            });
+            sink(Signal::Append { slot, text: Cow::Owned(whole) });
         }
         sink(Signal::Close { slot });
     }
 
     fn note(&mut self, frame: &Frame<'_>, sink: &mut Sink<'_>) {
         let counted = self.count(frame.usage, sink);
-        match frame
-            .delta
-            .as_ref()
-            .and_then(|delta| delta.stop_reason.given())
-        {
+        match frame.delta.as_ref().and_then(|delta| delta.stop_reason.given()) {
             Some(reason) => self.finish(reason, sink),
             None if !counted => sink(Signal::Alive),
             None => {}
@@ -341,24 +325,14 @@ impl AnthropicDecoder {
             return open.slot;
         }
         let slot = self.open_slot(kind, sink);
-        self.open.insert(
-            index,
-            Open {
-                slot,
-                content: Content::Direct,
-            },
-        );
+        self.open.insert(index, Open { slot, content: Content::Direct });
         slot
     }
 
     fn open_slot(&mut self, kind: PartKind, sink: &mut Sink<'_>) -> u32 {
         let slot = self.next_slot;
         self.next_slot = slot.wrapping_add(1);
-        sink(Signal::Open {
-            slot,
-            choice: 0,
-            kind,
-        });
+        sink(Signal::Open { slot, choice: 0, kind });
         slot
     }
 }

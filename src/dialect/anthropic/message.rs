@@ -43,9 +43,7 @@ pub(super) fn partial(transcript: &Transcript) -> Vec<Value> {
 /// Appends `blocks` as an assistant turn, or to the assistant turn that the request ends in: two
 /// in a row would be joined by the provider with a break that was never said.
 pub(super) fn push_turn(messages: &mut Vec<Value>, blocks: Vec<Value>) {
-    let own = messages
-        .last_mut()
-        .filter(|turn| turn.get("role") == Some(&json!("assistant")));
+    let own = messages.last_mut().filter(|turn| turn.get("role") == Some(&json!("assistant")));
     let Some(content) = own.and_then(|turn| turn.get_mut("content")) else {
         return messages.push(json!({ "role": "assistant", "content": blocks }));
     };
@@ -58,10 +56,9 @@ pub(super) fn push_turn(messages: &mut Vec<Value>, blocks: Vec<Value>) {
     let first = blocks.next();
     match (whole.last_mut(), first) {
         (Some(last), Some(first)) if is_plain_text(last) && is_plain_text(&first) => {
-            if let (Some(Value::String(last)), Some(more)) = (
-                last.get_mut("text"),
-                first.get("text").and_then(Value::as_str),
-            ) {
+            if let (Some(Value::String(last)), Some(more)) =
+                (last.get_mut("text"), first.get("text").and_then(Value::as_str))
+            {
                 last.push_str(more);
             }
         }
@@ -81,11 +78,7 @@ struct Servers<'t> {
 
 impl<'t> Servers<'t> {
     fn of(transcript: &'t Transcript) -> Self {
-        let whole = || {
-            transcript
-                .kept()
-                .filter(|part| part.state() == PartState::Closed)
-        };
+        let whole = || transcript.kept().filter(|part| part.state() == PartState::Closed);
         Self {
             calls: whole()
                 .filter_map(|part| match part.kind() {
@@ -99,9 +92,7 @@ impl<'t> Servers<'t> {
                     _ => None,
                 })
                 .collect(),
-            paused: transcript
-                .finish()
-                .is_some_and(|end| end.reason == FinishReason::Pause),
+            paused: transcript.finish().is_some_and(|end| end.reason == FinishReason::Pause),
         }
     }
 }
@@ -136,13 +127,10 @@ fn text(part: &Part) -> Option<Value> {
     if part.text().trim().is_empty() {
         return None;
     }
-    let citations = part
-        .annotations()
-        .iter()
-        .filter_map(|annotation| match annotation {
-            Annotation::Citation(citation) => object(citation),
-            Annotation::Signature(_) => None,
-        });
+    let citations = part.annotations().iter().filter_map(|annotation| match annotation {
+        Annotation::Citation(citation) => object(citation),
+        Annotation::Signature(_) => None,
+    });
     let citations: Vec<Value> = citations.collect();
     let mut block = json!({ "type": "text", "text": part.text() });
     if !citations.is_empty() {
@@ -165,10 +153,7 @@ fn object(json: &str) -> Option<Value> {
 
 /// A turn must not end in a thought.
 fn strip_thoughts(blocks: &mut Vec<Value>) {
-    while blocks
-        .last()
-        .is_some_and(|block| is_type(block, &["thinking", "redacted_thinking"]))
-    {
+    while blocks.last().is_some_and(|block| is_type(block, &["thinking", "redacted_thinking"])) {
         blocks.pop();
     }
 }

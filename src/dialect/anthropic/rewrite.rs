@@ -19,11 +19,7 @@ pub(super) fn resumes(
     known: &Capabilities,
 ) -> Vec<Resume> {
     let tool_choice = request.pointer("/tool_choice/type").and_then(Value::as_str);
-    let is_set = |pointer: &str| {
-        request
-            .pointer(pointer)
-            .is_some_and(|value| !value.is_null())
-    };
+    let is_set = |pointer: &str| request.pointer(pointer).is_some_and(|value| !value.is_null());
     let terms = Terms {
         outline: Anthropic.outline(request),
         structured: is_set("/output_config/format") || is_set("/output_format"),
@@ -46,10 +42,7 @@ pub(super) fn rewrite(
     }
     let mut next = request.clone();
     let fields = next.as_object_mut().ok_or(Unresumable)?;
-    let messages = fields
-        .get_mut("messages")
-        .and_then(Value::as_array_mut)
-        .ok_or(Unresumable)?;
+    let messages = fields.get_mut("messages").and_then(Value::as_array_mut).ok_or(Unresumable)?;
     let sent = Sent::of(transcript);
     let note = |template: &str| {
         let note = wording::fill(template, &sent.text, sent.anchor());
@@ -59,10 +52,7 @@ pub(super) fn rewrite(
         Resume::Align => return Ok(Continuation::new(next, Expect::Align)),
         Resume::Prefill => {
             message::push_turn(messages, message::partial(transcript));
-            Expect::Literal {
-                sent: sent.text.len(),
-                echo: context.capabilities.echo,
-            }
+            Expect::Literal { sent: sent.text.len(), echo: context.capabilities.echo }
         }
         Resume::Instruct => {
             message::push_turn(messages, message::partial(transcript));
@@ -76,9 +66,7 @@ pub(super) fn rewrite(
         Resume::Cursor => return Err(Unresumable),
     };
     // `max_tokens` must be greater than the budget.
-    let budget = request
-        .pointer("/thinking/budget_tokens")
-        .and_then(Value::as_u64);
+    let budget = request.pointer("/thinking/budget_tokens").and_then(Value::as_u64);
     let floor = budget.map_or(1, |budget| budget.saturating_add(1));
     sent.lower(fields, "max_tokens", context.spent, floor);
     Ok(Continuation::new(next, expect))

@@ -26,11 +26,7 @@ pub(super) fn of_response(status: StatusCode, headers: &HeaderMap, body: &[u8]) 
         None => error.read_plain(body),
     }
     error.retry_after = retry_after.or(error.retry_after);
-    let status = if is_success {
-        error.status
-    } else {
-        Some(status)
-    };
+    let status = if is_success { error.status } else { Some(status) };
     let class = match error.resolve(status) {
         FaultClass::Unrecognised if is_success && !error.is_shaped => FaultClass::NoError,
         class => class,
@@ -54,11 +50,7 @@ pub(super) fn of_frame(error: &str) -> Fault {
         Some(code) if of_generation(code) => FaultClass::Transient,
         _ => found.resolve(found.status),
     };
-    Fault {
-        retry_after: found.retry_after,
-        ..Fault::new(class)
-    }
-    .code(found.code.as_deref())
+    Fault { retry_after: found.retry_after, ..Fault::new(class) }.code(found.code.as_deref())
 }
 
 /// The fault that a finish reason stands for, if it is one.
@@ -66,20 +58,14 @@ pub(super) fn of_frame(error: &str) -> Fault {
 /// A worker going down (vLLM, SGLang), a failed generation (OpenRouter, Mistral), and two of
 /// DeepSeek's and Zhipu's own.
 pub(super) fn of_reason(reason: &str) -> Option<Fault> {
-    matches!(
-        reason,
-        "abort" | "error" | "network_error" | "insufficient_system_resource"
-    )
-    .then(|| Fault::new(FaultClass::Transient).code(Some(reason)))
+    matches!(reason, "abort" | "error" | "network_error" | "insufficient_system_resource")
+        .then(|| Fault::new(FaultClass::Transient).code(Some(reason)))
 }
 
 /// Whether the raw value of an `error` key says that there is one.
 pub(super) fn is_error(raw: &str) -> bool {
     !matches!(raw.trim(), "null" | "false" | "0" | "\"\"" | "{}" | "[]")
-        && !raw
-            .trim_start_matches(['{', '['])
-            .trim_start()
-            .starts_with(['}', ']'])
+        && !raw.trim_start_matches(['{', '[']).trim_start().starts_with(['}', ']'])
 }
 
 /// Codes for what a new generation may well get right: the model wrote an invalid call.
@@ -114,10 +100,7 @@ impl Error {
         let Value::Object(top) = value else {
             return self.read_error(value);
         };
-        match top
-            .get("error")
-            .filter(|error| is_error(&error.to_string()))
-        {
+        match top.get("error").filter(|error| is_error(&error.to_string())) {
             Some(error) => {
                 self.is_shaped = true;
                 self.read_error(error);
@@ -143,10 +126,7 @@ impl Error {
                 }
                 // OpenRouter puts the upstream's own words here.
                 let metadata = error.get("metadata").and_then(Value::as_object);
-                self.read_text(
-                    metadata.and_then(|metadata| metadata.get("raw")),
-                    TEXT_DEPTH,
-                );
+                self.read_text(metadata.and_then(|metadata| metadata.get("raw")), TEXT_DEPTH);
                 self.read_retry_delay(error);
             }
             other => self.read_text(Some(other), TEXT_DEPTH),
@@ -158,9 +138,7 @@ impl Error {
             match error.get(key) {
                 Some(Value::String(word)) => self.read_word(word),
                 Some(Value::Number(number)) => {
-                    let number = number
-                        .as_u64()
-                        .and_then(|number| u16::try_from(number).ok());
+                    let number = number.as_u64().and_then(|number| u16::try_from(number).ok());
                     self.read_status(number);
                 }
                 _ => {}
@@ -181,9 +159,7 @@ impl Error {
         }
         let lower = word.to_ascii_lowercase();
         let tells = |word: &str| {
-            words::of_word(word)
-                .filter(|class| *class != FaultClass::Invalid)
-                .map(words::rank)
+            words::of_word(word).filter(|class| *class != FaultClass::Invalid).map(words::rank)
         };
         let best = self.words.iter().filter_map(|word| tells(word)).min();
         let better = tells(&lower).is_some_and(|rank| best.is_none_or(|best| rank < best));
@@ -230,8 +206,7 @@ impl Error {
         if !self.text.is_empty() {
             self.text.push('\n');
         }
-        self.text
-            .extend(text.chars().take(room).map(|c| c.to_ascii_lowercase()));
+        self.text.extend(text.chars().take(room).map(|c| c.to_ascii_lowercase()));
     }
 
     /// Google's `RetryInfo` among the details, also behind compatible endpoints.
@@ -329,9 +304,7 @@ fn against_status(class: FaultClass, status: StatusCode) -> FaultClass {
 
 /// An object that is an error without an `error` key: older vLLM, Mistral.
 fn is_frame(top: &Map<String, Value>) -> bool {
-    ["object", "type"]
-        .iter()
-        .any(|key| top.get(*key).and_then(Value::as_str) == Some("error"))
+    ["object", "type"].iter().any(|key| top.get(*key).and_then(Value::as_str) == Some("error"))
 }
 
 /// The body as JSON, also where it is one event of a stream.
@@ -350,19 +323,11 @@ fn json(body: &[u8]) -> Option<Value> {
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let text = |name: &str| headers.get(name)?.to_str().ok().map(str::trim);
     let date = |name: &str| httpdate::parse_http_date(text(name)?).ok();
-    let millis = text("retry-after-ms")
-        .and_then(seconds)
-        .map(|millis| millis / 1000);
-    millis
-        .or_else(|| text("retry-after").and_then(seconds))
-        .or_else(|| {
-            // A date that has passed asks for no wait.
-            Some(
-                date("retry-after")?
-                    .duration_since(date("date")?)
-                    .unwrap_or_default(),
-            )
-        })
+    let millis = text("retry-after-ms").and_then(seconds).map(|millis| millis / 1000);
+    millis.or_else(|| text("retry-after").and_then(seconds)).or_else(|| {
+        // A date that has passed asks for no wait.
+        Some(date("retry-after")?.duration_since(date("date")?).unwrap_or_default())
+    })
 }
 
 fn should_retry(headers: &HeaderMap) -> Option<bool> {

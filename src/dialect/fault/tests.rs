@@ -41,14 +41,9 @@ fn statuses_alone() {
         (302, Unrecognised),
         (200, NoError),
     ] {
-        for body in [
-            "",
-            "<html><body>model overloaded quota</body></html>",
-            "{}",
-            "[]",
-            "\"\"",
-            "{",
-        ] {
+        for body in
+            ["", "<html><body>model overloaded quota</body></html>", "{}", "[]", "\"\"", "{"]
+        {
             assert_eq!(class(status, body), expected, "{status} {body:?}");
         }
     }
@@ -112,11 +107,7 @@ fn bodies() {
             r#"{"error":{"type":"invalid_request_error","message":"Your credit balance is too low to access the Anthropic API."}}"#,
             Billing,
         ),
-        (
-            429,
-            r#"{"error":{"type":"insufficient_quota","code":"insufficient_quota"}}"#,
-            Billing,
-        ),
+        (429, r#"{"error":{"type":"insufficient_quota","code":"insufficient_quota"}}"#, Billing),
         (
             429,
             r#"{"error":{"type":"rate_limit_error","message":"You have reached your monthly spend limit."}}"#,
@@ -132,23 +123,11 @@ fn bodies() {
             r#"{"error":{"code":"rate_limit_exceeded","message":"Limit 3 per min. Please try again in 20s. Add a payment method at /account/billing."}}"#,
             RateLimited,
         ),
-        (
-            429,
-            r#"{"error":{"message":"model does not exist here just now"}}"#,
-            RateLimited,
-        ),
-        (
-            403,
-            r#"{"error":{"code":"unsupported_country_region_territory"}}"#,
-            Auth,
-        ),
+        (429, r#"{"error":{"message":"model does not exist here just now"}}"#, RateLimited),
+        (403, r#"{"error":{"code":"unsupported_country_region_territory"}}"#, Auth),
         (404, r#"{"error":{"code":"model_not_found"}}"#, UnknownModel),
         (403, r#"{"error":{"code":"model_not_found"}}"#, UnknownModel),
-        (
-            400,
-            r#"{"error":{"code":"model_decommissioned"}}"#,
-            UnknownModel,
-        ),
+        (400, r#"{"error":{"code":"model_decommissioned"}}"#, UnknownModel),
         (
             404,
             r#"{"type":"error","error":{"type":"not_found_error","message":"model: claude-0"}}"#,
@@ -169,16 +148,8 @@ fn bodies() {
             r#"{"error":{"type":"invalid_request_error","code":"content_policy_violation"}}"#,
             Policy,
         ),
-        (
-            500,
-            r#"{"error":{"message":"content policy service down"}}"#,
-            Transient,
-        ),
-        (
-            500,
-            r#"{"error":{"type":"api_error","message":"Overloaded"}}"#,
-            Overloaded,
-        ),
+        (500, r#"{"error":{"message":"content policy service down"}}"#, Transient),
+        (500, r#"{"error":{"type":"api_error","message":"Overloaded"}}"#, Overloaded),
         (
             503,
             r#"{"error":{"code":503,"status":"UNAVAILABLE","message":"The model is overloaded."}}"#,
@@ -186,33 +157,13 @@ fn bodies() {
         ),
         (503, r#"{"error":{"type":"server_error"}}"#, Overloaded),
         (400, r#"{"detail":"Bad request"}"#, Invalid),
-        (
-            422,
-            r#"{"detail":[{"loc":["body"],"msg":"field required"}]}"#,
-            Invalid,
-        ),
+        (422, r#"{"detail":[{"loc":["body"],"msg":"field required"}]}"#, Invalid),
         (400, r#"{"error":"Invalid model: x"}"#, UnknownModel),
-        (
-            400,
-            r#"[{"error":{"code":400,"status":"INVALID_ARGUMENT","message":"no"}}]"#,
-            Invalid,
-        ),
-        (
-            401,
-            r#"{"error":{"type":"invalid_request_error","code":"invalid_api_key"}}"#,
-            Auth,
-        ),
-        (
-            400,
-            r#"{"error":{"code":"tool_use_failed","type":"invalid_request_error"}}"#,
-            Invalid,
-        ),
+        (400, r#"[{"error":{"code":400,"status":"INVALID_ARGUMENT","message":"no"}}]"#, Invalid),
+        (401, r#"{"error":{"type":"invalid_request_error","code":"invalid_api_key"}}"#, Auth),
+        (400, r#"{"error":{"code":"tool_use_failed","type":"invalid_request_error"}}"#, Invalid),
         (503, "upstream connect error or disconnect", Overloaded),
-        (
-            429,
-            "event: error\ndata: {\"error\":{\"type\":\"insufficient_quota\"}}\n\n",
-            Billing,
-        ),
+        (429, "event: error\ndata: {\"error\":{\"type\":\"insufficient_quota\"}}\n\n", Billing),
         (200, r#"{"error":{"code":502,"message":"x"}}"#, Transient),
         (200, r#"{"error":{"code":"insufficient_quota"}}"#, Billing),
         (
@@ -220,11 +171,7 @@ fn bodies() {
             r#"{"error":{"message":"Request too large","type":"tokens","code":"rate_limit_exceeded"}}"#,
             ContextLength,
         ),
-        (
-            200,
-            r#"{"id":"x","choices":[{"message":{"content":"overloaded"}}]}"#,
-            NoError,
-        ),
+        (200, r#"{"id":"x","choices":[{"message":{"content":"overloaded"}}]}"#, NoError),
     ] {
         assert_eq!(class(status, body), expected, "{status} {body}");
     }
@@ -247,11 +194,7 @@ fn refusals_of_a_prefill() {
     ] {
         let text = serde_json::Value::from(text);
         let error = format!(r#"{{"type":"invalid_request_error","code":400,"message":{text}}}"#);
-        assert_eq!(
-            class(400, &format!(r#"{{"error":{error}}}"#)),
-            PrefillRefused,
-            "{text}"
-        );
+        assert_eq!(class(400, &format!(r#"{{"error":{error}}}"#)), PrefillRefused, "{text}");
         assert_eq!(
             class(500, &format!(r#"{{"error":{error}}}"#)),
             Transient,
@@ -269,21 +212,13 @@ fn frames() {
     for (frame, expected, code) in [
         (r#""Overloaded""#, Overloaded, None),
         (r#""anything""#, Unrecognised, None),
-        (
-            r#"{"code":503,"status":"UNAVAILABLE","message":"x"}"#,
-            Overloaded,
-            Some("UNAVAILABLE"),
-        ),
+        (r#"{"code":503,"status":"UNAVAILABLE","message":"x"}"#, Overloaded, Some("UNAVAILABLE")),
         (
             r#"{"code":"rate_limit_exceeded","type":"tokens"}"#,
             RateLimited,
             Some("rate_limit_exceeded"),
         ),
-        (
-            r#"{"code":null,"type":"tokens"}"#,
-            Unrecognised,
-            Some("tokens"),
-        ),
+        (r#"{"code":null,"type":"tokens"}"#, Unrecognised, Some("tokens")),
         (
             r#"{"code":"tool_use_failed","type":"invalid_request_error","status_code":400}"#,
             Transient,
@@ -292,53 +227,28 @@ fn frames() {
         (r#"{"code":401}"#, Auth, None),
         (r#"{"code":1500}"#, Unrecognised, None),
         (r#"{"code":999}"#, Unrecognised, None),
-        (
-            r#"{"type":"two words","message":"secret"}"#,
-            Unrecognised,
-            None,
-        ),
-        (
-            r#"{"message":{"detail":[{"msg":"prompt is too long"}]}}"#,
-            ContextLength,
-            None,
-        ),
+        (r#"{"type":"two words","message":"secret"}"#, Unrecognised, None),
+        (r#"{"message":{"detail":[{"msg":"prompt is too long"}]}}"#, ContextLength, None),
         ("not JSON at all", Unrecognised, None),
     ] {
         let fault = of_frame(frame);
-        assert_eq!(
-            (fault.class, fault.code.as_deref()),
-            (expected, code),
-            "{frame}"
-        );
+        assert_eq!((fault.class, fault.code.as_deref()), (expected, code), "{frame}");
         assert!(!format!("{fault:?}").contains("secret"), "{frame}");
     }
-    let deep = format!(
-        r#"{{"message":{}"x"{}}}"#,
-        "[".repeat(50_000),
-        "]".repeat(50_000)
-    );
+    let deep = format!(r#"{{"message":{}"x"{}}}"#, "[".repeat(50_000), "]".repeat(50_000));
     assert_eq!(of_frame(&deep).class, Unrecognised);
 }
 
 #[test]
 fn waits() {
     let date = "Sun, 06 Nov 1994 08:49:37 GMT";
-    let (later, earlier) = (
-        "Sun, 06 Nov 1994 08:50:07 GMT",
-        "Sun, 06 Nov 1994 08:00:00 GMT",
-    );
+    let (later, earlier) = ("Sun, 06 Nov 1994 08:50:07 GMT", "Sun, 06 Nov 1994 08:00:00 GMT");
     let millis = |millis| Some(Duration::from_millis(millis));
     for (headers, wait) in [
         (vec![("retry-after", "7")], millis(7_000)),
         (vec![("retry-after", "0.5")], millis(500)),
-        (
-            vec![("retry-after", "7"), ("retry-after-ms", "250")],
-            millis(250),
-        ),
-        (
-            vec![("retry-after", "7"), ("retry-after-ms", "soon")],
-            millis(7_000),
-        ),
+        (vec![("retry-after", "7"), ("retry-after-ms", "250")], millis(250)),
+        (vec![("retry-after", "7"), ("retry-after-ms", "soon")], millis(7_000)),
         (vec![("retry-after", later), ("date", date)], millis(30_000)),
         (vec![("retry-after", earlier), ("date", date)], millis(0)),
         (vec![("retry-after", later)], None),
@@ -359,30 +269,17 @@ fn waits() {
     let mut wait = HeaderMap::new();
     wait.insert("retry-after", HeaderValue::from_static("7"));
     let body = br#"{"error":{"type":"rate_limit_error","message":"token quota"}}"#;
-    assert_eq!(
-        of_response(StatusCode::TOO_MANY_REQUESTS, &wait, body).class,
-        RateLimited
-    );
+    assert_eq!(of_response(StatusCode::TOO_MANY_REQUESTS, &wait, body).class, RateLimited);
     let google = r#"{"code":429,"status":"RESOURCE_EXHAUSTED","message":"quota","details":[{"@type":"x"},{"retryDelay":"37s"}]}"#;
     let fault = of_frame(google);
-    assert_eq!(
-        (fault.class, fault.retry_after),
-        (RateLimited, millis(37_000))
-    );
+    assert_eq!((fault.class, fault.retry_after), (RateLimited, millis(37_000)));
 }
 
 #[test]
 fn the_providers_own_word_on_trying_again() {
-    for (value, word) in [
-        ("true", Some(true)),
-        ("false", Some(false)),
-        ("fals(e)", None),
-    ] {
+    for (value, word) in [("true", Some(true)), ("false", Some(false)), ("fals(e)", None)] {
         let mut headers = HeaderMap::new();
         headers.insert("x-should-retry", HeaderValue::from_static(value));
-        assert_eq!(
-            of_response(StatusCode::BAD_REQUEST, &headers, b"").should_retry,
-            word
-        );
+        assert_eq!(of_response(StatusCode::BAD_REQUEST, &headers, b"").should_retry, word);
     }
 }

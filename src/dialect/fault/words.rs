@@ -192,14 +192,7 @@ pub(super) fn overflows(text: &str) -> bool {
 pub(super) fn knows_no_model(text: &str) -> bool {
     text.starts_with("model: ")
         || text.starts_with("no endpoints found for ")
-        || any(
-            text,
-            &[
-                "invalid model",
-                "supported api model names",
-                "unable to access model",
-            ],
-        )
+        || any(text, &["invalid model", "supported api model names", "unable to access model"])
         || any(text, &["model"])
             && any(
                 text,
@@ -259,29 +252,12 @@ pub(super) fn names_debt(text: &str) -> bool {
 /// back.
 pub(super) fn names_quota(text: &str) -> bool {
     any(text, &["quota", "billing", "spend", "credit"])
-        && !any(
-            text,
-            &[
-                "try again in",
-                "retry in",
-                "per min",
-                "per-min",
-                "per second",
-            ],
-        )
+        && !any(text, &["try again in", "retry in", "per min", "per-min", "per second"])
 }
 
 /// Whether `text` speaks of load.
 pub(super) fn names_load(text: &str) -> bool {
-    any(
-        text,
-        &[
-            "overloaded",
-            "at capacity",
-            "no healthy upstream",
-            "server is busy",
-        ],
-    )
+    any(text, &["overloaded", "at capacity", "no healthy upstream", "server is busy"])
 }
 
 fn any(text: &str, phrases: &[&str]) -> bool {

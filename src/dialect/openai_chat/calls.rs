@@ -47,10 +47,7 @@ struct Call {
 impl<'a> Piece<'a> {
     pub(super) fn of_tool(call: &'a ToolCall<'a>) -> Result<Self, DecodeError> {
         let function = call.function.as_ref();
-        let arguments = function
-            .map(Function::arguments)
-            .transpose()
-            .map_err(|_| DecodeError)?;
+        let arguments = function.map(Function::arguments).transpose().map_err(|_| DecodeError)?;
         Ok(Self {
             index: call.index,
             id: call.id.given(),
@@ -156,25 +153,15 @@ impl Calls {
 
     /// The call that a piece goes on with; none if it begins one.
     fn position(&self, piece: &Piece<'_>) -> Option<usize> {
-        let known = |id: &str| {
-            self.open
-                .iter()
-                .rposition(|call| call.id.as_deref() == Some(id))
-        };
+        let known = |id: &str| self.open.iter().rposition(|call| call.id.as_deref() == Some(id));
         if let Some(position) = piece.id.and_then(known) {
-            let same = self
-                .open
-                .get(position)
-                .is_some_and(|call| call.index == piece.index);
+            let same = self.open.get(position).is_some_and(|call| call.index == piece.index);
             if same || piece.index.is_none() {
                 return Some(position);
             }
         }
         let position = match piece.index {
-            Some(index) => self
-                .open
-                .iter()
-                .rposition(|call| call.index == Some(index))?,
+            Some(index) => self.open.iter().rposition(|call| call.index == Some(index))?,
             None => self.open.len().checked_sub(1)?,
         };
         let call = self.open.get(position)?;

@@ -120,8 +120,7 @@ impl Progress {
     ) -> Result<(), DecodeError> {
         self.said = true;
         self.close(sink);
-        self.calls
-            .push(piece, &mut |kind, sink| slots.open(kind, sink), sink)
+        self.calls.push(piece, &mut |kind, sink| slots.open(kind, sink), sink)
     }
 
     pub(super) fn finish(
@@ -135,8 +134,7 @@ impl Progress {
             reason,
             FinishReason::Length | FinishReason::ContextWindow | FinishReason::ContentFilter
         );
-        self.calls
-            .finish(cut_short, &mut |kind, sink| slots.open(kind, sink), sink);
+        self.calls.finish(cut_short, &mut |kind, sink| slots.open(kind, sink), sink);
         self.reason = Some(reason);
     }
 
@@ -175,11 +173,7 @@ impl Slots<'_> {
     pub(super) fn open(&mut self, kind: PartKind, sink: &mut Sink<'_>) -> u32 {
         let slot = *self.next;
         *self.next = slot.wrapping_add(1);
-        sink(Signal::Open {
-            slot,
-            choice: self.choice,
-            kind,
-        });
+        sink(Signal::Open { slot, choice: self.choice, kind });
         slot
     }
 }

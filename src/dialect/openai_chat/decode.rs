@@ -142,10 +142,7 @@ impl ChatDecoder {
             return Err(DecodeError);
         }
         let progress = self.choices.entry(number).or_default();
-        let mut slots = Slots {
-            next: &mut self.next_slot,
-            choice: number,
-        };
+        let mut slots = Slots { next: &mut self.next_slot, choice: number };
         // `message` may hold the answer so far, so it counts only as the one thing said.
         let delta = match (choice.delta, choice.message) {
             (Some(delta), _) => Some(delta),
@@ -158,11 +155,7 @@ impl ChatDecoder {
             progress.read(delta, &mut slots, sink)?;
         }
         let fault = choice.finish_reason.given().and_then(fault::of_reason);
-        let reason = choice
-            .finish_reason
-            .given()
-            .filter(|_| fault.is_none())
-            .map(reason_of);
+        let reason = choice.finish_reason.given().filter(|_| fault.is_none()).map(reason_of);
         let finished = reason.is_some();
         match reason {
             Some(reason) => progress.finish(reason, &mut slots, sink),
@@ -178,10 +171,7 @@ impl ChatDecoder {
     /// A choice has finished: finishes the answer if all have.
     fn conclude(&mut self, sink: &mut Sink<'_>) {
         let whole = self.choices.len() >= self.expected
-            && self
-                .choices
-                .values()
-                .all(|progress| progress.reason.is_some());
+            && self.choices.values().all(|progress| progress.reason.is_some());
         if !whole || self.faulted || self.reason() == self.finished {
             return;
         }
@@ -199,10 +189,7 @@ impl ChatDecoder {
     fn end(&mut self, sink: &mut Sink<'_>) {
         if self.done_is_proof && self.finished.is_none() && !self.faulted {
             for (number, progress) in &mut self.choices {
-                let mut slots = Slots {
-                    next: &mut self.next_slot,
-                    choice: *number,
-                };
+                let mut slots = Slots { next: &mut self.next_slot, choice: *number };
                 if progress.reason.is_none() {
                     progress.finish(FinishReason::Unstated, &mut slots, sink);
                 }
@@ -222,16 +209,10 @@ impl ChatDecoder {
         let set = |count: &mut u64, new: Count| *count = new.0.unwrap_or(*count);
         set(&mut self.usage.input_tokens, usage.prompt_tokens);
         set(&mut self.usage.output_tokens, usage.completion_tokens);
-        set(
-            &mut self.usage.cached_input_tokens,
-            usage.prompt_cache_hit_tokens,
-        );
+        set(&mut self.usage.cached_input_tokens, usage.prompt_cache_hit_tokens);
         if let Some(details) = usage.prompt_tokens_details {
             set(&mut self.usage.cached_input_tokens, details.cached_tokens);
-            set(
-                &mut self.usage.cache_write_tokens,
-                details.cache_write_tokens,
-            );
+            set(&mut self.usage.cache_write_tokens, details.cache_write_tokens);
         }
         if let Some(details) = usage.completion_tokens_details {
             set(&mut self.usage.reasoning_tokens, details.reasoning_tokens);
@@ -244,17 +225,11 @@ impl ChatDecoder {
 
 /// The error in a chunk: its own, a choice's, or the whole chunk where that is one by its type.
 fn error_of<'a>(chunk: &Chunk<'a>, event: &str, data: &'a str) -> Option<&'a str> {
-    let choices = chunk
-        .choices
-        .iter()
-        .flatten()
-        .filter_map(|choice| choice.error);
+    let choices = chunk.choices.iter().flatten().filter_map(|choice| choice.error);
     let mut errors = chunk.error.into_iter().chain(choices).map(RawValue::get);
     let says_error = |word: &Word<'_>| word.given() == Some("error");
     let is_error = event == "error" || says_error(&chunk.object) || says_error(&chunk.kind);
-    errors
-        .find(|error| fault::is_error(error))
-        .or_else(|| is_error.then_some(data))
+    errors.find(|error| fault::is_error(error)).or_else(|| is_error.then_some(data))
 }
 
 /// Whether an event is none of this dialect's, whose events have no type.

@@ -18,10 +18,8 @@ use crate::transcript::Transcript;
 pub(super) fn message(transcript: &Transcript) -> Value {
     let content = transcript.text();
     let kept = || transcript.kept().filter(|part| part.choice() == 0);
-    let refusal: String = kept()
-        .filter(|part| *part.kind() == PartKind::Refusal)
-        .map(|part| part.text())
-        .collect();
+    let refusal: String =
+        kept().filter(|part| *part.kind() == PartKind::Refusal).map(|part| part.text()).collect();
     let calls: Vec<Value> = transcript
         .tool_calls()
         .filter(|part| part.choice() == 0)
@@ -44,11 +42,7 @@ fn call(kind: &PartKind, arguments: &str) -> Option<Value> {
     let PartKind::ToolCall { id, name } = kind else {
         return None;
     };
-    let arguments = if arguments.trim().is_empty() {
-        "{}"
-    } else {
-        arguments
-    };
+    let arguments = if arguments.trim().is_empty() { "{}" } else { arguments };
     let function = json!({ "name": **name, "arguments": arguments });
     Some(json!({ "id": **id, "type": "function", "function": function }))
 }
@@ -79,10 +73,7 @@ pub(super) fn rewrite(
     }
     let mut next = request.clone();
     let fields = next.as_object_mut().ok_or(Unresumable)?;
-    let messages = fields
-        .get_mut("messages")
-        .and_then(Value::as_array_mut)
-        .ok_or(Unresumable)?;
+    let messages = fields.get_mut("messages").and_then(Value::as_array_mut).ok_or(Unresumable)?;
     let sent = Sent::of(transcript);
     let echo = context.capabilities.echo;
     let note = |template: &str| {
@@ -104,10 +95,7 @@ pub(super) fn rewrite(
                     fields.insert("add_generation_prompt".to_owned(), Value::Bool(false));
                 }
             }
-            Expect::Literal {
-                sent: sent.text.len(),
-                echo,
-            }
+            Expect::Literal { sent: sent.text.len(), echo }
         }
         Resume::Instruct => {
             push_turn(messages, &sent.text, echo).ok_or(Unresumable)?;
@@ -121,9 +109,7 @@ pub(super) fn rewrite(
         Resume::Cursor => return Err(Unresumable),
     };
     // OpenRouter's reasoning budget lies within the limit.
-    let budget = request
-        .pointer("/reasoning/max_tokens")
-        .and_then(Value::as_u64);
+    let budget = request.pointer("/reasoning/max_tokens").and_then(Value::as_u64);
     let floor = budget.map_or(1, |budget| budget.saturating_add(1));
     for field in ["max_tokens", "max_completion_tokens"] {
         sent.lower(fields, field, context.spent, floor);
@@ -149,11 +135,7 @@ fn push_turn<'m>(
     match turn.get_mut("content") {
         Some(Value::String(own)) => {
             let own_too = echo != Echo::Never && text.starts_with(own.as_str());
-            own.push_str(if own_too {
-                text.get(own.len()..)?
-            } else {
-                text
-            });
+            own.push_str(if own_too { text.get(own.len()..)? } else { text });
         }
         Some(Value::Array(parts)) => parts.push(json!({ "type": "text", "text": text })),
         _ => _ = turn.insert("content".to_owned(), Value::from(text)),
@@ -163,19 +145,13 @@ fn push_turn<'m>(
 
 /// Whether the output has a form of its own: JSON, a grammar, sound.
 fn is_structured(request: &Value) -> bool {
-    let format = request
-        .pointer("/response_format/type")
-        .and_then(Value::as_str);
+    let format = request.pointer("/response_format/type").and_then(Value::as_str);
     format.is_some_and(|format| format != "text")
-        || CONSTRAINTS
-            .iter()
-            .any(|field| request.get(field).is_some_and(|value| !value.is_null()))
+        || CONSTRAINTS.iter().any(|field| request.get(field).is_some_and(|value| !value.is_null()))
 }
 
 fn forces_tool(request: &Value) -> bool {
-    let mode = request
-        .pointer("/tool_choice/allowed_tools/mode")
-        .or(request.get("tool_choice"));
+    let mode = request.pointer("/tool_choice/allowed_tools/mode").or(request.get("tool_choice"));
     match mode {
         // Mistral says `any`.
         Some(Value::String(mode)) => mode == "required" || mode == "any",
@@ -186,10 +162,7 @@ fn forces_tool(request: &Value) -> bool {
 
 /// Whether the caller himself has his last turn continued by a flag.
 fn is_continued(request: &Value) -> bool {
-    let last = request
-        .get("messages")
-        .and_then(Value::as_array)
-        .and_then(|turns| turns.last());
+    let last = request.get("messages").and_then(Value::as_array).and_then(|turns| turns.last());
     let has_flag = |flag: &str| last.and_then(|turn| turn.get(flag)) == Some(&Value::Bool(true));
     has_flag("prefix")
         || has_flag("partial")

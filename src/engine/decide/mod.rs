@@ -173,9 +173,7 @@ fn row(ended: &Ended, wrote: bool) -> Row {
         return Row::Other;
     }
     match ended.cut {
-        Cut::Stalled {
-            timer: Timer::FirstEvent,
-        } => Row::Silent,
+        Cut::Stalled { timer: Timer::FirstEvent } => Row::Silent,
         Cut::Unreachable | Cut::Reset | Cut::Truncated | Cut::Garbled | Cut::Stalled { .. } => {
             Row::Broken
         }

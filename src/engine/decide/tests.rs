@@ -18,40 +18,21 @@ const GIVE_UP: Move = Move::GiveUp { exhausted: false };
 const FINISH: Move = Move::FinishTools;
 
 fn cut(cut: Cut) -> Ended {
-    Ended {
-        cut,
-        fault: None,
-        transport: None,
-    }
+    Ended { cut, fault: None, transport: None }
 }
 
 fn broken(transport: TransportErrorKind) -> Ended {
-    Ended {
-        cut: Cut::Reset,
-        fault: None,
-        transport: Some(transport),
-    }
+    Ended { cut: Cut::Reset, fault: None, transport: Some(transport) }
 }
 
 fn rejected(status: u16, class: FaultClass) -> Ended {
     let status = StatusCode::from_u16(status).unwrap();
-    let cut = Cut::Rejected {
-        status,
-        retry_after: None,
-    };
-    Ended {
-        cut,
-        fault: Some(Fault::new(class)),
-        transport: None,
-    }
+    let cut = Cut::Rejected { status, retry_after: None };
+    Ended { cut, fault: Some(Fault::new(class)), transport: None }
 }
 
 fn faulted(class: FaultClass) -> Ended {
-    Ended {
-        cut: Cut::Faulted,
-        fault: Some(Fault::new(class)),
-        transport: None,
-    }
+    Ended { cut: Cut::Faulted, fault: Some(Fault::new(class)), transport: None }
 }
 
 fn patient(mut ended: Ended, seconds: u64) -> Ended {
@@ -84,11 +65,7 @@ fn standing(progress: Progress) -> Standing {
 fn the_table() {
     use FaultClass::*;
     let idle = || cut(Cut::Stalled { timer: Timer::Idle });
-    let delta = || {
-        cut(Cut::Stalled {
-            timer: Timer::Delta,
-        })
-    };
+    let delta = || cut(Cut::Stalled { timer: Timer::Delta });
     let reset = || broken(TransportErrorKind::Body);
     #[rustfmt::skip]
     let rows: Vec<(&str, Ended, Move, Move, Move)> = vec![
@@ -126,44 +103,24 @@ fn the_table() {
         ("silent route",     cut(Cut::Stalled { timer: Timer::FirstEvent }), AT_ONCE, AT_ONCE, FINISH),
     ];
     for (name, ended, nothing, resumable, committed) in rows {
-        assert_eq!(
-            decide(&ended, &standing(NOTHING)),
-            nothing,
-            "{name}, Nothing"
-        );
-        assert_eq!(
-            decide(&ended, &standing(RESUMABLE)),
-            resumable,
-            "{name}, Resumable"
-        );
-        assert_eq!(
-            decide(&ended, &standing(COMMITTED)),
-            committed,
-            "{name}, Committed"
-        );
+        assert_eq!(decide(&ended, &standing(NOTHING)), nothing, "{name}, Nothing");
+        assert_eq!(decide(&ended, &standing(RESUMABLE)), resumable, "{name}, Resumable");
+        assert_eq!(decide(&ended, &standing(COMMITTED)), committed, "{name}, Committed");
     }
 }
 
 #[test]
 fn a_silent_route_is_left_for_the_next_step_at_once() {
-    let ended = cut(Cut::Stalled {
-        timer: Timer::FirstEvent,
-    });
+    let ended = cut(Cut::Stalled { timer: Timer::FirstEvent });
     for progress in [NOTHING, RESUMABLE] {
-        let standing = Standing {
-            has_next: true,
-            ..standing(progress)
-        };
+        let standing = Standing { has_next: true, ..standing(progress) };
         assert_eq!(decide(&ended, &standing), NEXT);
     }
 }
 
 #[test]
 fn retry_after_is_honoured_up_to_the_cap_and_beyond_it_the_step_is_given_up() {
-    for ended in [
-        rejected(429, FaultClass::RateLimited),
-        faulted(FaultClass::Overloaded),
-    ] {
+    for ended in [rejected(429, FaultClass::RateLimited), faulted(FaultClass::Overloaded)] {
         let wait = Move::Again(Wait::For(Duration::from_secs(60)));
         let ended = patient(ended, 60);
         assert_eq!(decide(&ended, &standing(NOTHING)), wait);
@@ -183,43 +140,20 @@ fn the_providers_own_word_overrides_the_status() {
 
 #[test]
 fn only_the_first_reconnect_after_a_transport_cut_goes_out_at_once() {
-    let again = Standing {
-        failures: 2,
-        barren: 2,
-        ..standing(NOTHING)
-    };
+    let again = Standing { failures: 2, barren: 2, ..standing(NOTHING) };
     assert_eq!(decide(&cut(Cut::Truncated), &again), BACKOFF);
 }
 
 #[test]
 fn a_step_has_three_attempts_without_progress_and_moves_on_when_stuck() {
-    let last = Standing {
-        barren: 3,
-        failures: 3,
-        ..standing(NOTHING)
-    };
+    let last = Standing { barren: 3, failures: 3, ..standing(NOTHING) };
     assert_eq!(decide(&cut(Cut::Reset), &last), EXHAUSTED);
-    assert_eq!(
-        decide(&rejected(503, FaultClass::Transient), &last),
-        EXHAUSTED
-    );
-    let stuck = Standing {
-        barren: 2,
-        failures: 3,
-        has_next: true,
-        ..standing(RESUMABLE)
-    };
+    assert_eq!(decide(&rejected(503, FaultClass::Transient), &last), EXHAUSTED);
+    let stuck = Standing { barren: 2, failures: 3, has_next: true, ..standing(RESUMABLE) };
     assert_eq!(decide(&cut(Cut::Truncated), &stuck), EXHAUSTED);
-    let alone = Standing {
-        has_next: false,
-        ..stuck
-    };
+    let alone = Standing { has_next: false, ..stuck };
     assert_eq!(decide(&cut(Cut::Truncated), &alone), BACKOFF);
-    let nothing_yet = Standing {
-        progress: NOTHING,
-        wrote: false,
-        ..stuck
-    };
+    let nothing_yet = Standing { progress: NOTHING, wrote: false, ..stuck };
     assert_eq!(decide(&cut(Cut::Truncated), &nothing_yet), BACKOFF);
 }
 
@@ -227,33 +161,21 @@ fn a_step_has_three_attempts_without_progress_and_moves_on_when_stuck() {
 fn a_dead_reused_connection_is_replaced_once_at_no_cost() {
     let stale = broken(TransportErrorKind::Stale);
     assert_eq!(decide(&stale, &standing(NOTHING)), Move::Again(Wait::Free));
-    let exhausted = Standing {
-        barren: 3,
-        ..standing(NOTHING)
-    };
+    let exhausted = Standing { barren: 3, ..standing(NOTHING) };
     assert_eq!(decide(&stale, &exhausted), Move::Again(Wait::Free));
-    let again = Standing {
-        stale_used: true,
-        ..standing(NOTHING)
-    };
+    let again = Standing { stale_used: true, ..standing(NOTHING) };
     assert_eq!(decide(&stale, &again), AT_ONCE);
 }
 
 #[test]
 fn what_came_back_astray_costs_an_attempt_and_goes_down_a_rung() {
-    assert_eq!(
-        decide(&cut(Cut::Diverged), &standing(RESUMABLE)),
-        Move::Down { free: false }
-    );
+    assert_eq!(decide(&cut(Cut::Diverged), &standing(RESUMABLE)), Move::Down { free: false });
 }
 
 #[test]
 fn what_may_not_be_resumed_is_retried_only_while_nothing_is_delivered() {
     let reset = broken(TransportErrorKind::Body);
-    let many = |progress| Standing {
-        resumable: false,
-        ..standing(progress)
-    };
+    let many = |progress| Standing { resumable: false, ..standing(progress) };
     assert_eq!(decide(&reset, &many(NOTHING)), AT_ONCE);
     assert_eq!(decide(&reset, &many(RESUMABLE)), GIVE_UP);
     assert_eq!(decide(&reset, &many(COMMITTED)), GIVE_UP);
@@ -261,10 +183,7 @@ fn what_may_not_be_resumed_is_retried_only_while_nothing_is_delivered() {
 
 #[test]
 fn reported_usage_at_the_limit_ends_the_answer() {
-    let full = Standing {
-        at_length: true,
-        ..standing(RESUMABLE)
-    };
+    let full = Standing { at_length: true, ..standing(RESUMABLE) };
     assert_eq!(decide(&cut(Cut::Truncated), &full), Move::FinishLength);
     assert_eq!(decide(&faulted(FaultClass::Policy), &full), GIVE_UP);
 }

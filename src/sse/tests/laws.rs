@@ -50,17 +50,11 @@ fn chunk_sizes() -> impl Strategy<Value = Vec<usize>> {
 
 fn events(parsed: Parsed) -> Vec<Owned> {
     let events = parsed.events.into_iter();
-    events
-        .map(|event| event.expect("no limit is near"))
-        .collect()
+    events.map(|event| event.expect("no limit is near")).collect()
 }
 
 fn text() -> impl Strategy<Value = String> {
-    prop_oneof![
-        any::<String>(),
-        "[ :\0\r\n\u{FEFF}ax]{0,12}",
-        Just("message".to_owned()),
-    ]
+    prop_oneof![any::<String>(), "[ :\0\r\n\u{FEFF}ax]{0,12}", Just("message".to_owned()),]
 }
 
 fn any_event() -> impl Strategy<Value = Owned> {
@@ -84,11 +78,7 @@ fn borrowed(event: &Owned) -> Event<'_> {
 fn as_read(event: &Owned, last_id: &str) -> Owned {
     let kept = event.event.replace(['\r', '\n'], "\u{FFFD}");
     Owned {
-        event: if kept.is_empty() {
-            "message".into()
-        } else {
-            kept
-        },
+        event: if kept.is_empty() { "message".into() } else { kept },
         data: event.data.replace("\r\n", "\n").replace('\r', "\n"),
         id: match &*event.id {
             "" => last_id.to_owned(),

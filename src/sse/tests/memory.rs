@@ -7,11 +7,7 @@ use super::{owned, parse, parse_every_way};
 /// Feeds `chunk` and counts the events that come of it.
 fn feed(parser: &mut Parser, mut chunk: &[u8]) -> usize {
     let mut events = 0;
-    while parser
-        .next_event(&mut chunk)
-        .expect("no limit is near")
-        .is_some()
-    {
+    while parser.next_event(&mut chunk).expect("no limit is near").is_some() {
         events += 1;
     }
     events
@@ -98,14 +94,8 @@ fn a_limit_of_nothing_lets_comments_through() {
 
 #[test]
 fn the_errors_name_the_limit() {
-    assert_eq!(
-        LINE.to_string(),
-        "a line of the event stream is longer than 8 bytes"
-    );
-    assert_eq!(
-        EVENT.to_string(),
-        "an event of the event stream is larger than 16 bytes"
-    );
+    assert_eq!(LINE.to_string(), "a line of the event stream is longer than 8 bytes");
+    assert_eq!(EVENT.to_string(), "an event of the event stream is larger than 16 bytes");
 }
 
 #[test]
@@ -161,23 +151,14 @@ fn buffers_are_used_again() {
     };
     let capacities: Vec<_> = (0..8).map(|_| turn()).collect();
     // Two of them change places with each event, so the second turn may still grow one.
-    assert!(
-        capacities[2..].iter().all(|held| *held == capacities[2]),
-        "{capacities:?}"
-    );
+    assert!(capacities[2..].iter().all(|held| *held == capacities[2]), "{capacities:?}");
 }
 
 #[test]
 fn large_buffers_are_given_back_after_their_event() {
     let large = "\u{FFFD}x".repeat(128 * 1024).into_bytes();
     let broken = [&large[..], b"\xFF"].concat();
-    for field in [
-        &b"data: "[..],
-        b"event: ",
-        b"id: ",
-        b"retry: ",
-        b"unknown: ",
-    ] {
+    for field in [&b"data: "[..], b"event: ", b"id: ", b"retry: ", b"unknown: "] {
         for value in [&large, &broken] {
             let mut parser = Parser::default();
             feed(&mut parser, b"data: y\n");
@@ -252,19 +233,13 @@ fn work_is_linear_whatever_the_chunks() {
     let lines = "data: x\n".repeat(20_000) + "\n";
     let comment = ": ".to_owned() + &"x".repeat(200_000) + "\n\n";
     let events = "event: e\nid: 1\ndata: x\n\n".repeat(8_000);
-    for (name, bytes) in [
-        ("line", one_line),
-        ("lines", lines),
-        ("comment", comment),
-        ("events", events),
-    ] {
+    for (name, bytes) in
+        [("line", one_line), ("lines", lines), ("comment", comment), ("events", events)]
+    {
         for size in [1, 1000, bytes.len() / 2, bytes.len()] {
             // Each byte is scanned (a line end or a chunk end costs one more), copied and decoded.
             let work = work_per_byte(bytes.as_bytes(), size);
-            assert!(
-                (1..=4).contains(&work),
-                "{name} in chunks of {size}: {work}"
-            );
+            assert!((1..=4).contains(&work), "{name} in chunks of {size}: {work}");
         }
     }
 }

@@ -17,21 +17,9 @@ pub struct Answer {
 #[derive(Clone, PartialEq)]
 pub(super) enum Block {
     Text(String),
-    Reasoning {
-        text: String,
-        signature: String,
-    },
-    ToolCall {
-        id: String,
-        name: String,
-        arguments: String,
-    },
-    Server {
-        id: String,
-        name: String,
-        input: Value,
-        result: Value,
-    },
+    Reasoning { text: String, signature: String },
+    ToolCall { id: String, name: String, arguments: String },
+    Server { id: String, name: String, input: Value, result: Value },
 }
 
 impl Answer {
@@ -50,10 +38,7 @@ impl Answer {
     /// Adds a reasoning part. The signature is sent by Anthropic only.
     #[must_use]
     pub fn reasoning(self, text: impl Into<String>, signature: impl Into<String>) -> Self {
-        self.block(Block::Reasoning {
-            text: text.into(),
-            signature: signature.into(),
-        })
+        self.block(Block::Reasoning { text: text.into(), signature: signature.into() })
     }
 
     /// Adds a call that the caller must run.
@@ -81,12 +66,7 @@ impl Answer {
         input: Value,
         result: Value,
     ) -> Self {
-        self.block(Block::Server {
-            id: id.into(),
-            name: name.into(),
-            input,
-            result,
-        })
+        self.block(Block::Server { id: id.into(), name: name.into(), input, result })
     }
 
     /// The finish reason in the provider's own word. The default is the provider's word for "run

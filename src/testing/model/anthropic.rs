@@ -15,12 +15,7 @@ use super::continuation::{kind, role, turn_text};
 
 /// The body that says `blocks`.
 pub(super) fn render(model: &Model, request: &Value, blocks: &[Block], rng: Rng) -> String {
-    let mut stream = Stream {
-        model,
-        out: String::new(),
-        rng,
-        deltas: 0,
-    };
+    let mut stream = Stream { model, out: String::new(), rng, deltas: 0 };
     let usage = json!({
         "input_tokens": model.answer.input_tokens.unwrap_or(super::INPUT_TOKENS),
         "cache_creation_input_tokens": 0,
@@ -73,9 +68,7 @@ pub(super) fn objection(request: &Value) -> Option<&'static str> {
     let messages = request.get("messages")?.as_array()?;
     for block in messages.iter().filter_map(|m| m.get("content")?.as_array()) {
         let mut texts = block.iter().filter(|block| kind(block) == "text");
-        let mut texts = texts
-            .by_ref()
-            .filter_map(|block| block.get("text")?.as_str());
+        let mut texts = texts.by_ref().filter_map(|block| block.get("text")?.as_str());
         match texts.find(|text| text.trim().is_empty()) {
             Some("") => return Some("messages: text content blocks must be non-empty"),
             Some(_) => {
@@ -89,9 +82,7 @@ pub(super) fn objection(request: &Value) -> Option<&'static str> {
     if text.trim_end() != text {
         return Some("messages: final assistant content cannot end with trailing whitespace");
     }
-    let end = last
-        .get("content")
-        .and_then(|content| content.as_array()?.last());
+    let end = last.get("content").and_then(|content| content.as_array()?.last());
     match end.map(kind) {
         Some("thinking" | "redacted_thinking") => {
             Some("messages: The final block in an assistant message cannot be `thinking`.")
@@ -120,8 +111,7 @@ impl Stream<'_> {
             data.push_str(&" ".repeat(self.rng.below(PADDING_MAX)));
             data.push('}');
         }
-        self.out
-            .push_str(&format!("event: {event}\ndata: {data}\n\n"));
+        self.out.push_str(&format!("event: {event}\ndata: {data}\n\n"));
     }
 
     fn start(&mut self, index: u32, block: &Value) {
@@ -142,15 +132,9 @@ impl Stream<'_> {
     }
 
     fn fragments(&mut self, index: u32, json: &str) {
-        self.delta(
-            index,
-            &json!({"type": "input_json_delta", "partial_json": ""}),
-        );
+        self.delta(index, &json!({"type": "input_json_delta", "partial_json": ""}));
         for piece in self.model.deltas.split(json, &mut self.rng) {
-            self.delta(
-                index,
-                &json!({"type": "input_json_delta", "partial_json": piece}),
-            );
+            self.delta(index, &json!({"type": "input_json_delta", "partial_json": piece}));
         }
     }
 
@@ -164,35 +148,17 @@ impl Stream<'_> {
                 }
             }
             Block::Reasoning { text, signature } => {
-                self.start(
-                    at,
-                    &json!({"type": "thinking", "thinking": "", "signature": ""}),
-                );
+                self.start(at, &json!({"type": "thinking", "thinking": "", "signature": ""}));
                 for piece in self.model.deltas.split(text, &mut self.rng) {
                     self.delta(at, &json!({"type": "thinking_delta", "thinking": piece}));
                 }
-                self.delta(
-                    at,
-                    &json!({"type": "signature_delta", "signature": signature}),
-                );
+                self.delta(at, &json!({"type": "signature_delta", "signature": signature}));
             }
-            Block::ToolCall {
-                id,
-                name,
-                arguments,
-            } => {
-                self.start(
-                    at,
-                    &json!({"type": "tool_use", "id": id, "name": name, "input": {}}),
-                );
+            Block::ToolCall { id, name, arguments } => {
+                self.start(at, &json!({"type": "tool_use", "id": id, "name": name, "input": {}}));
                 self.fragments(at, arguments);
             }
-            Block::Server {
-                id,
-                name,
-                input,
-                result,
-            } => {
+            Block::Server { id, name, input, result } => {
                 let call = json!({"type": "server_tool_use", "id": id, "name": name, "input": {}});
                 self.start(at, &call);
                 self.fragments(at, &input.to_string());

@@ -17,18 +17,12 @@ pub(super) fn render(model: &Model, request: &Value, blocks: &[Block], mut rng: 
         model,
         out: String::new(),
         id: format!("chatcmpl-{}", rng.word(29)),
-        served: request
-            .get("model")
-            .and_then(Value::as_str)
-            .unwrap_or("scripted-1"),
+        served: request.get("model").and_then(Value::as_str).unwrap_or("scripted-1"),
         rng,
         include_usage,
         deltas: 0,
     };
-    stream.choice(
-        &json!({"role": "assistant", "content": "", "refusal": null}),
-        None,
-    );
+    stream.choice(&json!({"role": "assistant", "content": "", "refusal": null}), None);
     let mut calls = 0;
     for block in blocks {
         stream.block(&mut calls, block);
@@ -110,11 +104,7 @@ impl Stream<'_> {
         match block {
             Block::Text(text) => self.pieces("content", text),
             Block::Reasoning { text, .. } => self.pieces("reasoning_content", text),
-            Block::ToolCall {
-                id,
-                name,
-                arguments,
-            } => {
+            Block::ToolCall { id, name, arguments } => {
                 let index = *calls;
                 *calls += 1;
                 self.delta(&json!({"tool_calls": [{"index": index, "id": id,

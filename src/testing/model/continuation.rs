@@ -35,12 +35,7 @@ pub(super) fn read<'a>(request: &Value, answer: &Answer, text: &'a str) -> Optio
     match role(last) {
         "assistant" => {
             let (sent, point) = partial(last, answer, text)?;
-            Some(Ask {
-                prefill: true,
-                sent,
-                anchor: tail(sent, ANCHOR_CHARS),
-                point,
-            })
+            Some(Ask { prefill: true, sent, anchor: tail(sent, ANCHOR_CHARS), point })
         }
         "user" => {
             let note = turn_text(last);
@@ -50,12 +45,7 @@ pub(super) fn read<'a>(request: &Value, answer: &Answer, text: &'a str) -> Optio
             let previous = before.last();
             if let Some(previous) = previous.filter(|previous| role(previous) == "assistant") {
                 let (sent, point) = partial(previous, answer, text)?;
-                return Some(Ask {
-                    prefill: false,
-                    sent,
-                    anchor: quoted_end(sent, &note),
-                    point,
-                });
+                return Some(Ask { prefill: false, sent, anchor: quoted_end(sent, &note), point });
             }
             let second = previous.is_some_and(|previous| role(previous) == "user");
             // White space after the words may be the note's own.
@@ -106,17 +96,12 @@ fn partial<'a>(turn: &Value, answer: &Answer, text: &'a str) -> Option<(&'a str,
 fn after_server_tools(turn: &Value, answer: &Answer) -> Point {
     let blocks = turn.get("content").and_then(Value::as_array);
     let results = blocks.into_iter().flatten();
-    let ran: Vec<&str> = results
-        .filter_map(|block| block.get("tool_use_id")?.as_str())
-        .collect();
+    let ran: Vec<&str> = results.filter_map(|block| block.get("tool_use_id")?.as_str()).collect();
     let last = answer
         .blocks
         .iter()
         .rposition(|block| matches!(block, Block::Server { id, .. } if ran.contains(&id.as_str())));
-    Point {
-        block: last.map_or(0, |at| at + 1),
-        byte: 0,
-    }
+    Point { block: last.map_or(0, |at| at + 1), byte: 0 }
 }
 
 fn point_after(answer: &Answer, sent: usize) -> Point {
@@ -154,10 +139,8 @@ fn quoted_end<'a>(sent: &'a str, note: &str) -> &'a str {
 /// question may well begin as its answer does.
 fn quoted_beginning<'a>(text: &'a str, note: &str, second: bool) -> Option<&'a str> {
     let ends = text.char_indices().map(|(at, c)| at + c.len_utf8());
-    let heads: Vec<&str> = ends
-        .map(|end| &text[..end])
-        .take_while(|head| note.contains(head))
-        .collect();
+    let heads: Vec<&str> =
+        ends.map(|end| &text[..end]).take_while(|head| note.contains(head)).collect();
     let enough = |head: &&&str| second || head.chars().count() >= QUOTE_MIN_CHARS;
     let stands = |head: &&&str| {
         note.match_indices(**head).any(|(at, _)| {

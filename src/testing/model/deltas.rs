@@ -32,14 +32,11 @@ impl Deltas {
             let count = match self {
                 Self::Chars(count) => (*count).max(1),
                 Self::Random { max } => 1 + rng.below(*max),
-                Self::At(_) => next
-                    .find(|place| *place > done)
-                    .map_or(usize::MAX, |place| place - done),
+                Self::At(_) => {
+                    next.find(|place| *place > done).map_or(usize::MAX, |place| place - done)
+                }
             };
-            let at = rest
-                .char_indices()
-                .nth(count)
-                .map_or(rest.len(), |(at, _)| at);
+            let at = rest.char_indices().nth(count).map_or(rest.len(), |(at, _)| at);
             let (piece, after) = rest.split_at(at);
             pieces.push(piece);
             rest = after;

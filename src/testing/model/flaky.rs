@@ -25,11 +25,7 @@ impl Flaky {
     /// `model`, the first answer with the first of `faults`, and so on.
     #[must_use]
     pub fn new(model: Model, faults: impl IntoIterator<Item = Fault>) -> Self {
-        Self {
-            model,
-            faults: faults.into_iter().collect(),
-            next: Arc::default(),
-        }
+        Self { model, faults: faults.into_iter().collect(), next: Arc::default() }
     }
 
     /// What it answers to this request body.

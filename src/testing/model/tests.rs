@@ -41,10 +41,7 @@ fn note(text: &str, note: &str) -> Value {
 }
 
 fn both(answer: &Answer) -> [Model; 2] {
-    [
-        Model::anthropic(answer.clone()),
-        Model::openai_chat(answer.clone()),
-    ]
+    [Model::anthropic(answer.clone()), Model::openai_chat(answer.clone())]
 }
 
 const TEXT: &str = "The sky's \"blue\"\n\n for a reason: größer λ scatters less — 🙂👍🏽 done.";
@@ -61,16 +58,10 @@ fn whole_answers_have_the_shape_of_their_dialect() {
 
     let body = Model::anthropic(answer.clone()).respond(&request).body();
     let body = String::from_utf8(body.to_vec()).expect("UTF-8");
-    let mut kinds: Vec<&str> = body
-        .lines()
-        .filter_map(|line| line.strip_prefix("event: "))
-        .collect();
+    let mut kinds: Vec<&str> =
+        body.lines().filter_map(|line| line.strip_prefix("event: ")).collect();
     kinds.dedup();
-    let block = [
-        "content_block_start",
-        "content_block_delta",
-        "content_block_stop",
-    ];
+    let block = ["content_block_start", "content_block_delta", "content_block_stop"];
     let mut expected = vec!["message_start", block[0], "ping", block[1], block[2]];
     expected.extend(block);
     expected.extend(block);
@@ -115,10 +106,7 @@ fn a_prefill_goes_on_literally_from_every_character() {
             assert_eq!(format!("{sent}{text}"), TEXT, "cut at {at}");
             assert!(["end_turn", "stop"].contains(&finish));
         }
-        assert_eq!(
-            said(&model.respond(&prefill(TEXT)).body()).find('|'),
-            Some(0)
-        );
+        assert_eq!(said(&model.respond(&prefill(TEXT)).body()).find('|'), Some(0));
     }
 }
 
@@ -129,17 +117,10 @@ fn a_note_is_answered_with_its_anchor_from_every_character() {
             let sent = TEXT[..at].trim_end();
             let starts: Vec<usize> = sent.char_indices().rev().map(|(at, _)| at).collect();
             let anchor = &sent[starts[starts.len().min(12) - 1]..];
-            let asked = note(
-                sent,
-                &format!("Dropped. Begin with exactly <<{anchor}>> please."),
-            );
+            let asked = note(sent, &format!("Dropped. Begin with exactly <<{anchor}>> please."));
             let spoken = said(&model.respond(&asked).body());
             let (text, _) = spoken.rsplit_once('|').expect("it finishes");
-            assert_eq!(
-                text,
-                format!("{anchor}{}", &TEXT[sent.len()..]),
-                "cut at {at}"
-            );
+            assert_eq!(text, format!("{anchor}{}", &TEXT[sent.len()..]), "cut at {at}");
         }
     }
 }
@@ -158,27 +139,14 @@ fn a_note_alone_is_recognised_by_the_text_that_it_quotes() {
         let (text, _) = spoken.rsplit_once('|').expect("it finishes");
         let rest = &TEXT[sent.len()..];
         assert!(text.ends_with(rest), "cut at {at}: {text}");
-        assert!(
-            sent.ends_with(&text[..text.len() - rest.len()]),
-            "cut at {at}: {text}"
-        );
+        assert!(sent.ends_with(&text[..text.len() - rest.len()]), "cut at {at}: {text}");
     }
     // One user turn that has the question and the note.
     let note = "Why?\n\nIt broke off after \"The sky's\".";
     let asked = json!({"messages": [{"role": "user", "content": note}]});
     let spoken = said(&model.respond(&asked).body());
-    assert_eq!(
-        spoken,
-        format!("{TEXT}|stop"),
-        "all that was quoted is the anchor"
-    );
-    let spoken = said(
-        &model
-            .clone()
-            .behaviour(Behaviour::NoAnchor)
-            .respond(&asked)
-            .body(),
-    );
+    assert_eq!(spoken, format!("{TEXT}|stop"), "all that was quoted is the anchor");
+    let spoken = said(&model.clone().behaviour(Behaviour::NoAnchor).respond(&asked).body());
     assert_eq!(spoken, format!("{}|stop", &TEXT["The sky's".len()..]));
     // One user turn, and nothing but a coincidence.
     let asked = json!({"messages": [{"role": "user", "content": "\"The\"?"}]});
@@ -210,11 +178,7 @@ fn each_behaviour_in_its_own_words() {
     ];
     for (behaviour, expected) in table {
         let model = Model::anthropic(TEXT).on_note(behaviour);
-        let spoken = said(
-            &model
-                .respond(&note(sent, &format!("at «{anchor}» go")))
-                .body(),
-        );
+        let spoken = said(&model.respond(&note(sent, &format!("at «{anchor}» go"))).body());
         assert_eq!(spoken, format!("{expected}|end_turn"), "{behaviour:?}");
         // The other way to ask is not affected.
         let spoken = said(&model.respond(&prefill(sent)).body());
@@ -231,11 +195,7 @@ fn a_fence_is_opened_again_only_inside_one() {
     let model = Model::openai_chat(text).behaviour(Behaviour::RefenceOnly);
     let inside = said(&model.respond(&prefill("Look:\n```rust\nfn main")).body());
     assert_eq!(inside, "```rust\n() {}\n```\nThat is all of it.|stop");
-    let after = said(
-        &model
-            .respond(&prefill("Look:\n```rust\nfn main() {}\n```\nThat"))
-            .body(),
-    );
+    let after = said(&model.respond(&prefill("Look:\n```rust\nfn main() {}\n```\nThat")).body());
     assert_eq!(after, " is all of it.|stop");
 }
 
@@ -261,10 +221,7 @@ fn parts_before_the_place_are_not_repeated_and_those_after_come() {
     let all = spoken(json!([text("Let me look. "), result, text("Found it.")]));
     assert_eq!(all, "[{}]|tool_use");
     let other = spoken(json!([text("Let us")]));
-    assert!(
-        other.starts_with("Let me look."),
-        "not its own text: {other}"
-    );
+    assert!(other.starts_with("Let me look."), "not its own text: {other}");
 }
 
 #[test]

@@ -13,9 +13,7 @@ use super::{BODY, MIDDLE, cut, ends, faulted};
 const GET: &[u8] = b"GET /x HTTP/1.1\r\nhost: h\r\n\r\n";
 
 async fn connect(server: &Server) -> TcpStream {
-    TcpStream::connect(server.address())
-        .await
-        .expect("a connection")
+    TcpStream::connect(server.address()).await.expect("a connection")
 }
 
 /// All that comes after one request until the connection ends, and how it ends.
@@ -103,13 +101,7 @@ async fn a_stall_lasts_until_the_client_goes_and_that_is_seen() {
             .exchange(Exchange::stream(BODY).every(Duration::from_secs(3600))),
     )
     .await;
-    let last = [
-        None,
-        Some("\r\n\r\n"),
-        Some("\u{0}"),
-        Some("4\r\n: \n\n\r\n"),
-        Some("\r\n\r\n"),
-    ];
+    let last = [None, Some("\r\n\r\n"), Some("\u{0}"), Some("4\r\n: \n\n\r\n"), Some("\r\n\r\n")];
     for (number, last) in last.into_iter().enumerate() {
         let mut stream = connect(&server).await;
         stream.write_all(GET).await.expect("sent");
@@ -126,11 +118,7 @@ async fn a_stall_lasts_until_the_client_goes_and_that_is_seen() {
             None => {}
         }
         drop(stream);
-        assert_eq!(
-            server.log().outcome(number).await,
-            Outcome::Closed,
-            "{number}"
-        );
+        assert_eq!(server.log().outcome(number).await, Outcome::Closed, "{number}");
     }
 }
 
@@ -140,9 +128,7 @@ async fn a_connection_is_kept_and_reused_until_told_otherwise() {
         .header(RETRY_AFTER, 2_u16)
         .header(CONTENT_TYPE, HeaderValue::from_static("text/html"))
         .with_body("<html>");
-    let counted = Exchange::reply(StatusCode::OK)
-        .with_body("four")
-        .header(CONTENT_LENGTH, 4_u16);
+    let counted = Exchange::reply(StatusCode::OK).with_body("four").header(CONTENT_LENGTH, 4_u16);
     let script = Script::new()
         .exchange(rejection)
         .exchange(counted.header(http::header::CONNECTION, HeaderValue::from_static("close")));
@@ -156,17 +142,11 @@ async fn a_connection_is_kept_and_reused_until_told_otherwise() {
     assert!(first.ends_with("\r\n\r\n6\r\n<html>\r\n0\r\n\r\n"));
     stream.write_all(GET).await.expect("sent");
     let mut second = String::new();
-    stream
-        .read_to_string(&mut second)
-        .await
-        .expect("closed cleanly");
+    stream.read_to_string(&mut second).await.expect("closed cleanly");
     assert!(second.ends_with("\r\n\r\nfour"));
     assert!(!second.contains("chunked"));
     let requests = server.requests();
-    assert_eq!(
-        (requests[0].path(), requests[0].socket()),
-        ("/a?b", Some(1))
-    );
+    assert_eq!((requests[0].path(), requests[0].socket()), ("/a?b", Some(1)));
     assert_eq!((requests[1].path(), requests[1].socket()), ("/x", Some(1)));
     assert_eq!(requests[0].json()["a"], "b");
     assert_eq!(server.connections(), 1);
@@ -179,10 +159,7 @@ async fn a_refusing_server_refuses_and_comes_back_on_the_same_port() {
     server.refuse().await;
     assert_eq!(idle.read(&mut [0]).await.unwrap_or(0), 0, "it was closed");
     let refused = TcpStream::connect(server.address()).await;
-    assert_eq!(
-        refused.expect_err("no listener").kind(),
-        ErrorKind::ConnectionRefused
-    );
+    assert_eq!(refused.expect_err("no listener").kind(), ErrorKind::ConnectionRefused);
     server.listen().await;
     let mut stream = connect(&server).await;
     stream.write_all(GET).await.expect("sent");
@@ -197,10 +174,7 @@ async fn an_http_client_reads_what_was_meant() {
     let whole = model.whole().body();
     let script = Script::new().exchange(faulted).exchange(cut(End::Close));
     let server = Server::start(script.forever(move |request| model.respond(&request.json()))).await;
-    let client = reqwest::Client::builder()
-        .no_proxy()
-        .build()
-        .expect("a client");
+    let client = reqwest::Client::builder().no_proxy().build().expect("a client");
     let ask = || client.post(server.uri()).body("{}").send();
     let response = ask().await.expect("a head");
     assert_eq!(response.headers()[CONTENT_TYPE], "text/event-stream");
@@ -208,13 +182,6 @@ async fn an_http_client_reads_what_was_meant() {
     let broken = ask().await.expect("a head").bytes().await;
     let error = broken.expect_err("an unfinished body");
     assert!(error.is_decode() || error.is_body());
-    assert_eq!(
-        ask().await.expect("a head").bytes().await.expect("a body"),
-        whole
-    );
-    assert_eq!(
-        server.connections(),
-        2,
-        "the unfinished one could not be used again"
-    );
+    assert_eq!(ask().await.expect("a head").bytes().await.expect("a body"), whole);
+    assert_eq!(server.connections(), 2, "the unfinished one could not be used again");
 }

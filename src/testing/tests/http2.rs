@@ -16,9 +16,7 @@ struct Client {
 }
 
 async fn connect(server: &Server) -> Client {
-    let stream = TcpStream::connect(server.address())
-        .await
-        .expect("a connection");
+    let stream = TcpStream::connect(server.address()).await.expect("a connection");
     let handshake = Builder::new().handshake(stream).await;
     let (send, connection) = handshake.expect("a preface");
     let mut task = JoinSet::new();
@@ -128,9 +126,7 @@ async fn a_reset_stream_leaves_the_others_alone() {
 #[tokio::test]
 async fn what_came_before_a_break_is_sent_even_where_the_window_was_full() {
     let body = "data: 0123456789\n\n".repeat(10_000);
-    let cut = Exchange::stream(body.clone())
-        .pieces_of(50_000)
-        .cut_at(100_000);
+    let cut = Exchange::stream(body.clone()).pieces_of(50_000).cut_at(100_000);
     for end in [End::StreamReset(2), End::Reset, End::GoAway(0), End::Close] {
         let server = Server::start(cut.clone().ends(end.clone())).await;
         let mut client = connect(&server).await;

@@ -77,9 +77,7 @@ async fn every_end_before_the_head() {
         };
         let memory = Memory::new(Exchange::headless(end.clone()));
         let opened = timeout(LONG, open(&memory)).await;
-        let kind = opened
-            .ok()
-            .map(|opened| opened.expect_err("no head").kind());
+        let kind = opened.ok().map(|opened| opened.expect_err("no head").kind());
         assert_eq!(kind, expected, "{end:?}");
     }
 }
@@ -101,9 +99,7 @@ async fn pings_come_on_time_for_ever() {
 
 #[tokio::test(start_paused = true)]
 async fn a_drip_takes_its_time() {
-    let slow = Exchange::stream(BODY)
-        .pieces_of(3)
-        .every(Duration::from_secs(2));
+    let slow = Exchange::stream(BODY).pieces_of(3).every(Duration::from_secs(2));
     let memory = Memory::new(slow.delay(Duration::from_secs(7)));
     let start = Instant::now();
     let mut body = open(&memory).await.expect("a head").into_body();
@@ -122,9 +118,7 @@ async fn a_drip_takes_its_time() {
 #[tokio::test(start_paused = true)]
 async fn dropping_closes_the_exchange() {
     let memory = Memory::new(
-        Script::new()
-            .exchange(Exchange::headless(End::Stall))
-            .exchange(Exchange::stream(BODY)),
+        Script::new().exchange(Exchange::headless(End::Stall)).exchange(Exchange::stream(BODY)),
     );
     let mut opening = Box::pin(open(&memory));
     assert!(opening.as_mut().now_or_never().is_none());
@@ -151,17 +145,10 @@ async fn requests_are_written_down() {
     let rejection = Exchange::reply(StatusCode::TOO_MANY_REQUESTS).header(RETRY_AFTER, 3_u16);
     let memory = Memory::new(Script::new().exchange(rejection));
     let request = ask(r#"{"model":"m"}"#);
-    let response = memory
-        .open(request, Connection::Fresh)
-        .await
-        .expect("a head");
+    let response = memory.open(request, Connection::Fresh).await.expect("a head");
     assert_eq!(response.status(), 429);
     assert_eq!(response.headers()[RETRY_AFTER], "3");
-    assert_eq!(
-        open(&memory).await.expect("a head").status(),
-        400,
-        "beyond the script"
-    );
+    assert_eq!(open(&memory).await.expect("a head").status(), 400, "beyond the script");
     let requests = memory.requests();
     assert_eq!(requests.len(), 2);
     assert_eq!(requests[0].method(), "POST");
@@ -184,10 +171,7 @@ async fn a_function_and_a_flaky_model_answer_by_the_request() {
     let model = Model::openai_chat("Hello there, dear world.");
     let whole = model.whole().body();
     let memory = Memory::new(Flaky::new(model, [Fault::reset_at(200)]));
-    assert_eq!(
-        read(&memory).await,
-        (whole[..200].to_vec(), Some(Err(Kind::Body)))
-    );
+    assert_eq!(read(&memory).await, (whole[..200].to_vec(), Some(Err(Kind::Body))));
     assert_eq!(read(&memory).await, (whole.to_vec(), Some(Ok(()))));
 }
 

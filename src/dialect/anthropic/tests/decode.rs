@@ -11,10 +11,7 @@ fn decode(events: &[&str]) -> String {
 }
 
 fn known(prefill: Prefill) -> Capabilities {
-    Capabilities {
-        prefill,
-        ..Anthropic.capabilities("", "claude-sonnet-4-5")
-    }
+    Capabilities { prefill, ..Anthropic.capabilities("", "claude-sonnet-4-5") }
 }
 
 const TEXT: &str =
@@ -58,23 +55,14 @@ fn text_and_its_end() {
         "0=text 0+Hi 0+a\nb 0/ finish(Stop) end"
     );
     // Padding before the last brace; an event line instead of the type; both, and they differ.
-    assert_eq!(
-        decode(&[r#"{"type":"message_stop"      }"#]),
-        "finish(Unstated) end"
-    );
+    assert_eq!(decode(&[r#"{"type":"message_stop"      }"#]), "finish(Unstated) end");
     assert_eq!(decode(&[r#"message_stop|{}"#]), "finish(Unstated) end");
-    assert_eq!(
-        decode(&[r#"ping|{"type":"message_stop"}"#]),
-        "finish(Unstated) end"
-    );
+    assert_eq!(decode(&[r#"ping|{"type":"message_stop"}"#]), "finish(Unstated) end");
     // The reason in the message start, as programmatic tool calling sends it.
     let start = r#"{"type":"message_start","message":{"id":"m","model":"c","content":[{"type":"tool_use","id":"x","name":"f","input":{}}],"stop_reason":"tool_use"}}"#;
     assert_eq!(decode(&[start, END]), "start(m,c) finish(ToolUse) end");
     // Text in the block start, text without a block start, text after the block's end.
-    assert_eq!(
-        decode(&[&block(r#"{"type":"text","text":"Hi"}"#)]),
-        "0=text 0+Hi"
-    );
+    assert_eq!(decode(&[&block(r#"{"type":"text","text":"Hi"}"#)]), "0=text 0+Hi");
     assert_eq!(decode(&[&hi, &hi]), "0=text 0+Hi 0+Hi");
     assert_eq!(decode(&[TEXT, STOP0, &hi]), "0=text 0/ 1=text 1+Hi");
     // Emptiness is life, no more.
@@ -98,14 +86,8 @@ fn every_reason_once() {
         assert_eq!(decode(&[&reason(word)]), signal, "{word}");
     }
     let end_turn = reason("end_turn");
-    assert_eq!(
-        decode(&[&end_turn, &end_turn, END, "[DONE]"]),
-        "finish(Stop) . end end"
-    );
-    assert_eq!(
-        decode(&[r#"{"type":"message_delta","delta":{"stop_reason":null}}"#]),
-        "."
-    );
+    assert_eq!(decode(&[&end_turn, &end_turn, END, "[DONE]"]), "finish(Stop) . end end");
+    assert_eq!(decode(&[r#"{"type":"message_delta","delta":{"stop_reason":null}}"#]), ".");
 }
 
 #[test]
@@ -113,10 +95,7 @@ fn nothing_is_proved_after_an_error() {
     let (abort, end_turn) = (reason("abort"), reason("end_turn"));
     let error = r#"{"type":"error","error":{"type":"api_error"}}"#;
     assert_eq!(decode(&[&abort, END]), "fault(Transient,abort) end");
-    assert_eq!(
-        decode(&[error, &end_turn, END]),
-        "fault(Transient,api_error) . end"
-    );
+    assert_eq!(decode(&[error, &end_turn, END]), "fault(Transient,api_error) . end");
 }
 
 #[test]
@@ -128,23 +107,14 @@ fn tool_calls() {
         "0=call(t,f) . 0+{\"a\" 0+:1} 0/ finish(ToolUse)"
     );
     // No input at all is an empty one, but only if no limit stood in the way.
-    assert_eq!(
-        decode(&[CALL, &nothing, STOP1, &used]),
-        "0=call(t,f) . . 0/ finish(ToolUse)"
-    );
+    assert_eq!(decode(&[CALL, &nothing, STOP1, &used]), "0=call(t,f) . . 0/ finish(ToolUse)");
     assert_eq!(decode(&[CALL, STOP1, TEXT]), "0=call(t,f) . 0/ 1=text");
     assert_eq!(decode(&[CALL, STOP1, &cut]), "0=call(t,f) . finish(Length)");
-    assert_eq!(
-        decode(&[CALL, STOP1, END]),
-        "0=call(t,f) . 0/ finish(Unstated) end"
-    );
+    assert_eq!(decode(&[CALL, STOP1, END]), "0=call(t,f) . 0/ finish(Unstated) end");
     // Input in the block start counts if no other comes.
     let whole = CALL.replace(r#""input":{}"#, r#""input":{"k":2}"#);
     assert_eq!(decode(&[&whole, STOP1]), "0=call(t,f) 0+{\"k\":2} 0/");
-    assert_eq!(
-        decode(&[&whole, &a, &b, STOP1]),
-        "0=call(t,f) 0+{\"a\" 0+:1} 0/"
-    );
+    assert_eq!(decode(&[&whole, &a, &b, STOP1]), "0=call(t,f) 0+{\"a\" 0+:1} 0/");
     // Input for what is no call, or for nothing.
     assert_eq!(decode(&[&a]), "ERR");
     assert_eq!(decode(&[&TEXT.replace('0', "1"), &a]), "0=text ERR");
@@ -156,26 +126,14 @@ fn reasoning_and_notes() {
     let hm = delta(r#"{"type":"thinking_delta","thinking":"Hm"}"#);
     let omitted = delta(r#"{"type":"thinking_delta","thinking":"","estimated_tokens":50}"#);
     let signature = delta(r#"{"type":"signature_delta","signature":"s="}"#);
-    assert_eq!(
-        decode(&[&thinking, &hm, &signature, STOP0]),
-        "0=reasoning 0+Hm 0~sig(s=) 0/"
-    );
-    assert_eq!(
-        decode(&[&thinking, &omitted, &signature, STOP0]),
-        "0=reasoning . 0~sig(s=) 0/"
-    );
+    assert_eq!(decode(&[&thinking, &hm, &signature, STOP0]), "0=reasoning 0+Hm 0~sig(s=) 0/");
+    assert_eq!(decode(&[&thinking, &omitted, &signature, STOP0]), "0=reasoning . 0~sig(s=) 0/");
     let signed = block(r#"{"type":"thinking","thinking":"Hm","signature":"s="}"#);
     assert_eq!(decode(&[&signed, STOP0]), "0=reasoning 0+Hm 0~sig(s=) 0/");
     let cited = delta(r#"{"type":"citations_delta","citation":{"type":"x", "n":1}}"#);
-    assert_eq!(
-        decode(&[TEXT, &cited]),
-        r#"0=text 0~cite({"type":"x", "n":1})"#
-    );
+    assert_eq!(decode(&[TEXT, &cited]), r#"0=text 0~cite({"type":"x", "n":1})"#);
     let cited = block(r#"{"type":"text","text":"a","citations":[{"n":1},{"n":2}]}"#);
-    assert_eq!(
-        decode(&[&cited]),
-        r#"0=text 0+a 0~cite({"n":1}) 0~cite({"n":2})"#
-    );
+    assert_eq!(decode(&[&cited]), r#"0=text 0+a 0~cite({"n":1}) 0~cite({"n":2})"#);
 }
 
 #[test]
@@ -191,15 +149,9 @@ fn blocks_that_are_handed_on_whole() {
         r#"0=server(t,f) 0+{"type":"mcp_tool_use","id":"t","name":"f","input":{}} 0/"#
     );
     let result = r#"{"type":"web_search_tool_result","tool_use_id":"t","content":[ {"a":1} ]}"#;
-    assert_eq!(
-        decode(&[&block(result), STOP0]),
-        format!("0=result(t) 0+{result} 0/")
-    );
+    assert_eq!(decode(&[&block(result), STOP0]), format!("0=result(t) 0+{result} 0/"));
     let redacted = r#"{"type":"redacted_thinking","data":"xx"}"#;
-    assert_eq!(
-        decode(&[&block(redacted), STOP0]),
-        format!("0=redacted 0+{redacted} 0/")
-    );
+    assert_eq!(decode(&[&block(redacted), STOP0]), format!("0=redacted 0+{redacted} 0/"));
     let compaction = block(r#"{"type":"compaction","content":null}"#);
     let more = delta(r#"{"type":"compaction_delta","content":"Sum","encrypted":"e"}"#);
     let rest = delta(r#"{"type":"compaction_delta","content":"med"}"#);
@@ -234,16 +186,7 @@ fn messages_and_usage() {
     );
     // Twice the same message, then another: its blocks are others, and open ones stay open.
     assert_eq!(
-        decode(&[
-            &first,
-            TEXT,
-            &first,
-            &text(r#""x""#),
-            &second,
-            TEXT,
-            &text(r#""y""#),
-            STOP0
-        ]),
+        decode(&[&first, TEXT, &first, &text(r#""x""#), &second, TEXT, &text(r#""y""#), STOP0]),
         "start(a,c) usage(10,1,3,5,0) 0=text start(a,c) usage(10,1,3,5,0) 0+x \
          start(b,c) usage(20,2,6,10,0) 1=text 1+y 1/"
     );
@@ -258,11 +201,7 @@ fn life_errors_and_rubbish() {
     // A signature that is none, on a block that is open.
     let unsigned = delta(r#"{"type":"signature_delta","signature":true}"#);
     assert_eq!(decode(&[TEXT, &unsigned]), "0=text .");
-    let deep = format!(
-        r#"{{"type":"x","a":{}{}}}"#,
-        "[".repeat(50_000),
-        "]".repeat(50_000)
-    );
+    let deep = format!(r#"{{"type":"x","a":{}{}}}"#, "[".repeat(50_000), "]".repeat(50_000));
     for (event, signals) in [
         (r#"{"type": "ping"}"#, "."),
         (r#"ping|"#, "."),
@@ -271,10 +210,7 @@ fn life_errors_and_rubbish() {
         (r#"{"type":"content_block_stop","index":7}"#, "."),
         (deep.as_str(), "."),
         ("[DONE]", "end"),
-        (
-            r#"{"type":"content_block_delta","index":0,"delta":{"type":"brand_new_delta"}}"#,
-            ".",
-        ),
+        (r#"{"type":"content_block_delta","index":0,"delta":{"type":"brand_new_delta"}}"#, "."),
         (
             r#"error|{"type":"error","error":{"type":"overloaded_error","message":"x"}}"#,
             "fault(Overloaded,overloaded_error)",
@@ -283,14 +219,8 @@ fn life_errors_and_rubbish() {
             r#"{"type":"error","error":{"details":null,"type":"api_error"}}"#,
             "fault(Transient,api_error)",
         ),
-        (
-            r#"{"error":{"type":"invalid_request_error"}}"#,
-            "fault(Invalid,invalid_request_error)",
-        ),
-        (
-            r#"{"type":"error","message":"Overloaded"}"#,
-            "fault(Overloaded,-)",
-        ),
+        (r#"{"error":{"type":"invalid_request_error"}}"#, "fault(Invalid,invalid_request_error)"),
+        (r#"{"type":"error","message":"Overloaded"}"#, "fault(Overloaded,-)"),
         ("error|Overloaded", "fault(Overloaded,-)"),
         ("error|", "fault(Unrecognised,-)"),
         (r#"{"type":"ping","error":null}"#, "."),
@@ -301,20 +231,12 @@ fn life_errors_and_rubbish() {
             r#"{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":5}}"#,
             "ERR",
         ),
-        (
-            r#"{"type":"content_block_delta","index":0,"delta":"Hi"}"#,
-            "ERR",
-        ),
+        (r#"{"type":"content_block_delta","index":0,"delta":"Hi"}"#, "ERR"),
         (r#"{"type":"content_block_delta","index":0}"#, "ERR"),
         (r#"{"type":"content_block_start","index":0}"#, "ERR"),
         ("content_block_delta|garbage", "ERR"),
     ] {
-        assert_eq!(
-            decode(&[event]),
-            signals,
-            "{}",
-            event.get(..90).unwrap_or(event)
-        );
+        assert_eq!(decode(&[event]), signals, "{}", event.get(..90).unwrap_or(event));
     }
 }
 

@@ -6,20 +6,13 @@ use super::super::super::{Capabilities, Dialect, Echo, Prefill, trace};
 use super::super::OpenAiChat;
 
 fn known(prefill: Prefill, echo: Echo) -> Capabilities {
-    Capabilities {
-        prefill,
-        echo,
-        ..OpenAiChat.capabilities("", "")
-    }
+    Capabilities { prefill, echo, ..OpenAiChat.capabilities("", "") }
 }
 
 /// Decodes as `choices` were asked for; `[DONE]` is proof if `done`.
 fn decode_as(choices: u32, done_is_proof: bool, events: &[&str]) -> String {
     let outline = OpenAiChat.outline(&json!({ "n": choices }));
-    let known = Capabilities {
-        done_is_proof,
-        ..known(Prefill::None, Echo::Unknown)
-    };
+    let known = Capabilities { done_is_proof, ..known(Prefill::None, Echo::Unknown) };
     trace::of(OpenAiChat.decoder(&outline, &known), events)
 }
 
@@ -49,10 +42,7 @@ const HI: &str = r#"{"id":"i","model":"m","choices":[{"index":0,"delta":{"conten
 #[test]
 fn text_and_its_end() {
     let stop = finish("stop");
-    assert_eq!(
-        decode(&[HI, &stop, "[DONE]"]),
-        "start(i,m) 0=text 0+Hi 0/ finish(Stop) end"
-    );
+    assert_eq!(decode(&[HI, &stop, "[DONE]"]), "start(i,m) 0=text 0+Hi 0/ finish(Stop) end");
     // Text in the finish chunk, the finish twice, text after it.
     let both = HI.replace(r#""Hi"}"#, r#""Hi"},"finish_reason":"stop""#);
     assert_eq!(
@@ -66,14 +56,8 @@ fn text_and_its_end() {
         "start(i,m) 0=text 0+Hi 0/ finish(Unstated) end"
     );
     assert_eq!(decode_as(1, true, &[&stop, "[DONE]"]), "finish(Stop) end");
-    assert_eq!(
-        decode_as(1, true, &[r#"{"error":"x"}"#, "[DONE]"]),
-        "fault(Unrecognised,-) end"
-    );
-    assert_eq!(
-        decode_as(1, true, &[&finish("abort"), "[DONE]"]),
-        "fault(Transient,abort) end"
-    );
+    assert_eq!(decode_as(1, true, &[r#"{"error":"x"}"#, "[DONE]"]), "fault(Unrecognised,-) end");
+    assert_eq!(decode_as(1, true, &[&finish("abort"), "[DONE]"]), "fault(Transient,abort) end");
 }
 
 #[test]
@@ -81,10 +65,7 @@ fn nothing_is_proved_after_an_error() {
     let stop = finish("stop");
     let events = [r#"{"error":{"type":"server_error"}}"#, &stop, "[DONE]"];
     assert_eq!(decode(&events), "fault(Transient,server_error) . end");
-    assert_eq!(
-        decode_as(1, true, &events),
-        "fault(Transient,server_error) . end"
-    );
+    assert_eq!(decode_as(1, true, &events), "fault(Transient,server_error) . end");
 }
 
 #[test]
@@ -103,10 +84,7 @@ fn every_reason() {
         ("abort", "fault(Transient,abort)"),
         ("error", "fault(Transient,error)"),
         ("network_error", "fault(Transient,network_error)"),
-        (
-            "insufficient_system_resource",
-            "fault(Transient,insufficient_system_resource)",
-        ),
+        ("insufficient_system_resource", "fault(Transient,insufficient_system_resource)"),
     ] {
         assert_eq!(decode(&[&finish(word)]), signal, "{word}");
     }
@@ -116,53 +94,25 @@ fn every_reason() {
 fn kinds_of_content() {
     for (events, signals) in [
         (&[r#"{"content":"a\nb"}"#][..], "0=text 0+a\nb"),
+        (&[r#"{"content":null}"#, r#"{"content":""}"#, "{}", "[]"], ". . . ."),
+        (&[r#"{"refusal":"No"}"#, r#"{"refusal":""}"#], "0=refusal 0+No ."),
         (
-            &[r#"{"content":null}"#, r#"{"content":""}"#, "{}", "[]"],
-            ". . . .",
-        ),
-        (
-            &[r#"{"refusal":"No"}"#, r#"{"refusal":""}"#],
-            "0=refusal 0+No .",
-        ),
-        (
-            &[
-                r#"{"reasoning_content":"hm"}"#,
-                r#"{"content":"a"}"#,
-                r#"{"content":"b"}"#,
-            ],
+            &[r#"{"reasoning_content":"hm"}"#, r#"{"content":"a"}"#, r#"{"content":"b"}"#],
             "0=reasoning 0+hm 0/ 1=text 1+a 1+b",
         ),
-        (
-            &[r#"{"reasoning":"hm"}"#, r#"{"reasoning":"m"}"#],
-            "0=reasoning 0+hm 0+m",
-        ),
-        (
-            &[r#"{"reasoning":"hm","reasoning_content":"hm"}"#],
-            "0=reasoning 0+hm",
-        ),
-        (
-            &[r#"{"reasoning":"hm","reasoning_content":""}"#],
-            "0=reasoning 0+hm",
-        ),
+        (&[r#"{"reasoning":"hm"}"#, r#"{"reasoning":"m"}"#], "0=reasoning 0+hm 0+m"),
+        (&[r#"{"reasoning":"hm","reasoning_content":"hm"}"#], "0=reasoning 0+hm"),
+        (&[r#"{"reasoning":"hm","reasoning_content":""}"#], "0=reasoning 0+hm"),
         (&[r#"{"reasoning":{"x":1},"content":"a"}"#], "0=text 0+a"),
-        (
-            &[r#"{"reasoning":"hm","content":"a"}"#],
-            "0=reasoning 0+hm 0/ 1=text 1+a",
-        ),
+        (&[r#"{"reasoning":"hm","content":"a"}"#], "0=reasoning 0+hm 0/ 1=text 1+a"),
         (
             &[
                 r#"{"content":[{"type":"thinking","thinking":[{"type":"text","text":"hm"}]},{"type":"text","text":"a"}]}"#,
             ],
             "0=reasoning 0+hm 0/ 1=text 1+a",
         ),
-        (
-            &[r#"{"content":[{"type":"thinking","thinking":"hm"}]}"#],
-            "0=reasoning 0+hm",
-        ),
-        (
-            &[r#"{"content":[{"type":"reference","reference_ids":[1]}]}"#],
-            ".",
-        ),
+        (&[r#"{"content":[{"type":"thinking","thinking":"hm"}]}"#], "0=reasoning 0+hm"),
+        (&[r#"{"content":[{"type":"reference","reference_ids":[1]}]}"#], "."),
         (&[r#"{"content":5}"#], "ERR"),
         (&[r#"{"content":{"text":"a"}}"#], "ERR"),
         (&[r#"{"content":[5]}"#], "ERR"),
@@ -192,30 +142,15 @@ fn tool_calls_are_joined() {
             "0=call(a,f) 0+{\"k\" 0+:1} 0/ 1=call(b,f) 1/ finish(ToolUse)",
         ),
         // All announced first, arguments later: nothing is whole before it has them.
-        (
-            vec![&begin, &next, &open, &close],
-            "0=call(a,f) 1=call(b,f) 0+{\"k\" 0+:1} 0/",
-        ),
+        (vec![&begin, &next, &open, &close], "0=call(a,f) 1=call(b,f) 0+{\"k\" 0+:1} 0/"),
         // The token limit leaves open what is not whole.
-        (
-            vec![&begin, &open, &cut],
-            "0=call(a,f) 0+{\"k\" finish(Length)",
-        ),
+        (vec![&begin, &open, &cut], "0=call(a,f) 0+{\"k\" finish(Length)"),
         (vec![&begin, &cut], "0=call(a,f) finish(Length)"),
-        (
-            vec![&begin, &open, &close, &cut],
-            "0=call(a,f) 0+{\"k\" 0+:1} 0/ finish(Length)",
-        ),
+        (vec![&begin, &open, &close, &cut], "0=call(a,f) 0+{\"k\" 0+:1} 0/ finish(Length)"),
         // A natural finish closes what it finds.
-        (
-            vec![&begin, &open, &used],
-            "0=call(a,f) 0+{\"k\" 0/ finish(ToolUse)",
-        ),
+        (vec![&begin, &open, &used], "0=call(a,f) 0+{\"k\" 0/ finish(ToolUse)"),
         // What comes after the finish is closed once it is whole.
-        (
-            vec![&used, &begin, &open, &close],
-            "finish(ToolUse) 0=call(a,f) 0+{\"k\" 0+:1} 0/",
-        ),
+        (vec![&used, &begin, &open, &close], "finish(ToolUse) 0=call(a,f) 0+{\"k\" 0+:1} 0/"),
     ] {
         let events: Vec<&str> = events.into_iter().map(String::as_str).collect();
         assert_eq!(decode(&events), signals, "{events:?}");
@@ -252,10 +187,7 @@ fn tool_calls_of_real_servers() {
             ],
             ". 0=call(a,f) 0+{ 0+}",
         ),
-        (
-            &[r#"{"index":0,"function":{"name":"f","arguments":"{}"}}"#],
-            "0=call(,f) 0+{}",
-        ),
+        (&[r#"{"index":0,"function":{"name":"f","arguments":"{}"}}"#], "0=call(,f) 0+{}"),
         (
             &[
                 r#"{"id":"a","function":{"name":"f","arguments":"{"}}"#,
@@ -287,24 +219,16 @@ fn tool_calls_of_real_servers() {
             ],
             r#"0=call(a,f) 0+{"k":"}\"} 1=call(b,g)"#,
         ),
-        (
-            &[r#"{"index":0,"id":"a","function":{"name":"f","arguments":5}}"#],
-            "ERR",
-        ),
-        (
-            &[r#"{"index":0,"id":"a","function":null}"#, r#"{"index":0}"#],
-            ". .",
-        ),
+        (&[r#"{"index":0,"id":"a","function":{"name":"f","arguments":5}}"#], "ERR"),
+        (&[r#"{"index":0,"id":"a","function":null}"#, r#"{"index":0}"#], ". ."),
     ] {
         let chunks: Vec<String> = calls.iter().map(|piece| call(piece)).collect();
         let chunks: Vec<&str> = chunks.iter().map(String::as_str).collect();
         assert_eq!(decode(&chunks), signals, "{calls:?}");
     }
     // The deprecated form; text before a call is over, text after it is another part.
-    let (name, arguments) = (
-        r#"{"function_call":{"name":"f"}}"#,
-        r#"{"function_call":{"arguments":"{}"}}"#,
-    );
+    let (name, arguments) =
+        (r#"{"function_call":{"name":"f"}}"#, r#"{"function_call":{"arguments":"{}"}}"#);
     assert_eq!(deltas(&[name, arguments]), ". 0=call(,f) 0+{}");
     assert_eq!(
         deltas(&[r#"{"content":"a"}"#, name, arguments, r#"{"content":"b"}"#]),
@@ -318,9 +242,7 @@ fn arguments_may_be_cut_anywhere() {
     for cut in 1..arguments.len() {
         let piece = |text: &str| {
             let text = Value::from(text);
-            call(&format!(
-                r#"{{"index":0,"id":"a","function":{{"name":"f","arguments":{text}}}}}"#
-            ))
+            call(&format!(r#"{{"index":0,"id":"a","function":{{"name":"f","arguments":{text}}}}}"#))
         };
         let (head, tail) = arguments.split_at(cut);
         let next = call(r#"{"index":1,"id":"b","function":{"name":"g"}}"#);
@@ -353,19 +275,13 @@ fn a_chunk_that_cannot_be_read_leaves_what_is_open() {
 /// What is kept back is bounded: calls without a name, and choices.
 #[test]
 fn no_more_calls_and_choices_than_anybody_asks_for() {
-    let mut decoder = OpenAiChat.decoder(
-        &OpenAiChat.outline(&json!({})),
-        &known(Prefill::None, Echo::Unknown),
-    );
+    let mut decoder =
+        OpenAiChat.decoder(&OpenAiChat.outline(&json!({})), &known(Prefill::None, Echo::Unknown));
     let mut read = |chunk: String| {
         let event = crate::sse::Event::new(&chunk);
         decoder.decode(&event, &mut |_| {}).is_ok()
     };
-    let nameless = |id| {
-        call(&format!(
-            r#"{{"id":"{id}","function":{{"arguments":"{{"}}}}"#
-        ))
-    };
+    let nameless = |id| call(&format!(r#"{{"id":"{id}","function":{{"arguments":"{{"}}}}"#));
     let calls = (0..5000).filter(|id| read(nameless(*id))).count();
     let choice =
         |index| format!(r#"{{"choices":[{{"index":{index},"delta":{{"content":"x"}}}}]}}"#);
@@ -376,19 +292,13 @@ fn no_more_calls_and_choices_than_anybody_asks_for() {
 #[test]
 fn several_choices() {
     let one = HI.replace(r#""index":0"#, r#""index":1"#);
-    let (stop, length) = (
-        finish("stop"),
-        finish("length").replace(r#""index":0"#, r#""index":1"#),
-    );
+    let (stop, length) = (finish("stop"), finish("length").replace(r#""index":0"#, r#""index":1"#));
     assert_eq!(
         decode_as(2, false, &[HI, &one, &stop, &length]),
         "start(i,m) 0=text 0+Hi 1=text@1 1+Hi 0/ 1/ finish(Stop)"
     );
     // One that was asked for and never came, or never finished.
-    assert_eq!(
-        decode_as(2, false, &[HI, &stop, "[DONE]"]),
-        "start(i,m) 0=text 0+Hi 0/ end"
-    );
+    assert_eq!(decode_as(2, false, &[HI, &stop, "[DONE]"]), "start(i,m) 0=text 0+Hi 0/ end");
     assert_eq!(
         decode_as(1, false, &[HI, &one, &stop, "[DONE]"]),
         "start(i,m) 0=text 0+Hi 1=text@1 1+Hi 0/ end"
@@ -413,10 +323,7 @@ fn chunks_of_real_servers() {
         ),
         (r#"{"choices":[{"index":0,"finish_reason":null}]}"#, "."),
         (r#"{"choices":null}"#, "."),
-        (
-            r#"{"choices":[],"prompt_filter_results":[{"prompt_index":0}],"id":"","model":""}"#,
-            ".",
-        ),
+        (r#"{"choices":[],"prompt_filter_results":[{"prompt_index":0}],"id":"","model":""}"#, "."),
         (
             r#"{"choices":[],"usage":{"prompt_tokens":1,"completion_tokens":2.0,"prompt_tokens_details":{"cached_tokens":3},"completion_tokens_details":{"reasoning_tokens":4}}}"#,
             "usage(1,2,3,0,4)",
@@ -434,10 +341,7 @@ fn chunks_of_real_servers() {
         ("ping|2026-11-01", "."),
         ("ping|{}", "."),
         ("ping|", "."),
-        (
-            "completion.chunk|{\"choices\":[{\"delta\":{\"content\":\"a\"}}]}",
-            "0=text 0+a",
-        ),
+        ("completion.chunk|{\"choices\":[{\"delta\":{\"content\":\"a\"}}]}", "0=text 0+a"),
         (deep.as_str(), "."),
         ("{", "ERR"),
         ("[]", "ERR"),
@@ -447,12 +351,7 @@ fn chunks_of_real_servers() {
         (r#"{"choices":[{"delta":"Hi"}]}"#, "ERR"),
         (r#"{"choices":[{"delta":{"tool_calls":"x"}}]}"#, "ERR"),
     ] {
-        assert_eq!(
-            decode(&[event]),
-            signals,
-            "{}",
-            event.get(..90).unwrap_or(event)
-        );
+        assert_eq!(decode(&[event]), signals, "{}", event.get(..90).unwrap_or(event));
     }
     // Usage in every chunk, the finish in the last; usage comes before the finish.
     let (one, two) = (
@@ -476,38 +375,20 @@ fn errors_before_content() {
             r#"{"choices":[{"index":0,"delta":{"content":"no"},"finish_reason":"error"}],"error":{"code":"server_error","message":"x"}}"#,
             "fault(Transient,server_error)",
         ),
-        (
-            r#"{"choices":[{"delta":{"content":"no"},"error":{"code":502}}]}"#,
-            "fault(Transient,-)",
-        ),
+        (r#"{"choices":[{"delta":{"content":"no"},"error":{"code":502}}]}"#, "fault(Transient,-)"),
         (r#"{"error":{"code":"502"}}"#, "fault(Transient,-)"),
         (r#"{"error":"internal"}"#, "fault(Unrecognised,-)"),
         (
             r#"{"object":"error","message":"x","type":"BadRequestError","code":400}"#,
             "fault(Invalid,BadRequestError)",
         ),
-        (
-            r#"{"error":{"code":"content_filter"}}"#,
-            "fault(Policy,content_filter)",
-        ),
+        (r#"{"error":{"code":"content_filter"}}"#, "fault(Policy,content_filter)"),
         ("error|upstream is overloaded", "fault(Overloaded,-)"),
         ("error|{}", "fault(Unrecognised,-)"),
-        (
-            r#"{"error":null,"choices":[{"delta":{"content":"yes"}}]}"#,
-            "0=text 0+yes",
-        ),
-        (
-            r#"{"error":{ },"choices":[{"delta":{"content":"yes"}}]}"#,
-            "0=text 0+yes",
-        ),
-        (
-            r#"{"error":"","choices":[{"delta":{"content":"yes"}}]}"#,
-            "0=text 0+yes",
-        ),
-        (
-            r#"{"error":false,"choices":[{"delta":{"content":"yes"}}]}"#,
-            "0=text 0+yes",
-        ),
+        (r#"{"error":null,"choices":[{"delta":{"content":"yes"}}]}"#, "0=text 0+yes"),
+        (r#"{"error":{ },"choices":[{"delta":{"content":"yes"}}]}"#, "0=text 0+yes"),
+        (r#"{"error":"","choices":[{"delta":{"content":"yes"}}]}"#, "0=text 0+yes"),
+        (r#"{"error":false,"choices":[{"delta":{"content":"yes"}}]}"#, "0=text 0+yes"),
     ] {
         assert_eq!(decode(&[event]), signals, "{event}");
     }
@@ -516,9 +397,7 @@ fn errors_before_content() {
 #[test]
 fn ten_megabytes_of_arguments_pass() {
     let long = "x".repeat(10_000_000);
-    let named = call(&format!(
-        r#"{{"id":"a","function":{{"name":"f","arguments":"{long}"}}}}"#
-    ));
+    let named = call(&format!(r#"{{"id":"a","function":{{"name":"f","arguments":"{long}"}}}}"#));
     assert_eq!(decode(&[&named]).len(), "0=call(a,f) 0+".len() + long.len());
     // What must be kept back until a name comes has a limit.
     let unnamed = named.replace(r#""name":"f","#, "");
