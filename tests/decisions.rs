@@ -488,3 +488,24 @@ fn a_json_error_in_place_of_a_stream_is_an_error_whatever_its_words() {
         assert_eq!((kind(&run), run.requests.len()), (ErrorKind::Garbled, 3), "{body}");
     }
 }
+
+#[test]
+fn what_was_taken_back_does_not_count_towards_the_token_limit() {
+    let mut plan = plan(vec![gpt("one")]);
+    plan.policy = Policy::new().delivery(Delivery::Retractable).into();
+    plan.request =
+        json!({"model": "m", "max_tokens": 1000, "messages": [{"role": "user", "content": "x"}]})
+            .into();
+    let said = |text: &str, tokens: u64| {
+        let choice = json!({"index": 0, "delta": {"content": text}, "finish_reason": null});
+        let usage = json!({"prompt_tokens": 5, "completion_tokens": tokens});
+        let chunk = json!({"id": "c", "choices": [choice], "usage": usage});
+        Exchange::stream(format!("data: {chunk}\n\n")).reset()
+    };
+    let refused = || error(400, "invalid_request_error", "no");
+    let first = vec![said("one", 500), refused(), refused(), refused(), said("two", 600)];
+    let run = play(plan, first.into_iter().chain(vec![status(503); 9]).collect(), vec![]);
+    assert!(run.events.iter().any(|event| matches!(event, Event::Rewind(_))));
+    assert_eq!(kind(&run), ErrorKind::Reset, "not an end by length");
+    assert_eq!(run.text(), "two");
+}

@@ -245,6 +245,7 @@ impl Running {
         if attempt.budgeted && !shared.gate.withdraw(now) {
             return self.engine.handle_input(now, Input::Denied { id: attempt.id });
         }
+        self.engine.handle_input(now, Input::Sent { id: attempt.id });
         let opening = shared.transport.open(attempt.request, attempt.connection);
         self.exchange = Exchange::Opening(attempt.id, opening);
     }

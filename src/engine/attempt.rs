@@ -136,10 +136,11 @@ impl Live {
             || self.has_open(|kind| !matches!(kind, PartKind::Text | PartKind::Refusal))
     }
 
-    /// Bytes that wait for the end of their blocks.
+    /// Bytes that wait for the end of their blocks, and are kept nowhere else.
     pub(super) fn held(&self) -> usize {
         let late = self.late.iter().map(|(_, slot)| slot);
-        self.slots.values().chain(late).map(|slot| slot.held.len()).sum()
+        let unsaid = self.slots.values().chain(late).filter(|slot| slot.part.is_none());
+        unsaid.map(|slot| slot.held.len()).sum()
     }
 
     /// It says the answer again from its beginning.

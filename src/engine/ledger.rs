@@ -64,6 +64,11 @@ impl Ledger {
         self.report.attempts.retain(|attempt| attempt.id != id);
     }
 
+    pub(super) fn sent(&mut self, now: Instant) {
+        let at = self.since_start(now);
+        self.edit(|attempt| attempt.opened = at);
+    }
+
     pub(super) fn first_byte(&mut self, now: Instant) {
         let at = self.since_start(now);
         self.edit(|attempt| attempt.first_byte = Some(at));
@@ -75,6 +80,11 @@ impl Ledger {
 
     pub(super) fn usage(&mut self, usage: Usage) {
         self.edit(|attempt| attempt.usage = Some(usage));
+    }
+
+    /// What came so far is taken back: no report tells what is left has cost.
+    pub(super) fn rewound(&mut self) {
+        self.mixed = true;
     }
 
     pub(super) fn joined(&mut self, join: Join) {

@@ -17,7 +17,8 @@
 //!
 //! One input, then drain: after [`Recovery::new`] and after every [`Recovery::handle_input`] call
 //! [`Recovery::poll_output`] until it says [`Output::Wait`] or [`Output::Done`]. The time never runs
-//! backwards. Inputs that carry the number of an attempt that is over are ignored, so a driver may
+//! backwards. [`Input::Sent`] may be said while draining, when a request goes out. Inputs that carry the
+//! number of an attempt that is over are ignored, so a driver may
 //! race.
 //!
 //! It works when it is polled: an input only puts bytes in place, and each poll reads as much as gives
@@ -62,14 +63,17 @@ use crate::report::Report;
 use crate::sse;
 use crate::transcript::{Progress, Transcript};
 
-/// Blanks at the beginning of a body that are held until something tells what it is.
-const BLANKS_MAX: usize = 4096;
-
 /// Something that happened.
 ///
 /// `Debug` shows the status and sizes, never header values or bytes of a body.
 #[expect(clippy::exhaustive_enums, reason = "a driver must be able to say all of it")]
 pub enum Input {
+    /// The request of an attempt goes out now. To be said where time may have passed since the last
+    /// input, as it does while a caller has an item in hand: the clocks of the attempt start here.
+    Sent {
+        /// The attempt.
+        id: AttemptId,
+    },
     /// The response head of an attempt is there.
     Head {
         /// The attempt.
@@ -231,20 +235,26 @@ impl Recovery {
     /// Takes in what happened at `now`.
     pub fn handle_input(&mut self, now: Instant, input: Input) {
         let reasons = timers::reasons(&self.step.outline, &self.step.capabilities);
-        if timers::is_paused(self.live.as_ref(), reasons) {
+        // Before a request is sent, nobody but the caller takes time.
+        let unsent = matches!(input, Input::Sent { id } if self.is_live(id));
+        if unsent || timers::is_paused(self.live.as_ref(), reasons) {
             let passed = now.saturating_duration_since(self.now);
             self.clocks.last_new = self.clocks.last_new.and_then(|at| at.checked_add(passed));
         }
         self.now = self.now.max(now);
         match input {
+            Input::Sent { .. } if unsent => self.on_sent(),
             Input::Head { id, status, headers } if self.is_live(id) => {
                 self.on_head(status, headers)
             }
             Input::Chunk { id, bytes } if self.is_live(id) => self.on_chunk(bytes),
             Input::End { id, error } if self.is_live(id) => self.on_end(error),
             Input::Denied { id } if self.is_live(id) => self.on_denied(id),
-            Input::Head { .. } | Input::Chunk { .. } | Input::End { .. } | Input::Denied { .. } => {
-            }
+            Input::Sent { .. }
+            | Input::Head { .. }
+            | Input::Chunk { .. }
+            | Input::End { .. }
+            | Input::Denied { .. } => {}
             Input::Tick => self.on_tick(),
             Input::Cancel => self.cancel(),
         }
@@ -319,6 +329,13 @@ impl Recovery {
         self.clocks.next(self.live.as_ref(), &self.plan.policy, reasons, pings)
     }
 
+    fn on_sent(&mut self) {
+        if let Some(live) = &mut self.live {
+            (live.opened, live.last_byte, live.last_said) = (self.now, self.now, self.now);
+        }
+        self.ledger.sent(self.now);
+    }
+
     fn on_head(&mut self, status: StatusCode, headers: HeaderMap) {
         let head = Head { status, headers };
         if let Some(live) = self.live.as_mut().filter(|_| !status.is_success()) {
@@ -351,8 +368,8 @@ impl Recovery {
             }
             match is_other(&bytes) {
                 Some(true) => self.body = Body::Other { head: head.clone(), body: Vec::new() },
-                None if bytes.len() <= BLANKS_MAX => return start.extend_from_slice(&bytes),
-                Some(false) | None => self.body = self.stream(),
+                None => return start.extend_from_slice(&bytes),
+                Some(false) => self.body = self.stream(),
             }
         }
         match &mut self.body {
@@ -424,7 +441,8 @@ impl Recovery {
     }
 
     fn is_committed(&self) -> bool {
-        self.transcript.progress() == Progress::Committed && self.step.outline.choices <= 1
+        let progress = self.transcript.progress();
+        progress == Progress::Committed && self.plan.policy.resume && self.step.outline.choices <= 1
     }
 
     fn cancel(&mut self) {
@@ -461,6 +479,7 @@ impl fmt::Debug for Input {
             Self::End { id, error } => {
                 f.debug_struct("End").field("id", id).field("error", error).finish()
             }
+            Self::Sent { id } => f.debug_struct("Sent").field("id", id).finish(),
             Self::Denied { id } => f.debug_struct("Denied").field("id", id).finish(),
             Self::Tick => f.write_str("Tick"),
             Self::Cancel => f.write_str("Cancel"),

@@ -143,7 +143,7 @@ impl Recovery {
         self.tell(&live, &ended);
         let todo = decide::decide(&ended, &self.standing(&live));
         let fallen = Fallen { live, ended, rejection };
-        if !fallen.is_ours() {
+        if !fallen.is_ours() && fallen.ended.cut != Cut::Denied {
             self.course.ailment = Some((fallen.ended.clone(), fallen.rejection.clone()));
         }
         match todo {
@@ -283,6 +283,7 @@ impl Recovery {
         self.interrupted(&fallen, told, next.delay);
         // Not before it is certain that there is an attempt to say it anew.
         if next.anew {
+            self.ledger.rewound();
             self.course.open_text.clear();
             self.emit(Event::Rewind(Position::default()));
         }

@@ -130,3 +130,21 @@ fn blocks_without_content_count_towards_the_size_limit() {
         assert!(run.transcript.tool_calls().count() <= 1);
     }
 }
+
+/// Fragments that were shown live stayed in the transcript, and their room was given back.
+#[test]
+fn fragments_that_were_shown_are_not_given_back() {
+    let part = "x".repeat(9_000);
+    let call = |args: &str| {
+        let call = json!({"index": 0, "id": "c", "function": {"name": "f", "arguments": args}});
+        let chunk = json!({"choices": [{"index": 0, "delta": {"tool_calls": [call]}}]});
+        format!("data: {chunk}\n\n")
+    };
+    let policy = Policy::new()
+        .tools(unbroken::policy::ToolDelivery::Live)
+        .answer_max(20_000)
+        .max_attempts_without_progress(20);
+    let run =
+        run(chat(policy), |_, _| Exchange::stream(call(&format!("{{\"a\":\"{part}"))).reset());
+    assert_eq!(kind(&run), ErrorKind::OverLimit);
+}

@@ -138,3 +138,24 @@ async fn every_clock_runs_out_when_it_should() {
         }
     }
 }
+
+/// After a cut the caller has the interruption in hand before the next request is sent.
+#[tokio::test(start_paused = true)]
+async fn the_clocks_of_an_attempt_start_when_it_is_sent() {
+    let half = length() / 2;
+    let slow = |request: &unbroken::testing::Request| {
+        model().respond(&request.json()).delay(Duration::from_secs(1))
+    };
+    let memory = Memory::new(
+        Script::new().exchange(model().whole().fault(Fault::reset_at(half))).forever(slow),
+    );
+    let mut reply = ask(&client(&memory));
+    while let Some(item) = reply.next().await {
+        if let Event::Interrupted(_) = item.unwrap() {
+            tokio::time::advance(Duration::from_secs(400)).await;
+        }
+    }
+    assert_eq!(reply.transcript().text(), TEXT);
+    assert_eq!(memory.requests().len(), 2);
+    assert!(reply.report().attempts[1].opened >= Duration::from_secs(400));
+}
