@@ -5,9 +5,9 @@
 //! lowered. It must never offer a rung that would say a delivered tool call again. Laws kept:
 //! *Once*, *Spend*.
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
-use super::{Capabilities, Outline, Prefill};
+use super::{Capabilities, Outline, Prefill, wording};
 use crate::event::{PartKind, Resume};
 use crate::report::estimate_tokens;
 use crate::seam::{Expect, anchor_of};
@@ -83,8 +83,14 @@ impl Sent {
     }
 
     /// The end of the text, for the model to repeat.
-    pub(super) fn anchor(&self) -> &str {
+    fn anchor(&self) -> &str {
         anchor_of(&self.text)
+    }
+
+    /// The user turn that asks to go on, in the words of `template`.
+    pub(super) fn note(&self, template: &str) -> Value {
+        let note = wording::fill(template, &self.text, self.anchor());
+        json!({ "role": "user", "content": note })
     }
 
     /// What is expected of an answer to a note.

@@ -440,8 +440,7 @@ impl Recovery {
     }
 
     fn is_committed(&self) -> bool {
-        let progress = self.transcript.progress();
-        progress == Progress::Committed && self.plan.policy.resume && self.step.outline.choices <= 1
+        self.transcript.progress() == Progress::Committed && self.is_resumable()
     }
 
     fn cancel(&mut self) {

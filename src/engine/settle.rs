@@ -171,7 +171,7 @@ impl Recovery {
         Standing {
             progress: self.transcript.progress(),
             wrote: live.by.is_some(),
-            resumable: policy.resume && self.step.outline.choices <= 1,
+            resumable: self.is_resumable(),
             has_next: self.has_next_step(),
             barren: self.step.barren,
             barren_max: policy.max_attempts_without_progress,
@@ -180,6 +180,11 @@ impl Recovery {
             stale_used: self.course.stale_used,
             at_length: spent.zip(limit).is_some_and(|(spent, limit)| spent >= limit),
         }
+    }
+
+    /// The request asks for one choice, so that it can be continued, and the caller wants that.
+    pub(super) fn is_resumable(&self) -> bool {
+        self.plan.policy.resume && self.step.outline.choices <= 1
     }
 
     pub(super) fn has_next_step(&self) -> bool {

@@ -4,10 +4,10 @@
 //! parameter: newer models refuse what older ones took, so only messages are appended and
 //! `max_tokens` lowered.
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::super::ladder::{Sent, Terms};
-use super::super::{Capabilities, Continuation, Dialect, Prefill, Rewrite, Unresumable, wording};
+use super::super::{Capabilities, Continuation, Dialect, Prefill, Rewrite, Unresumable};
 use super::{Anthropic, message};
 use crate::event::Resume;
 use crate::seam::Expect;
@@ -44,10 +44,7 @@ pub(super) fn rewrite(
     let fields = next.as_object_mut().ok_or(Unresumable)?;
     let messages = fields.get_mut("messages").and_then(Value::as_array_mut).ok_or(Unresumable)?;
     let sent = Sent::of(transcript);
-    let note = |template: &str| {
-        let note = wording::fill(template, &sent.text, sent.anchor());
-        json!({ "role": "user", "content": note })
-    };
+    let note = |template: &str| sent.note(template);
     let expect = match by {
         Resume::Align => return Ok(Continuation::new(next, Expect::Align)),
         Resume::Prefill => {

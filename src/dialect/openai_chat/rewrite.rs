@@ -6,9 +6,7 @@
 use serde_json::{Map, Value, json};
 
 use super::super::ladder::{Sent, Terms};
-use super::super::{
-    Capabilities, Continuation, Dialect, Echo, Prefill, Rewrite, Unresumable, wording,
-};
+use super::super::{Capabilities, Continuation, Dialect, Echo, Prefill, Rewrite, Unresumable};
 use super::OpenAiChat;
 use crate::event::{PartKind, Resume};
 use crate::seam::Expect;
@@ -76,10 +74,7 @@ pub(super) fn rewrite(
     let messages = fields.get_mut("messages").and_then(Value::as_array_mut).ok_or(Unresumable)?;
     let sent = Sent::of(transcript);
     let echo = context.capabilities.echo;
-    let note = |template: &str| {
-        let note = wording::fill(template, &sent.text, sent.anchor());
-        json!({ "role": "user", "content": note })
-    };
+    let note = |template: &str| sent.note(template);
     let expect = match by {
         Resume::Align => return Ok(Continuation::new(next, Expect::Align)),
         Resume::Prefill => {

@@ -126,8 +126,12 @@ pub(super) fn decide(ended: &Ended, standing: &Standing) -> Move {
 
 /// Whether the attempt is replaced free: a rung refused, or a dead reused connection.
 pub(super) fn costs_nothing(ended: &Ended, wrote: bool, stale_used: bool) -> bool {
-    row(ended, wrote) == Row::Ours
-        || ended.transport == Some(TransportErrorKind::Stale) && !stale_used
+    row(ended, wrote) == Row::Ours || is_first_stale(ended, stale_used)
+}
+
+/// Whether a reused connection turned out dead, for the first time in this reply.
+fn is_first_stale(ended: &Ended, stale_used: bool) -> bool {
+    ended.transport == Some(TransportErrorKind::Stale) && !stale_used
 }
 
 /// Whether a continuation that we wrote was refused as a request.
@@ -153,7 +157,7 @@ const fn discipline(wait: Wait, standing: &Standing) -> Move {
 /// The provider is not overloaded, the socket died: the first reconnect goes out at once.
 fn transport_wait(ended: &Ended, standing: &Standing) -> Wait {
     match ended.transport {
-        Some(TransportErrorKind::Stale) if !standing.stale_used => Wait::Free,
+        Some(_) if is_first_stale(ended, standing.stale_used) => Wait::Free,
         _ if standing.failures <= 1 => Wait::None,
         _ => Wait::Backoff,
     }
