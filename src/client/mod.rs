@@ -7,6 +7,7 @@ mod clock;
 #[cfg(feature = "eventsource-stream")]
 mod events;
 mod gate;
+mod pending;
 mod reply;
 #[cfg(feature = "reqwest")]
 mod reqwest;
@@ -21,6 +22,7 @@ use serde_json::Value;
 
 #[cfg(feature = "eventsource-stream")]
 pub use self::events::{FromEvents, FromEventsBody};
+pub use self::pending::*;
 pub use self::reply::{Answer, Reply, TextStream};
 #[cfg(feature = "reqwest")]
 pub use self::reqwest::{Reqwest, ReqwestBody};
@@ -49,11 +51,11 @@ struct Shared {
     chain: Arc<[Upstream]>,
     policy: Arc<Policy>,
     wording: Arc<Wording>,
-    transport: Box<dyn Erased>,
-    observer: Option<Box<dyn Observer>>,
-    gate: Gate,
-    clock: Clock,
-    seed: AtomicU64,
+    transport: Arc<dyn Erased>,
+    observer: Option<Arc<dyn Observer>>,
+    gate: Arc<Gate>,
+    clock: Arc<Clock>,
+    seed: Arc<AtomicU64>,
 }
 
 impl Client {
@@ -193,11 +195,11 @@ impl ClientBuilder {
                 chain: self.chain.into(),
                 policy: Arc::new(self.policy),
                 wording: Arc::new(self.wording),
-                transport,
-                observer: self.observer,
-                gate: Gate::new(self.budget),
-                clock: Clock::new(),
-                seed: AtomicU64::new(self.seed.unwrap_or_else(clock::entropy)),
+                transport: transport.into(),
+                observer: self.observer.map(Arc::from),
+                gate: Arc::new(Gate::new(self.budget)),
+                clock: Arc::new(Clock::new()),
+                seed: Arc::new(AtomicU64::new(self.seed.unwrap_or_else(clock::entropy))),
             }),
         })
     }

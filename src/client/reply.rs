@@ -38,7 +38,7 @@ use crate::transcript::Transcript;
 pub struct Reply {
     shared: Arc<Shared>,
     state: State,
-    dialect: Arc<dyn Dialect>,
+    pub(super) dialect: Arc<dyn Dialect>,
 }
 
 enum State {

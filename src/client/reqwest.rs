@@ -11,6 +11,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_core::Stream;
+use http::HeaderMap;
+use http::header::CONTENT_ENCODING;
 use http::uri::Authority;
 use http_body::Body as _;
 use reqwest::redirect;
@@ -32,6 +34,10 @@ const POOL_IDLE: Duration = Duration::from_secs(20);
 
 /// An HTTP stack on reqwest: rustls, HTTP/1.1 and HTTP/2, keep-alive; no redirects (credentials must
 /// not follow one), no retries of its own, no total timeout.
+///
+/// Requests go out with `accept-encoding: identity`. A body that comes encoded all the same is decoded
+/// (`gzip`, `br`, `deflate`); a success in any other encoding is a failed exchange
+/// ([`TransportErrorKind::Protocol`]).
 #[derive(Clone, Debug)]
 pub struct Reqwest {
     pooled: reqwest::Client,
@@ -130,6 +136,9 @@ impl Transport for Reqwest {
             let request = reqwest::Request::try_from(request).map_err(request_error)?;
             let response =
                 client.execute(request).await.map_err(|error| open_error(error, reusable))?;
+            if response.status().is_success() && is_encoded(response.headers()) {
+                return Err(TransportError::new(TransportErrorKind::Protocol));
+            }
             Ok(http::Response::from(response).map(|body| ReqwestBody {
                 body: Box::pin(body),
                 warm,
@@ -164,6 +173,18 @@ impl Stream for ReqwestBody {
             }
         }
     }
+}
+
+/// Whether a body is still encoded. What reqwest can decode it has decoded, and then says so no more;
+/// the rest would be read as if it were the answer. (The status of a rejection says enough without
+/// its body.)
+fn is_encoded(headers: &HeaderMap) -> bool {
+    let encodings = headers.get_all(CONTENT_ENCODING).into_iter();
+    let mut encodings = encodings.flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+    encodings.any(|encoding| {
+        let encoding = encoding.trim_ascii();
+        !encoding.is_empty() && !encoding.eq_ignore_ascii_case(b"identity")
+    })
 }
 
 /// Whether a pooled connection to `authority` may be in use again.

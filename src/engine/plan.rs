@@ -51,6 +51,13 @@ impl Upstream {
         self
     }
 
+    /// Adds a header beside those of the same name, for what comes in several lines.
+    #[must_use]
+    pub fn append_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.append(name, value);
+        self
+    }
+
     /// Sends `Authorization: Bearer` with `key`.
     ///
     /// # Errors
