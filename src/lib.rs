@@ -22,7 +22,8 @@
 //!
 //! `reqwest` (default): the HTTP stack. `tokio`: [`Client`] and [`Reply`] for a transport of your own.
 //! `eventsource-stream`: recover streams that are parsed by that crate. `test-util`: scripted
-//! upstreams for tests. `cli`: the `unbroken` binary. `full`: all of them. Without any of them the
+//! upstreams for tests. `proxy`: a reverse proxy for clients in any language. `cli`: the `unbroken` binary.
+//! `full`: all of them. Without any of them the
 //! crate is the engine and what is below it.
 //!
 //! # Cancel safety
@@ -50,6 +51,8 @@ mod transcript;
 
 #[cfg(feature = "tokio")]
 pub mod client;
+#[cfg(feature = "proxy")]
+pub mod proxy;
 #[cfg(feature = "test-util")]
 pub mod testing;
 

@@ -1,5 +1,6 @@
 //! Arguments in, exit status out.
 
+mod proxy;
 mod replay;
 
 use std::process::ExitCode;
@@ -27,10 +28,13 @@ struct Arguments {
 enum Command {
     /// Read a recorded response body and say what a caller would have got of it.
     Replay(replay::Replay),
+    /// Serve a provider's API locally, with streams that survive.
+    Proxy(Box<proxy::ProxyArguments>),
 }
 
 pub(crate) fn run() -> ExitCode {
     match Arguments::parse().command {
         Command::Replay(replay) => ExitCode::from(replay.run()),
+        Command::Proxy(proxy) => ExitCode::from(proxy.run()),
     }
 }

@@ -1,0 +1,189 @@
+//! What became of one request: a line in the log, and its share of the numbers.
+//!
+//! In: what is learnt while it is answered. Out: both, when it is dropped, so that a client who went
+//! away is told of as well. Never a key, a header's value, a query or content.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use axum::body::{Body, HttpBody};
+use bytes::Bytes;
+use http::{Method, StatusCode};
+use http_body::{Frame, SizeHint};
+use tokio::time::Instant;
+use tracing::Span;
+
+use super::metrics::{Kind, Meter};
+use super::route::Wire;
+use crate::report::{Outcome, Report};
+
+/// One request, from its head to the end of its response.
+pub(super) struct Account {
+    meter: Arc<Meter>,
+    span: Span,
+    method: Method,
+    path: String,
+    wire: Option<Wire>,
+    kind: Kind,
+    /// Where it went, unless the report says more.
+    upstream: Option<Arc<str>>,
+    /// None until the response begins: then the client went away before.
+    status: Option<StatusCode>,
+    began: Instant,
+    first_delta: Option<Duration>,
+    bytes: u64,
+    report: Option<Report>,
+    error: Option<String>,
+}
+
+impl Account {
+    pub(super) fn new(meter: Arc<Meter>, span: Span, method: Method, path: &str) -> Self {
+        Self {
+            meter,
+            span,
+            method,
+            path: path.chars().take(PATH_MAX).collect(),
+            wire: None,
+            kind: Kind::Refused,
+            upstream: None,
+            status: None,
+            began: Instant::now(),
+            first_delta: None,
+            bytes: 0,
+            report: None,
+            error: None,
+        }
+    }
+
+    /// What is done with it.
+    pub(super) fn is(&mut self, kind: Kind, wire: Option<Wire>) {
+        (self.kind, self.wire) = (kind, wire);
+        if kind == Kind::Recovered {
+            self.meter.active(1.0);
+        }
+    }
+
+    pub(super) fn goes_to(&mut self, upstream: &Arc<str>) {
+        self.upstream = Some(Arc::clone(upstream));
+    }
+
+    pub(super) const fn answers(&mut self, status: StatusCode) {
+        self.status = Some(status);
+    }
+
+    pub(super) const fn sent(&mut self, bytes: usize) {
+        self.bytes = self.bytes.saturating_add(bytes as u64);
+    }
+
+    /// Something was said; counts the first time.
+    pub(super) fn said(&mut self) {
+        if self.first_delta.is_none() {
+            let wait = self.began.elapsed();
+            self.first_delta = Some(wait);
+            self.meter.first_delta(wait);
+        }
+    }
+
+    pub(super) fn failed(&mut self, error: &dyn std::fmt::Display) {
+        self.error = Some(error.to_string());
+    }
+
+    /// What a recovered answer took.
+    pub(super) fn took(&mut self, report: &Report) {
+        self.meter.lost(report);
+        self.report = Some(report.clone());
+    }
+
+    pub(super) const fn span(&self) -> &Span {
+        &self.span
+    }
+}
+
+impl Drop for Account {
+    fn drop(&mut self) {
+        if self.kind == Kind::Recovered {
+            self.meter.active(-1.0);
+        }
+        let status = self.status.map_or(CLIENT_GONE, |status| status.as_u16());
+        self.meter.answered(self.wire, self.kind, status, self.bytes);
+        let report = self.report.as_ref();
+        let attempts = report.map_or(&[][..], |report| &report.attempts);
+        let cuts = attempts.iter().filter(|attempt| matches!(attempt.outcome, Outcome::Cut(_)));
+        let upstreams = list(attempts.iter().map(|attempt| attempt.upstream.to_string()));
+        let upstream = self.upstream.as_deref().unwrap_or_default();
+        let _entered = self.span.enter();
+        tracing::info!(
+            kind = self.kind.as_str(),
+            method = %self.method,
+            path = %self.path,
+            status,
+            upstream = if upstreams.is_empty() { upstream } else { &upstreams },
+            attempts = attempts.len(),
+            cuts = cuts.count(),
+            rungs = %list(attempts.iter().filter_map(|attempt| Some(attempt.by?.to_string()))),
+            seams = %list(attempts.iter().filter_map(|attempt| Some(attempt.join?.to_string()))),
+            bytes = self.bytes,
+            first_delta_ms = self.first_delta.map(millis),
+            total_ms = millis(self.began.elapsed()),
+            error = self.error.as_deref(),
+            "answered"
+        );
+    }
+}
+
+/// The words of `all`, without those that repeat the one before.
+fn list(all: impl Iterator<Item = String>) -> String {
+    let mut words: Vec<String> = all.collect();
+    words.dedup();
+    words.join(",")
+}
+
+fn millis(wait: Duration) -> u64 {
+    u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// A body that is passed on as it is, and counted.
+pub(super) struct Counted {
+    body: Body,
+    account: Account,
+}
+
+impl Counted {
+    pub(super) const fn new(body: Body, account: Account) -> Self {
+        Self { body, account }
+    }
+}
+
+impl HttpBody for Counted {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        match &frame {
+            Some(Ok(frame)) => self.account.sent(frame.data_ref().map_or(0, Bytes::len)),
+            Some(Err(_)) => self.account.failed(&"the upstream's body broke off"),
+            None => {}
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// The status of a request whose client went away before it had one, as nginx logs it.
+const CLIENT_GONE: u16 = 499;
+
+/// Characters of a path that are logged.
+const PATH_MAX: usize = 200;

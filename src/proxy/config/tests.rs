@@ -1,0 +1,151 @@
+use super::*;
+
+fn parse(text: &str) -> Result<Config, String> {
+    let variable = |name: &str| match name {
+        "KEY_A" => Some("sk-secret-a".to_owned()),
+        "BROKEN" => Some("sk-secret\n".to_owned()),
+        "EMPTY" => Some(String::new()),
+        _ => None,
+    };
+    Config::parse("unbroken.toml", text, variable).map_err(|problem| problem.to_string())
+}
+
+const WHOLE: &str = r#"
+client_token_env = "KEY_A"
+
+[upstreams.anthropic]
+dialect = "anthropic"
+url = "https://api.anthropic.com"
+
+[upstreams."spare-1"]
+dialect = "anthropic"
+url = "https://gateway.example/api/v1"
+api_key_env = "KEY_A"
+headers = { x-team = "sk-secret-team" }
+capabilities = { prefill = "trailing", echo = "never", pings = true, done_is_proof = false }
+
+[upstreams.open]
+dialect = "openai-chat"
+url = "http://localhost:8000/v1"
+
+[[routes]]
+model = "claude-*"
+chain = [
+    { upstream = "anthropic" },
+    { upstream = "spare-1", model = "claude-haiku-4-5" },
+    { canned = "Try again." },
+]
+
+[[routes]]
+model = "*"
+chain = [{ upstream = "open" }, { handoff = "A person will call." }]
+
+[policy]
+connect_timeout = "1s"
+first_event_timeout = "2s"
+idle_timeout = "3s"
+delta_timeout = "4s"
+overall_timeout = "1h"
+max_attempts = 5
+max_attempts_without_progress = 2
+backoff_initial = "10ms"
+backoff_max = "1s 500ms"
+retry_after_max = "2m"
+breaker_failures = 4
+breaker_open = "20s"
+breaker_successes = 2
+"#;
+
+#[test]
+fn a_whole_file() {
+    let config = parse(WHOLE).unwrap();
+    assert_eq!(config.policy.max_attempts, 5);
+    assert_eq!(config.policy.backoff.max.as_millis(), 1500);
+    assert_eq!(config.policy.timeouts.overall.unwrap().as_secs(), 3600);
+    assert!(config.has_client_token() && config.has_own_keys() && !config.is_empty());
+    let chain = config.chain(Wire::Anthropic, "claude-opus-4-1").unwrap();
+    assert!(matches!(&chain[2], Link::Canned(text) if text == "Try again."));
+    assert_eq!(chain.len(), 3);
+    assert!(config.chain(Wire::Anthropic, "gpt-4o").is_none(), "`*` is of the other dialect");
+    assert_eq!(config.chain(Wire::OpenAiChat, "openai/gpt-4o").unwrap().len(), 2);
+}
+
+#[test]
+fn what_is_shown_has_names_and_no_values() {
+    let config = parse(WHOLE).unwrap().upstream("https://api.openai.com").unwrap();
+    let shown = format!("{config}{config:?}");
+    assert!(!shown.contains("sk-secret"), "{shown}");
+    for name in ["KEY_A", "x-team", "claude-haiku-4-5", "spare-1", "idle_timeout = \"3s\""] {
+        assert!(shown.contains(name), "{name} is missing:\n{shown}");
+    }
+    // It is TOML, and of the same shape, but for the header names.
+    let _: toml::Table = toml::from_str(&config.to_string()).unwrap();
+}
+
+/// The message for [`WHOLE`] with `from` replaced by `to`.
+fn message(from: &str, to: &str) -> String {
+    assert!(WHOLE.contains(from), "{from}");
+    let message = parse(&WHOLE.replacen(from, to, 1)).expect_err(to);
+    assert!(!message.contains("sk-"), "{message}");
+    message
+}
+
+#[test]
+fn a_message_names_the_line_and_what_to_do() {
+    for (from, to, line, word) in [
+        ("url = \"https://api.anth", "uri = \"https://api.anth", 4..=6, "uri"),
+        ("dialect = \"anthropic\"", "dialect = \"gemini\"", 5..=5, "openai-chat"),
+        ("https://api.anthropic.com", "api.anthropic.com", 6..=6, "https://"),
+        ("https://api.anthropic.com", "ftp://api.anthropic.com", 6..=6, "https://"),
+        ("https://api.anthropic.com", "https://sk-a@api.anthropic.com", 6..=6, "https://"),
+        ("https://api.anthropic.com", "https://api.anthropic.com?sk-a", 6..=6, "https://"),
+        ("api_key_env = \"KEY_A\"", "api_key_env = \"sk-secret\"", 11..=11, "name of an"),
+        ("api_key_env = \"KEY_A\"", "api_key_env = \"KEY_B\"", 11..=11, "KEY_B is not set"),
+        ("api_key_env = \"KEY_A\"", "api_key_env = \"EMPTY\"", 11..=11, "EMPTY is not set"),
+        ("api_key_env = \"KEY_A\"", "api_key_env = \"BROKEN\"", 11..=11, "line break"),
+        ("x-team =", "host =", 12..=12, "leave it out"),
+        ("\"sk-secret-team\"", "\"sk-\\n\"", 12..=12, "line break"),
+        ("\"sk-secret-team\"", "[\"sk-a\"]", 12..=12, "expected a string"),
+        ("pings = true", "pings = \"sk-a\"", 13..=13, "expected a boolean"),
+        ("prefill = \"trailing\"", "prefill = \"sk-a\"", 13..=13, "\"prefix\""),
+        ("echo = \"never\"", "echo = \"sk-a\"", 13..=13, "\"always\""),
+        ("claude-*", "claude-[", 20..=20, "pattern"),
+        ("\"spare-1\", model", "\"spare-2\", model", 23..=23, "[upstreams]"),
+        ("upstream = \"spare-1\"", "upstream = \"open\"", 23..=23, "dialect"),
+        ("api_key_env = \"KEY_A\"", "", 23..=23, "api_key_env"),
+        ("{ upstream = \"open\" },", "", 28..=28, "upstream"),
+        ("{ upstream = \"anthropic\" }", "{ canned = \"sk-a\" }", 22..=22, "last"),
+        ("{ canned = \"Try again.\" }", "{ canned = \"a\", handoff = \"b\" }", 24..=24, "step is"),
+        ("\"3s\"", "\"sk-3\"", 34..=34, "duration"),
+        ("\"3s\"", "3", 34..=34, "expected a string"),
+        ("max_attempts = 5", "max_attempts = \"sk-5\"", 37..=37, "expected u32"),
+        ("max_attempts = 5", "max_tries = 5", 37..=37, "max_tries"),
+        ("max_attempts = 5", "max_attempts = sk-5", 37..=37, "TOML"),
+        ("client_token_env = \"KEY_A\"", "client_token_env = \"NONE\"", 2..=2, "NONE is not set"),
+    ] {
+        let message = message(from, to);
+        let place = message.strip_prefix("unbroken.toml:").unwrap_or_else(|| panic!("{message}"));
+        let (found, words) = place.split_once(": ").unwrap();
+        assert!(line.contains(&found.parse().unwrap()), "{line:?}: {message}");
+        assert!(words.contains(word), "{word}: {message}");
+    }
+}
+
+#[test]
+fn an_upstream_of_the_command_line() {
+    for bad in ["api.example", "https://", "https://a.example?x", "https://a.example#x"] {
+        let problem = Config::new().upstream(bad).unwrap_err().to_string();
+        assert!(problem.starts_with("--upstream: "), "{problem}");
+    }
+    let config = Config::new().upstream("https://api.anthropic.com").unwrap();
+    assert_eq!(config.chain(Wire::Anthropic, "").unwrap().len(), 1);
+    assert!(!config.has_own_keys());
+}
+
+#[test]
+fn a_token_is_told_from_another() {
+    let config = Config::new().client_token("abc");
+    let token = config.token().unwrap();
+    assert!(token.is(b"abc") && !token.is(b"abd") && !token.is(b"ab") && !token.is(b""));
+    assert!(!Config::new().client_token("").has_client_token());
+}

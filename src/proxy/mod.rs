@@ -1,0 +1,354 @@
+//! The drop-in: a reverse proxy that speaks a provider's wire format, and streams that survive.
+//!
+//! In: a client's HTTP request, as it would send it to the provider. Out: the provider's response, and
+//! where it is a stream, one legal stream over however many connections it takes. It decides nothing:
+//! the [`Client`] behind it does. It must never send anything but to a configured upstream, and never
+//! log or count what a client sent.
+//!
+//! | request | what becomes of it |
+//! |---|---|
+//! | `POST …/v1/messages`, `POST …/v1/chat/completions` with `"stream": true` | recovered |
+//! | the same without it | tried again and failed over until the response's head, then passed on |
+//! | any other, or one whose body is no JSON object | passed through as it is, to `--upstream` |
+//! | `GET /healthz` | `ok` |
+//! | `GET /metrics` | Prometheus text |
+//!
+//! # Where a request goes
+//!
+//! To the chain of the first route of the [`Config`] that matches its dialect and model, else to the
+//! upstream for everything else, else nowhere (404). Its path and query are put behind the configured
+//! address, and its headers go along, except those of one connection, `Host`, `Expect`, and, where the
+//! body is written anew, the body's length and encoding. An upstream with a key of its own gets none of the
+//! client's credentials. A path with a `.` or `..` segment is refused (400): it could leave the
+//! configured address.
+//!
+//! # When it fails
+//!
+//! Before any content: the upstream's own status, headers and body where it rejected the request, else
+//! a status for the kind of error with an error object of the dialect. After content: the dialect's
+//! error inside the stream, no terminal marker, and a proper end of the HTTP body.
+//!
+//! # Mounting it
+//!
+//! [`Proxy::router`] is an [`axum::Router`] for any server; [`serve`] is the one that `unbroken proxy`
+//! uses, with its limits. A router that is nested under a prefix forwards paths without the prefix.
+//!
+//! ```
+//! use unbroken::proxy::{Config, Proxy};
+//!
+//! let config = Config::new().upstream("https://api.anthropic.com")?;
+//! let router = axum::Router::new().nest("/llm", Proxy::new(config)?.router());
+//! # let _: axum::Router = router;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod account;
+mod config;
+mod forward;
+mod metrics;
+mod pass;
+mod recover;
+mod respond;
+mod route;
+mod serve;
+
+use std::collections::hash_map::RandomState;
+use std::fmt;
+use std::future::poll_fn;
+use std::hash::BuildHasher as _;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::response::Response;
+use axum::routing::get;
+use bytes::{Bytes, BytesMut};
+use futures_core::Stream as _;
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE};
+use http::request::Parts;
+use http::uri::PathAndQuery;
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use serde_json::Value;
+use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
+
+pub use self::config::{Config, Problem};
+pub use self::serve::serve;
+
+use self::account::Account;
+use self::metrics::{Kind, Meter};
+use self::respond::Refusal;
+use self::route::{Link, Wire};
+use crate::client::{Client, Step};
+use crate::engine::Notice;
+use crate::error::ConfigError;
+
+/// A reverse proxy. Clones are the same one.
+#[derive(Clone)]
+pub struct Proxy {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    config: Config,
+    /// Connections, retry budget and breakers; its chain is another one for each request.
+    client: Client,
+    passing: reqwest::Client,
+    meter: Arc<Meter>,
+    closing: CancellationToken,
+    /// What the ids of its requests begin with.
+    ids: u64,
+    requests: AtomicU64,
+}
+
+impl Proxy {
+    /// A proxy that does what `config` says.
+    ///
+    /// # Errors
+    /// There is no upstream, or the HTTP stack cannot be set up.
+    pub fn new(config: Config) -> Result<Self, ConfigError> {
+        let meter = Arc::new(Meter::new());
+        let path = PathAndQuery::from_static("/");
+        let first = config.targets().next().ok_or(ConfigError::NoStep)?;
+        let wire = first.wire.unwrap_or(Wire::Anthropic);
+        let link = Link::Upstream { target: Arc::clone(first), model: None };
+        let steps = route::steps(&[link], wire, &path, &HeaderMap::new())?;
+        let counting = Arc::clone(&meter);
+        let mut builder = Client::builder()
+            .policy(config.policy.clone().tools(config.wire.tools))
+            .observer(move |notice: &Notice| {
+                counting.observe(notice);
+                tell(notice);
+            });
+        // merge: replaced by `.step(step)` for every step.
+        for step in steps {
+            if let Step::Upstream(upstream) = step {
+                builder = builder.step(upstream);
+            }
+        }
+        Ok(Self {
+            shared: Arc::new(Shared {
+                client: builder.build()?,
+                passing: pass::client(&config.policy)?,
+                config,
+                meter,
+                closing: CancellationToken::new(),
+                ids: RandomState::new().hash_one(0_u8) >> 32,
+                requests: AtomicU64::new(1),
+            }),
+        })
+    }
+
+    /// The proxy as a router, for any path.
+    #[must_use]
+    pub fn router(&self) -> Router {
+        Router::new()
+            .route("/healthz", get(async || "ok").fallback(answer))
+            .route("/metrics", get(metrics).fallback(answer))
+            .fallback(answer)
+            .with_state(self.clone())
+    }
+
+    /// Ends every open stream where it stands, with an error in the dialect's own way, and refuses new
+    /// ones. For a shutdown that has waited long enough.
+    pub fn close(&self) {
+        self.shared.closing.cancel();
+    }
+
+    /// Whether `headers` have the token, if one is demanded. The header that has it goes no further.
+    fn admits(&self, headers: &mut HeaderMap) -> bool {
+        let Some(token) = self.shared.config.token() else { return true };
+        let mut admitted = false;
+        for name in [AUTHORIZATION, X_API_KEY] {
+            let claimed = headers.get(&name).map(|value| claim(value.as_bytes()));
+            if claimed.is_some_and(|claimed| token.is(claimed)) {
+                headers.remove(name);
+                admitted = true;
+            }
+        }
+        admitted
+    }
+
+    fn account(&self, request: &Request) -> Account {
+        let number = self.shared.requests.fetch_add(1, Ordering::Relaxed);
+        let id = format!("{:08x}-{number}", self.shared.ids);
+        let span = tracing::info_span!("request", id);
+        let meter = Arc::clone(&self.shared.meter);
+        Account::new(meter, span, request.method().clone(), request.uri().path())
+    }
+
+    async fn answer(&self, parts: Parts, body: Body, mut account: Account) -> Response {
+        let mut parts = parts;
+        let errors = Wire::of_errors(parts.uri.path());
+        let refuse = |refusal, account| pass::answer(respond::refused(errors, refusal), account);
+        if !self.admits(&mut parts.headers) {
+            return refuse(Refusal::Token, account);
+        }
+        if parts.method == Method::CONNECT {
+            return refuse(Refusal::Method, account);
+        }
+        let path = parts.uri.path_and_query().filter(|path| !route::is_crooked(path.path()));
+        let Some(path) = path.cloned() else {
+            return refuse(Refusal::Path, account);
+        };
+        let wire = Wire::of_path(path.path()).filter(|_| parts.method == Method::POST);
+        let Some(wire) = wire else {
+            return self.pass(parts, body, account).await;
+        };
+        let body = match read(&parts.headers, body).await {
+            Ok(body) => body,
+            Err(refusal) => return refuse(refusal, account),
+        };
+        let Ok(Value::Object(request)) = serde_json::from_slice(&body) else {
+            return self.pass(parts, body.into(), account).await;
+        };
+        let model = request.get("model").and_then(Value::as_str).unwrap_or_default();
+        let Some(chain) = self.shared.config.chain(wire, model) else {
+            account.is(Kind::Refused, Some(wire));
+            return refuse(Refusal::NoRoute, account);
+        };
+        if request.get("stream") == Some(&Value::Bool(true)) {
+            let headers = forward::recovered(&parts.headers);
+            account.is(Kind::Recovered, Some(wire));
+            match self.client(&chain, wire, &path, &headers) {
+                Ok(client) => {
+                    let stream = client.stream(request).wire(self.shared.config.wire);
+                    recover::respond(stream, wire, &self.shared.closing, account).await
+                }
+                Err(_) => refuse(Refusal::Path, account),
+            }
+        } else {
+            let mut headers = forward::rewritten(&parts.headers);
+            // A stream would be asked for otherwise.
+            headers.entry(ACCEPT).or_insert(HeaderValue::from_static("application/json"));
+            account.is(Kind::Called, Some(wire));
+            match self.client(&chain, wire, &path, &headers) {
+                Ok(client) => call(&client, wire, request.into(), account).await,
+                Err(_) => refuse(Refusal::Path, account),
+            }
+        }
+    }
+
+    /// The client with the chain of one request.
+    fn client(
+        &self,
+        chain: &[Link],
+        wire: Wire,
+        path: &PathAndQuery,
+        headers: &HeaderMap,
+    ) -> Result<Client, ConfigError> {
+        self.shared.client.with_chain(route::steps(chain, wire, path, headers)?)
+    }
+
+    async fn pass(&self, parts: Parts, body: Body, mut account: Account) -> Response {
+        let errors = Wire::of_errors(parts.uri.path());
+        let Some(target) = self.shared.config.fallback() else {
+            return pass::answer(respond::refused(errors, Refusal::NoRoute), account);
+        };
+        account.is(Kind::Passed, None);
+        pass::pass(&self.shared.passing, target, errors, parts, body, account).await
+    }
+}
+
+impl fmt::Debug for Proxy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Proxy").field("config", &self.shared.config).finish_non_exhaustive()
+    }
+}
+
+async fn answer(State(proxy): State<Proxy>, request: Request) -> Response {
+    let account = proxy.account(&request);
+    let span = account.span().clone();
+    let (parts, body) = request.into_parts();
+    proxy.answer(parts, body, account).instrument(span).await
+}
+
+async fn metrics(State(proxy): State<Proxy>, mut request: Request) -> Response {
+    if !proxy.admits(request.headers_mut()) {
+        return respond::refused(Wire::OpenAiChat, Refusal::Token);
+    }
+    // merge: the breakers' states are set here.
+    for target in proxy.shared.config.targets() {
+        proxy.shared.meter.breaker(&target.name, 0.0);
+    }
+    let mut response = Response::new(proxy.shared.meter.render().into());
+    let text = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+    response.headers_mut().insert(CONTENT_TYPE, text);
+    response
+}
+
+/// A request for an answer in one piece.
+async fn call(client: &Client, wire: Wire, request: Value, mut account: Account) -> Response {
+    match client.call(request).await {
+        Ok(response) => {
+            let (mut head, body) = response.into_parts();
+            head.headers = forward::end_to_end(&head.headers);
+            pass::answer(Response::from_parts(head, Body::from_stream(body)), account)
+        }
+        Err(error) => {
+            account.failed(&error);
+            pass::answer(respond::failed(wire, &error), account)
+        }
+    }
+}
+
+/// The body, if it is not too large.
+async fn read(headers: &HeaderMap, body: Body) -> Result<Bytes, Refusal> {
+    let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok());
+    if length.is_some_and(|length| length.parse().map_or(true, |length: usize| length > BODY_MAX)) {
+        return Err(Refusal::TooLarge);
+    }
+    let (mut chunks, mut read) = (body.into_data_stream(), BytesMut::new());
+    while let Some(chunk) = poll_fn(|cx| Pin::new(&mut chunks).poll_next(cx)).await {
+        let chunk = chunk.map_err(|_| Refusal::Unread)?;
+        if read.len().saturating_add(chunk.len()) > BODY_MAX {
+            return Err(Refusal::TooLarge);
+        }
+        read.extend_from_slice(&chunk);
+    }
+    Ok(read.freeze())
+}
+
+/// What a header claims to be the token.
+fn claim(value: &[u8]) -> &[u8] {
+    match value.split_at_checked(BEARER.len()) {
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case(BEARER) => token.trim_ascii(),
+        _ => value,
+    }
+}
+
+/// What an operator should see at once, with the id of the request that is polled.
+fn tell(notice: &Notice) {
+    match notice {
+        Notice::Interrupted(interruption) => tracing::warn!(
+            upstream = &*interruption.upstream,
+            attempt = interruption.attempt.get(),
+            cause = %interruption.cut,
+            "cut"
+        ),
+        Notice::Account { upstream, class } => tracing::warn!(
+            upstream = &**upstream,
+            class = ?class,
+            "the upstream refuses the account or its credentials"
+        ),
+        Notice::Resumed(resumption) => tracing::info!(
+            upstream = &*resumption.upstream,
+            attempt = resumption.attempt.get(),
+            rung = %resumption.by,
+            join = %resumption.join,
+            "resumed"
+        ),
+        _ => {}
+    }
+}
+
+const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+
+const BEARER: &[u8] = b"bearer ";
+
+/// Bytes of a request that is recovered or called. The largest that a provider takes is 32 MB
+/// (Anthropic, November 2026); 50 MB of images are seen at others.
+const BODY_MAX: usize = 64 * 1024 * 1024;

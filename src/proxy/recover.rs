@@ -1,0 +1,144 @@
+//! A stream that survives.
+//!
+//! In: the wire view of a reply. Out: a response. Nothing is answered before the upstream has said
+//! something (or 15 s have passed), so that a failure until then has a status of its own. From then on
+//! a failure is told inside the stream, in the dialect's own way, and the HTTP body then ends as it
+//! should: an aborted connection would make clients throw away what they have not read yet, the error
+//! among it (Node's `fetch` does).
+
+use std::convert::Infallible;
+use std::future::{Future as _, poll_fn};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use axum::body::Body;
+use axum::response::Response;
+use bytes::Bytes;
+use futures_core::Stream;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use http::{HeaderMap, HeaderValue, StatusCode};
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+
+use super::account::Account;
+use super::forward;
+use super::respond::{self, Refusal};
+use super::route::Wire;
+use crate::client::{Failures as _, WireStream};
+use crate::error::{Error, ErrorKind};
+
+/// Answers with `stream`. `closing` ends it where it stands.
+pub(super) async fn respond(
+    stream: WireStream,
+    wire: Wire,
+    closing: &CancellationToken,
+    account: Account,
+) -> Response {
+    let closing = Box::pin(closing.clone().cancelled_owned());
+    let mut stream = Recovered { stream, wire, closing, account, first: None, ended: false };
+    let first = match poll_fn(|cx| stream.poll_item(cx)).await {
+        Item::Bytes(bytes) => bytes,
+        Item::Failed(error) => return stream.refuses(respond::failed(wire, &error)),
+        // A reply says something or fails; one that is over at once has nothing to say.
+        Item::Over => Bytes::new(),
+        Item::Closing => return stream.refuses(respond::refused(wire, Refusal::Closing)),
+    };
+    let headers = stream.headers();
+    stream.account.answers(StatusCode::OK);
+    stream.first = Some(first);
+    let mut response = Response::new(Body::from_stream(stream));
+    *response.headers_mut() = headers;
+    response
+}
+
+/// The body of a recovered response.
+struct Recovered {
+    stream: WireStream,
+    wire: Wire,
+    closing: Pin<Box<WaitForCancellationFutureOwned>>,
+    account: Account,
+    /// What came before the response began.
+    first: Option<Bytes>,
+    ended: bool,
+}
+
+enum Item {
+    Bytes(Bytes),
+    Failed(Error),
+    Over,
+    Closing,
+}
+
+impl Recovered {
+    fn poll_item(&mut self, cx: &mut Context<'_>) -> Poll<Item> {
+        if self.closing.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(Item::Closing);
+        }
+        // What the reply tells its observer then has the request's id on it.
+        let span = self.account.span().clone();
+        let _entered = span.enter();
+        let item = ready!(Pin::new(&mut self.stream).poll_next(cx));
+        if !self.stream.reply().transcript().parts().is_empty() {
+            self.account.said();
+        }
+        Poll::Ready(match item {
+            Some(Ok(bytes)) => Item::Bytes(bytes),
+            Some(Err(error)) => {
+                self.account.failed(&error);
+                Item::Failed(error)
+            }
+            None => Item::Over,
+        })
+    }
+
+    /// The upstream's own headers where it has answered; else a keep-alive was due before it did.
+    fn headers(&self) -> HeaderMap {
+        let Some(head) = self.stream.head() else {
+            return HeaderMap::from_iter([
+                (CONTENT_TYPE, HeaderValue::from_static("text/event-stream")),
+                (CACHE_CONTROL, HeaderValue::from_static("no-cache")),
+            ]);
+        };
+        forward::answered(&head.headers)
+    }
+
+    fn refuses(mut self, response: Response) -> Response {
+        self.account.answers(response.status());
+        response
+    }
+}
+
+impl Stream for Recovered {
+    type Item = Result<Bytes, Infallible>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if let Some(first) = self.first.take() {
+            self.account.sent(first.len());
+            return Poll::Ready(Some(Ok(first)));
+        }
+        if self.ended {
+            return Poll::Ready(None);
+        }
+        let bytes = match ready!(self.poll_item(cx)) {
+            Item::Bytes(bytes) => bytes,
+            // The stream has said so in the dialect's own way before.
+            Item::Failed(_) | Item::Over => {
+                self.ended = true;
+                return Poll::Ready(None);
+            }
+            Item::Closing => {
+                self.ended = true;
+                self.account.failed(&respond::CLOSING);
+                let dialect = self.wire.dialect();
+                dialect.failure_frame(ErrorKind::Overloaded, None, respond::CLOSING)
+            }
+        };
+        self.account.sent(bytes.len());
+        Poll::Ready(Some(Ok(bytes)))
+    }
+}
+
+impl Drop for Recovered {
+    fn drop(&mut self) {
+        self.account.took(self.stream.reply().report());
+    }
+}

@@ -1,0 +1,154 @@
+//! What a client is told when there is no answer: the status, and an error in its own dialect.
+//!
+//! In: why. Out: a response. The status of every kind of error is said here and nowhere else.
+
+use axum::body::Body;
+use axum::response::Response;
+use bytes::Bytes;
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
+use http::{HeaderValue, StatusCode};
+
+use super::forward;
+use super::route::Wire;
+use crate::client::Failures as _;
+use crate::error::{Error, ErrorKind, Rejection};
+
+/// What the proxy itself refuses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Refusal {
+    /// No token, or a wrong one.
+    Token,
+    /// No route for the model and no upstream for everything else.
+    NoRoute,
+    /// A path that cannot be passed on as it is.
+    Path,
+    /// A method that is not for an upstream.
+    Method,
+    /// A body over the limit.
+    TooLarge,
+    /// A body that ended early.
+    Unread,
+    /// The proxy is going away.
+    Closing,
+}
+
+/// The proxy's own refusal of a request in the dialect `wire`.
+pub(super) fn refused(wire: Wire, refusal: Refusal) -> Response {
+    let (status, kind, code, words) = match refusal {
+        Refusal::Token => (
+            StatusCode::UNAUTHORIZED,
+            ErrorKind::Authentication,
+            "invalid_api_key",
+            "this proxy needs its client token, as `authorization: Bearer` or `x-api-key`",
+        ),
+        Refusal::NoRoute => (
+            StatusCode::NOT_FOUND,
+            ErrorKind::UnknownModel,
+            "no_route",
+            "this proxy has no route for this request",
+        ),
+        Refusal::Path => (
+            StatusCode::BAD_REQUEST,
+            ErrorKind::InvalidRequest,
+            "invalid_path",
+            "a path with `.` or `..` in it cannot be passed on",
+        ),
+        Refusal::Method => (
+            StatusCode::METHOD_NOT_ALLOWED,
+            ErrorKind::InvalidRequest,
+            "invalid_method",
+            "this proxy opens no tunnels",
+        ),
+        Refusal::TooLarge => (
+            StatusCode::PAYLOAD_TOO_LARGE,
+            ErrorKind::InvalidRequest,
+            "request_too_large",
+            "the request is larger than this proxy reads",
+        ),
+        Refusal::Unread => (
+            StatusCode::BAD_REQUEST,
+            ErrorKind::InvalidRequest,
+            "invalid_body",
+            "the request's body could not be read",
+        ),
+        Refusal::Closing => {
+            (status_of(wire, ErrorKind::Overloaded), ErrorKind::Overloaded, "closing", CLOSING)
+        }
+    };
+    let error = wire.dialect().failure(kind, Some(code), words);
+    json(status, error.to_string().into())
+}
+
+/// What became of a request that no upstream answered: the upstream's own status and body where it
+/// rejected it, its own error where it sent one, else words of ours.
+pub(super) fn failed(wire: Wire, error: &Error) -> Response {
+    if let Some(rejection) = error.rejection() {
+        return rejected(rejection);
+    }
+    let body = error.fault_body().cloned().unwrap_or_else(|| {
+        let failure = wire.dialect().failure(error.kind(), error.code(), &error.to_string());
+        failure.to_string().into()
+    });
+    json(status_of(wire, error.kind()), body)
+}
+
+/// A pass-through that no upstream answered.
+pub(super) fn unreachable(wire: Wire) -> Response {
+    let kind = ErrorKind::Unreachable;
+    let error = wire.dialect().failure(kind, None, &kind.to_string());
+    json(status_of(wire, kind), error.to_string().into())
+}
+
+/// An upstream's own rejection. Its body is as it came, so it keeps its encoding.
+fn rejected(rejection: &Rejection) -> Response {
+    let mut headers = forward::end_to_end(&rejection.headers);
+    headers.remove(CONTENT_LENGTH);
+    headers.remove(TRANSFER_ENCODING);
+    let mut response = Response::new(Body::from(rejection.body.clone()));
+    *response.status_mut() = rejection.status;
+    *response.headers_mut() = headers;
+    response
+}
+
+/// The status that an error of `kind` has where the upstream gave none.
+fn status_of(wire: Wire, kind: ErrorKind) -> StatusCode {
+    match kind {
+        ErrorKind::InvalidRequest | ErrorKind::ContextLength | ErrorKind::Policy => {
+            StatusCode::BAD_REQUEST
+        }
+        ErrorKind::Authentication => StatusCode::UNAUTHORIZED,
+        ErrorKind::Billing => StatusCode::PAYMENT_REQUIRED,
+        ErrorKind::UnknownModel => StatusCode::NOT_FOUND,
+        ErrorKind::RateLimited => StatusCode::TOO_MANY_REQUESTS,
+        ErrorKind::Overloaded => overloaded(wire),
+        ErrorKind::Denied | ErrorKind::Canceled => StatusCode::SERVICE_UNAVAILABLE,
+        ErrorKind::Stalled | ErrorKind::NoProgress | ErrorKind::Deadline => {
+            StatusCode::GATEWAY_TIMEOUT
+        }
+        ErrorKind::Upstream
+        | ErrorKind::Unreachable
+        | ErrorKind::Reset
+        | ErrorKind::Truncated
+        | ErrorKind::Garbled
+        | ErrorKind::OverLimit
+        | ErrorKind::Diverged => StatusCode::BAD_GATEWAY,
+    }
+}
+
+/// Anthropic has a status of its own for it, 529, which its SDKs try again.
+fn overloaded(wire: Wire) -> StatusCode {
+    match (wire, StatusCode::from_u16(529)) {
+        (Wire::Anthropic, Ok(status)) => status,
+        _ => StatusCode::SERVICE_UNAVAILABLE,
+    }
+}
+
+fn json(status: StatusCode, body: Bytes) -> Response {
+    let mut response = Response::new(Body::from(body));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+/// What open streams are told when the proxy goes away.
+pub(super) const CLOSING: &str = "the proxy is shutting down";

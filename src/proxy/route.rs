@@ -1,0 +1,298 @@
+//! Where a request goes: its wire format by its path, its chain by its model.
+//!
+//! In: a path, a model name. Out: the steps that are tried for it. It must never lead anywhere but to
+//! a configured upstream.
+
+use std::fmt;
+use std::sync::Arc;
+
+use globset::GlobMatcher;
+use http::uri::PathAndQuery;
+use http::{HeaderMap, HeaderName, HeaderValue, Uri};
+
+use super::forward;
+use crate::client::{Canned, HandOff, Step};
+use crate::dialect::{Anthropic, Declared, Dialect, OpenAiChat};
+use crate::engine::Upstream;
+use crate::error::ConfigError;
+
+/// A wire format that the proxy speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wire {
+    Anthropic,
+    OpenAiChat,
+}
+
+impl Wire {
+    /// The format of requests that are sent to `path`, if their answers can be recovered.
+    pub(super) fn of_path(path: &str) -> Option<Self> {
+        if path.ends_with("/v1/messages") {
+            Some(Self::Anthropic)
+        } else if path.ends_with("/v1/chat/completions") {
+            Some(Self::OpenAiChat)
+        } else {
+            None
+        }
+    }
+
+    /// The format that a client who calls `path` understands an error in: what is below
+    /// `/v1/messages` (batches, token counts) is Anthropic's, and everything else OpenAI's.
+    pub(super) fn of_errors(path: &str) -> Self {
+        if path.contains("/v1/messages") { Self::Anthropic } else { Self::OpenAiChat }
+    }
+
+    /// The format that a configuration calls `name`.
+    pub(super) fn of_name(name: &str) -> Option<Self> {
+        [Self::Anthropic, Self::OpenAiChat].into_iter().find(|wire| wire.name() == name)
+    }
+
+    pub(super) fn name(self) -> &'static str {
+        self.dialect().name()
+    }
+
+    pub(super) fn dialect(self) -> &'static dyn Dialect {
+        match self {
+            Self::Anthropic => &Anthropic,
+            Self::OpenAiChat => &OpenAiChat,
+        }
+    }
+
+    /// The header that a key goes in, and its value.
+    ///
+    /// # Errors
+    /// The key cannot be in a header.
+    pub(super) fn key(self, key: &str) -> Result<(HeaderName, HeaderValue), ConfigError> {
+        let (name, value) = match self {
+            Self::Anthropic => (HeaderName::from_static("x-api-key"), key.to_owned()),
+            Self::OpenAiChat => (http::header::AUTHORIZATION, format!("Bearer {key}")),
+        };
+        let mut value = HeaderValue::try_from(value).map_err(|_| ConfigError::Key)?;
+        value.set_sensitive(true);
+        Ok((name, value))
+    }
+}
+
+/// An upstream as it is configured.
+///
+/// `Debug` shows names and the address, never header values.
+#[derive(Clone)]
+pub(super) struct Target {
+    pub(super) name: Arc<str>,
+    /// None: that of the request's path, as for the `--upstream` of the command line.
+    pub(super) wire: Option<Wire>,
+    /// Scheme, authority, and the path that requests' own paths are put behind.
+    pub(super) base: Uri,
+    /// The variable that its key is in.
+    pub(super) key_env: Option<String>,
+    /// The key, in the header that it goes in.
+    pub(super) key: Option<(HeaderName, HeaderValue)>,
+    /// Headers of its own.
+    pub(super) headers: HeaderMap,
+    pub(super) declared: Declared,
+}
+
+impl Target {
+    /// One that is nothing but an address.
+    pub(super) fn new(name: impl Into<Arc<str>>, base: Uri) -> Self {
+        Self {
+            name: name.into(),
+            wire: None,
+            base,
+            key_env: None,
+            key: None,
+            headers: HeaderMap::new(),
+            declared: Declared::new(),
+        }
+    }
+
+    /// Whether it is called with credentials of its own, and the client's stay here.
+    pub(super) fn has_own_key(&self) -> bool {
+        self.key.is_some() || self.headers.keys().any(forward::is_credential)
+    }
+
+    /// Scheme, host and port.
+    pub(super) fn origin(&self) -> (String, String, u16) {
+        let scheme = self.base.scheme_str().unwrap_or_default().to_ascii_lowercase();
+        let host = self.base.host().unwrap_or_default().to_ascii_lowercase();
+        let port = if scheme == "http" { 80 } else { 443 };
+        let port = self.base.port_u16().unwrap_or(port);
+        (scheme, host, port)
+    }
+
+    /// Where a request to `path` goes: behind the configured path. A base that ends in `/v1`, as
+    /// OpenAI's SDKs have it, is the same as one that does not.
+    ///
+    /// # Errors
+    /// Both together are no address.
+    pub(super) fn uri(&self, path: &PathAndQuery) -> Result<Uri, ConfigError> {
+        let base = self.base.path().trim_end_matches('/');
+        let versioned = path.path() == "/v1" || path.path().starts_with("/v1/");
+        let base = base.strip_suffix("/v1").filter(|_| versioned).unwrap_or(base);
+        let scheme = self.base.scheme_str().unwrap_or_default();
+        let authority = self.base.authority().map_or("", |authority| authority.as_str());
+        let uri = format!("{scheme}://{authority}{base}{path}");
+        uri.parse().map_err(|_| ConfigError::Address)
+    }
+
+    /// It as a step of one request: its address with the request's path and query, the client's
+    /// `headers` (as they may go on), and its own over them.
+    ///
+    /// # Errors
+    /// The path does not fit behind the address.
+    fn upstream(
+        &self,
+        wire: Wire,
+        path: &PathAndQuery,
+        headers: &HeaderMap,
+    ) -> Result<Upstream, ConfigError> {
+        let (name, uri) = (Arc::clone(&self.name), self.uri(path)?);
+        let mut upstream = match wire {
+            Wire::Anthropic => Upstream::new(name, Anthropic, uri),
+            Wire::OpenAiChat => Upstream::new(name, OpenAiChat, uri),
+        };
+        upstream = upstream.declare(self.declared.clone());
+        let headers = match self.has_own_key() {
+            true => forward::anonymous(headers.clone()),
+            false => headers.clone(),
+        };
+        for name in headers.keys() {
+            for (nth, value) in headers.get_all(name).iter().enumerate() {
+                upstream = match nth {
+                    0 => upstream.header(name.clone(), value.clone()),
+                    _ => upstream.append_header(name.clone(), value.clone()),
+                };
+            }
+        }
+        for (name, value) in self.headers.iter().chain(self.key.as_ref().map(|(n, v)| (n, v))) {
+            upstream = upstream.header(name.clone(), value.clone());
+        }
+        Ok(upstream)
+    }
+}
+
+impl fmt::Debug for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Target")
+            .field("name", &self.name)
+            .field("base", &self.base)
+            .field("key_env", &self.key_env)
+            .field("headers", &self.headers.keys().map(HeaderName::as_str).collect::<Vec<_>>())
+            .finish_non_exhaustive()
+    }
+}
+
+/// A step of a chain.
+#[derive(Clone, Debug)]
+pub(super) enum Link {
+    /// `model` in place of the request's own.
+    Upstream { target: Arc<Target>, model: Option<Arc<str>> },
+    /// A fixed answer.
+    Canned(String),
+    /// A fixed answer that says that a person takes over.
+    HandOff(String),
+}
+
+impl Link {
+    fn step(
+        &self,
+        wire: Wire,
+        path: &PathAndQuery,
+        headers: &HeaderMap,
+    ) -> Result<Step, ConfigError> {
+        Ok(match self {
+            Self::Upstream { target, model } => {
+                let upstream = target.upstream(wire, path, headers)?;
+                match model {
+                    Some(model) => upstream.model(Arc::clone(model)).into(),
+                    None => upstream.into(),
+                }
+            }
+            Self::Canned(text) => Canned::text(text.clone()).into(),
+            Self::HandOff(text) => HandOff::text(text.clone()).into(),
+        })
+    }
+}
+
+/// The chain of the requests of one dialect for some models.
+#[derive(Clone, Debug)]
+pub(super) struct Route {
+    /// The models, as configured; `*` matches `/` too, as names like `openai/gpt-4o` have it.
+    pub(super) model: String,
+    pub(super) glob: GlobMatcher,
+    pub(super) wire: Wire,
+    pub(super) chain: Vec<Link>,
+}
+
+impl Route {
+    pub(super) fn matches(&self, wire: Wire, model: &str) -> bool {
+        self.wire == wire && self.glob.is_match(model)
+    }
+}
+
+/// `chain` for one request.
+///
+/// # Errors
+/// The request's path does not fit behind a configured address.
+pub(super) fn steps(
+    chain: &[Link],
+    wire: Wire,
+    path: &PathAndQuery,
+    headers: &HeaderMap,
+) -> Result<Vec<Step>, ConfigError> {
+    chain.iter().map(|link| link.step(wire, path, headers)).collect()
+}
+
+/// Whether `path` has a segment that an address loses when it is written down in its normal form
+/// (`..`, `%2e`, what a backslash divides): it could leave the configured path, and cannot be passed on
+/// as it is.
+pub(super) fn is_crooked(path: &str) -> bool {
+    path.split('/').any(|segment| {
+        let plain = segment.to_ascii_lowercase().replace("%2e", ".");
+        plain == "." || plain == ".." || segment.contains('\\')
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_goes_behind_the_base() {
+        for (base, path, uri) in [
+            (
+                "https://a.example",
+                "/v1/messages?beta=true",
+                "https://a.example/v1/messages?beta=true",
+            ),
+            ("https://a.example/", "/v1/messages", "https://a.example/v1/messages"),
+            ("http://a.example:8000/v1", "/v1/messages", "http://a.example:8000/v1/messages"),
+            ("https://a.example/api/v1/", "/v1/x", "https://a.example/api/v1/x"),
+            ("https://a.example/api/v1", "/v1", "https://a.example/api/v1"),
+            ("https://a.example/api/v1", "/v1beta/x", "https://a.example/api/v1/v1beta/x"),
+            ("https://a.example/api", "/up/v1/messages", "https://a.example/api/up/v1/messages"),
+            ("https://a.example/api", "/", "https://a.example/api/"),
+        ] {
+            let target = Target::new("t", base.parse().unwrap());
+            let joined = target.uri(&path.parse().unwrap()).unwrap();
+            assert_eq!(joined.to_string(), uri, "{base} and {path}");
+        }
+    }
+
+    #[test]
+    fn paths_that_could_leave_their_base() {
+        for path in ["/..", "/a/../b", "/./a", "/%2e%2E/v1/messages", "/.%2e/a", "/a\\..\\b"] {
+            assert!(is_crooked(path), "{path}");
+        }
+        for path in ["/", "/v1/messages", "/v1/files/a.b..c", "/%2f", "/..."] {
+            assert!(!is_crooked(path), "{path}");
+        }
+    }
+
+    #[test]
+    fn origins_have_a_port() {
+        let origin = |base: &str| Target::new("t", base.parse().unwrap()).origin();
+        assert_eq!(origin("https://A.example/x"), origin("https://a.example:443"));
+        assert_ne!(origin("https://a.example"), origin("http://a.example"));
+        assert_ne!(origin("http://a.example:1"), origin("http://a.example:2"));
+    }
+}
