@@ -1,0 +1,179 @@
+//! The proxy as clients and upstreams see it: real sockets on both sides.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+#[path = "proxy/answering.rs"]
+mod answering;
+#[path = "proxy/command.rs"]
+mod command;
+#[path = "proxy/limits.rs"]
+mod limits;
+#[path = "proxy/passing.rs"]
+mod passing;
+#[path = "proxy/recovering.rs"]
+mod recovering;
+#[path = "proxy/routing.rs"]
+mod routing;
+#[path = "proxy/wire.rs"]
+mod wire;
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use unbroken::proxy::{Config, Proxy, serve};
+use unbroken::testing::{Answer, Deltas, Model};
+
+use wire::Sent;
+
+/// The wire formats that there are.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Dialect {
+    Anthropic,
+    Chat,
+}
+
+const DIALECTS: [Dialect; 2] = [Dialect::Anthropic, Dialect::Chat];
+
+impl Dialect {
+    const fn path(self) -> &'static str {
+        match self {
+            Self::Anthropic => "/v1/messages",
+            Self::Chat => "/v1/chat/completions",
+        }
+    }
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Anthropic => "anthropic",
+            Self::Chat => "openai-chat",
+        }
+    }
+
+    fn model(self, answer: impl Into<Answer>) -> Model {
+        let model = match self {
+            Self::Anthropic => Model::anthropic(answer),
+            Self::Chat => Model::openai_chat(answer),
+        };
+        model.deltas(Deltas::Chars(6))
+    }
+
+    /// A request for a stream.
+    fn stream(self) -> Sent {
+        self.ask(&json!({"stream": true}))
+    }
+
+    /// A request with `more` fields.
+    fn ask(self, more: &Value) -> Sent {
+        let mut body = json!({
+            "model": "claude-haiku-4-5",
+            "max_tokens": 9000,
+            "messages": [{"role": "user", "content": "Tell me."}],
+        });
+        for (name, value) in more.as_object().unwrap() {
+            body[name] = value.clone();
+        }
+        Sent::post(self.path(), body.to_string())
+    }
+
+    /// The text of a stream, and whether it is whole.
+    fn text(self, body: &[u8]) -> (String, bool) {
+        let (mut text, mut whole) = (String::new(), false);
+        for data in frames(body) {
+            let frame: Value = match serde_json::from_str(&data) {
+                Ok(frame) => frame,
+                Err(_) if data == "[DONE]" => continue,
+                Err(error) => panic!("{error}: {data}"),
+            };
+            let (delta, end) = match self {
+                Self::Anthropic => (&frame["delta"]["text"], frame["type"] == "message_stop"),
+                Self::Chat => {
+                    let choice = &frame["choices"][0];
+                    (&choice["delta"]["content"], choice["finish_reason"].is_string())
+                }
+            };
+            text.push_str(delta.as_str().unwrap_or_default());
+            whole |= end;
+        }
+        (text, whole)
+    }
+
+    /// The type of the error object in `body`; panics if it is not of this dialect.
+    fn error(self, body: &[u8]) -> String {
+        let error: Value = serde_json::from_slice(body).expect("an error is JSON");
+        assert!(error["error"]["message"].is_string(), "{error}");
+        assert_eq!(error["type"] == "error", self == Self::Anthropic, "{error}");
+        error["error"]["type"].as_str().unwrap().to_owned()
+    }
+}
+
+/// The data of every event.
+fn frames(body: &[u8]) -> Vec<String> {
+    let text = std::str::from_utf8(body).unwrap();
+    let data = |line: &str| line.strip_prefix("data:").map(|data| data.trim().to_owned());
+    text.lines().filter_map(data).collect()
+}
+
+/// A proxy on a loopback port.
+struct Running {
+    address: SocketAddr,
+    /// Dropped, it stops.
+    _stop: oneshot::Sender<()>,
+    task: JoinHandle<std::io::Result<()>>,
+}
+
+impl Running {
+    /// One that sends everything to `url`.
+    async fn to(url: &str) -> Self {
+        Self::new(quick(Config::new()).upstream(url).unwrap()).await
+    }
+
+    /// One with routes; `KEY_A` is the variable that is set.
+    async fn with(text: &str) -> Self {
+        Self::new(quick(config(text))).await
+    }
+
+    async fn new(config: Config) -> Self {
+        Self::patient(config, Duration::from_secs(60)).await
+    }
+
+    /// One that waits for `wait` when it is stopped.
+    async fn patient(config: Config, wait: Duration) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (stop, stopped) = oneshot::channel();
+        let stopped = async move {
+            let _ = stopped.await;
+        };
+        let proxy = Proxy::new(config).unwrap();
+        let task = tokio::spawn(serve(listener, proxy, stopped, wait));
+        Self { address, _stop: stop, task }
+    }
+
+    async fn ask(&self, sent: Sent) -> wire::Answer {
+        sent.to(self.address).await.answer().await
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+fn config(text: &str) -> Config {
+    let variable = |name: &str| (name == "KEY_A").then(|| "sk-own-key".to_owned());
+    Config::parse("unbroken.toml", text, variable).unwrap()
+}
+
+/// No waits between attempts.
+fn quick(mut config: Config) -> Config {
+    config.policy.backoff.initial = Duration::ZERO;
+    config
+}
+
+/// Text that is longer than any chunk.
+const TEXT: &str = "Zwölf Boxkämpfer jagen Viktor quer über den großen Sylter Deich — und zurück. \
+    The quick brown fox jumps over the lazy dog, again and again, until the line is cut.";

@@ -1,0 +1,72 @@
+//! Requests for an answer in one piece, and what the proxy answers itself.
+
+use super::*;
+
+use http::StatusCode;
+use unbroken::testing::{Exchange, Fault, Flaky, Script, Server};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_in_one_piece_is_passed_on() {
+    for dialect in DIALECTS {
+        let body = json!({"own": "body", "usage": {"output_tokens": 1}});
+        let server = Server::start(Exchange::json(StatusCode::OK, &body)).await;
+        let proxy = Running::to(&server.uri()).await;
+        let got = proxy.ask(dialect.ask(&json!({"temperature": 0.5}))).await;
+        assert_eq!((got.status, got.json()), (200, body));
+        assert_eq!(got.headers["content-type"], "application/json");
+        let seen = &server.requests()[0];
+        assert_eq!(seen.headers()["accept"], "application/json");
+        assert_eq!(seen.json()["temperature"], 0.5);
+        assert_eq!(seen.json().get("stream"), None, "it is not made a stream");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn health_is_one_word() {
+    let server = Server::start(Script::new()).await;
+    let proxy = Running::to(&server.uri()).await;
+    let got = proxy.ask(Sent::new("GET", "/healthz")).await;
+    assert_eq!((got.status, got.text()), (200, "ok"));
+}
+
+/// The value of the line that begins with `start`.
+fn sample(text: &str, start: &str) -> Option<f64> {
+    let line = text.lines().find(|line| line.starts_with(start))?;
+    line.rsplit(' ').next()?.parse().ok()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_numbers_add_up_and_name_nothing_that_a_client_sent() {
+    let dialect = Dialect::Anthropic;
+    let half = dialect.model(TEXT).whole().body().len() / 2;
+    let flaky = Flaky::new(dialect.model(TEXT), [Fault::reset_at(half)]);
+    let server = Server::start(flaky).await;
+    let proxy = Running::to(&server.uri()).await;
+    let got = proxy.ask(dialect.stream()).await;
+    let bytes = got.body.len();
+    proxy.ask(Sent::new("GET", "/v1/secret?key=sk-x")).await;
+    let got = proxy.ask(Sent::new("GET", "/metrics")).await;
+    assert!(got.headers["content-type"].to_str().unwrap().starts_with("text/plain"));
+    let text = got.text();
+    let name = server.address();
+    for (start, value) in [
+        (
+            r#"unbroken_requests_total{dialect="anthropic",kind="recovered",status="200"}"#.into(),
+            1.0,
+        ),
+        (format!(r#"unbroken_attempts_total{{upstream="{name}"}}"#), 2.0),
+        (format!(r#"unbroken_cuts_total{{upstream="{name}",cause="reset"}}"#), 1.0),
+        (r#"unbroken_recoveries_total{rung="prefill"}"#.into(), 1.0),
+        (r#"unbroken_seams_total{join="literal"}"#.into(), 1.0),
+        (format!(r#"unbroken_breaker_state{{upstream="{name}"}}"#), 0.0),
+        ("unbroken_time_to_first_delta_seconds_count".into(), 1.0),
+        ("unbroken_recovery_lost_seconds_count".into(), 1.0),
+        ("unbroken_active_streams".into(), 0.0),
+    ] {
+        assert_eq!(sample(text, &start), Some(value), "{start}\n{text}");
+    }
+    assert!(sample(text, "unbroken_bytes_total").unwrap() >= bytes as f64);
+    for hidden in ["sk-x", "secret", "claude-haiku", "Boxk"] {
+        assert!(!text.contains(hidden), "{hidden}\n{text}");
+    }
+}

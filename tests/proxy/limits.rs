@@ -1,0 +1,71 @@
+//! Clients that mean no good.
+
+use super::*;
+
+use http::StatusCode;
+use unbroken::testing::{Exchange, Script, Server};
+
+async fn behind() -> (Server, Running) {
+    let server = Server::start(Script::new().forever(|_| Exchange::reply(StatusCode::OK))).await;
+    let proxy = Running::to(&server.uri()).await;
+    (server, proxy)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_over_the_limit_is_refused_before_it_is_read() {
+    let (server, proxy) = behind().await;
+    for dialect in DIALECTS {
+        let sent = Sent::new("POST", dialect.path()).header("content-length", "67108865");
+        let got = proxy.ask(sent).await;
+        assert_eq!(got.status, 413);
+        dialect.error(&got.body);
+    }
+    assert_eq!(server.requests().len(), 0);
+}
+
+/// Without a length it is found out on the way.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_of_no_declared_length_has_a_limit_too() {
+    let (server, proxy) = behind().await;
+    let sent = Sent::new("POST", "/v1/messages").header("transfer-encoding", "chunked");
+    let mut link = sent.to(proxy.address).await;
+    let mut chunk = b"400000\r\n".to_vec();
+    chunk.resize(chunk.len() + 0x40_0000, b' ');
+    chunk.extend_from_slice(b"\r\n");
+    for _ in 0..16 {
+        link.send(&chunk).await;
+    }
+    link.send(b"1\r\n \r\n").await;
+    let got = link.answer().await;
+    assert_eq!(got.status, 413);
+    assert_eq!(server.requests().len(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn heads_have_limits() {
+    let (server, proxy) = behind().await;
+    let sent = Sent::new("GET", "/v1/models").header("x-long", &"x".repeat(70_000));
+    assert_eq!(proxy.ask(sent).await.status, 431);
+    let mut sent = Sent::new("GET", "/v1/models");
+    for nth in 0..200 {
+        sent = sent.header(&format!("x-{nth}"), "1");
+    }
+    assert_eq!(proxy.ask(sent).await.status, 431);
+    assert_eq!(server.requests().len(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_leads_elsewhere() {
+    let (server, proxy) = behind().await;
+    for path in ["/v1/../admin", "/%2e%2e/v1/messages", "/v1/./messages"] {
+        assert_eq!(proxy.ask(Sent::new("GET", path)).await.status, 400, "{path}");
+    }
+    let got = proxy.ask(Sent::new("CONNECT", "other.example:443")).await;
+    assert_eq!(got.status, 405);
+    assert_eq!(server.requests().len(), 0);
+    // An absolute target names a host, which is not asked.
+    let got = proxy.ask(Sent::new("GET", "http://other.example/v1/models?a=1")).await;
+    assert_eq!(got.status, 200);
+    assert_eq!(server.requests()[0].path(), "/v1/models?a=1");
+    assert_eq!(server.requests()[0].headers()["host"], server.address().to_string());
+}

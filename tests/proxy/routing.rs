@@ -1,0 +1,158 @@
+//! Where requests go, and with which credentials.
+
+use super::*;
+
+use http::StatusCode;
+use unbroken::testing::{Exchange, Request, Script, Server};
+
+/// An upstream that answers everything.
+async fn willing(dialect: Dialect) -> Server {
+    Server::start(dialect.model(TEXT)).await
+}
+
+fn seen(server: &Server) -> Request {
+    server.requests().pop().expect("a request arrived")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_route_takes_the_models_of_its_dialect() {
+    let (one, other) = (willing(Dialect::Anthropic).await, willing(Dialect::Chat).await);
+    let proxy = Running::with(&format!(
+        "[upstreams.one]
+        dialect = 'anthropic'
+        url = '{}/api/v1'
+        [upstreams.other]
+        dialect = 'openai-chat'
+        url = '{}'
+        [[routes]]
+        model = 'claude-*'
+        chain = [{{ upstream = 'one', model = 'claude-other' }}]
+        [[routes]]
+        model = '*/gpt-?o'
+        chain = [{{ upstream = 'other' }}]",
+        one.uri(),
+        other.uri()
+    ))
+    .await;
+    let got = proxy.ask(Dialect::Anthropic.stream()).await;
+    assert_eq!(Dialect::Anthropic.text(&got.body).0, TEXT);
+    assert_eq!(seen(&one).path(), "/api/v1/messages");
+    assert_eq!(seen(&one).json()["model"], "claude-other");
+    let sent = Dialect::Chat.ask(&json!({"stream": true, "model": "openai/gpt-4o"}));
+    let got = proxy.ask(sent).await;
+    assert_eq!(Dialect::Chat.text(&got.body).0, TEXT);
+    assert_eq!(seen(&other).json()["model"], "openai/gpt-4o");
+    // Neither of these is anybody's.
+    for dialect in DIALECTS {
+        for stream in [true, false] {
+            let got = proxy.ask(dialect.ask(&json!({"stream": stream, "model": "none"}))).await;
+            assert_eq!(got.status, 404);
+            dialect.error(&got.body);
+        }
+    }
+    assert_eq!(proxy.ask(Dialect::Chat.stream()).await.status, 404, "of the other dialect");
+    let got = proxy.ask(Sent::new("GET", "/v1/models")).await;
+    assert_eq!(got.status, 404);
+    Dialect::Chat.error(&got.body);
+    assert_eq!((one.requests().len(), other.requests().len()), (1, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_no_route_matches_goes_to_the_upstream_for_everything_else() {
+    let (one, rest) = (willing(Dialect::Chat).await, willing(Dialect::Anthropic).await);
+    let text = format!(
+        "[upstreams.one]
+        dialect = 'openai-chat'
+        url = '{}'
+        [[routes]]
+        model = '*'
+        chain = [{{ upstream = 'one' }}]",
+        one.uri()
+    );
+    let proxy = Running::new(quick(config(&text)).upstream(&rest.uri()).unwrap()).await;
+    proxy.ask(Dialect::Chat.stream()).await;
+    proxy.ask(Dialect::Anthropic.stream()).await;
+    proxy.ask(Sent::new("GET", "/v1/models")).await;
+    assert_eq!((one.requests().len(), rest.requests().len()), (1, 2));
+}
+
+/// The client's keys go to the first origin only, and to none that has a key of its own.
+#[tokio::test(flavor = "multi_thread")]
+async fn credentials_stay_where_they_belong() {
+    for dialect in DIALECTS {
+        let refusing = Script::new().forever(|_| Exchange::reply(StatusCode::FORBIDDEN));
+        let (first, second) = (Server::start(refusing).await, willing(dialect).await);
+        let proxy = Running::with(&format!(
+            "[upstreams.first]
+            dialect = '{0}'
+            url = '{1}'
+            [upstreams.second]
+            dialect = '{0}'
+            url = '{2}'
+            api_key_env = 'KEY_A'
+            headers = {{ x-team = 'search' }}
+            [[routes]]
+            model = '*'
+            chain = [{{ upstream = 'first' }}, {{ upstream = 'second' }}]",
+            dialect.name(),
+            first.uri(),
+            second.uri()
+        ))
+        .await;
+        let credentials = ["authorization", "x-api-key", "api-key", "x-goog-api-key", "cookie"];
+        let mut sent = dialect.stream().header("x-team", "client").header("x-kept", "1");
+        for name in credentials {
+            sent = sent.header(name, "sk-client");
+        }
+        let got = proxy.ask(sent.header("proxy-authorization", "sk-client")).await;
+        assert_eq!(dialect.text(&got.body), (TEXT.to_owned(), true));
+        let (first, second) = (seen(&first), seen(&second));
+        assert!(!first.headers().contains_key("proxy-authorization"));
+        let (key, value) = match dialect {
+            Dialect::Anthropic => ("x-api-key", "sk-own-key"),
+            Dialect::Chat => ("authorization", "Bearer sk-own-key"),
+        };
+        for name in credentials {
+            assert_eq!(first.headers()[name], "sk-client");
+            let sent = second.headers().get(name).map(|value| value.to_str().unwrap());
+            assert_eq!(sent, (name == key).then_some(value), "{name}");
+        }
+        assert_eq!(first.headers()["x-team"], "client");
+        assert_eq!(second.headers()["x-team"], "search");
+        assert_eq!(second.headers()["x-kept"], "1");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_needs_the_token_which_goes_no_further() {
+    let server = willing(Dialect::Anthropic).await;
+    let config = quick(Config::new()).upstream(&server.uri()).unwrap().client_token("let-me-in");
+    let proxy = Running::new(config).await;
+    for dialect in DIALECTS {
+        for wrong in ["let-me-out", "let-me-in ", "", "Bearer", "Bearer let-me-i"] {
+            let got = proxy.ask(dialect.stream().header("authorization", wrong)).await;
+            if wrong.trim_end() != "let-me-in" {
+                assert_eq!(got.status, 401, "{wrong}");
+                dialect.error(&got.body);
+            }
+        }
+    }
+    assert_eq!(proxy.ask(Sent::new("GET", "/metrics")).await.status, 401);
+    assert_eq!(proxy.ask(Sent::new("GET", "/v1/models")).await.status, 401);
+    assert_eq!(proxy.ask(Sent::new("GET", "/healthz")).await.status, 200);
+    let before = server.requests().len();
+    let both = [
+        ("authorization", "bearer let-me-in", "x-api-key"),
+        ("x-api-key", "let-me-in", "authorization"),
+    ];
+    for (name, token, own) in both {
+        for sent in [Dialect::Anthropic.stream(), Sent::new("GET", "/v1/models")] {
+            let got = proxy.ask(sent.header(name, token).header(own, "sk-client")).await;
+            assert_eq!(got.status, 200);
+            let headers = seen(&server).headers().clone();
+            assert!(!headers.contains_key(name), "the token was forwarded");
+            assert_eq!(headers[own], "sk-client");
+        }
+    }
+    assert_eq!(server.requests().len(), before + 4);
+}
