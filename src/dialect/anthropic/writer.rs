@@ -255,7 +255,7 @@ impl Writer for MessageWriter {
         let kind = Kind::of(passed.kind.given().unwrap_or(event.event));
         let fits = match kind {
             Kind::MessageStart | Kind::Unknown => true,
-            Kind::BlockStart => self.started && !is_open,
+            Kind::BlockStart => self.started,
             Kind::BlockDelta | Kind::BlockStop => is_open,
             Kind::MessageDelta | Kind::MessageStop => self.started,
         };
@@ -271,6 +271,7 @@ impl Writer for MessageWriter {
                     Some("thinking") => Block::Thinking,
                     _ => Block::Other,
                 };
+                self.open.retain(|open| open.index != index);
                 self.open.push(Open { index, block });
                 self.next_index = self.next_index.max(index.saturating_add(1));
             }
@@ -325,14 +326,15 @@ impl Writer for MessageWriter {
     }
 
     fn finish(&mut self, finish: &Finish, _: bool, report: &Report, out: &mut Vec<u8>) {
+        if std::mem::replace(&mut self.stopped, true) {
+            return;
+        }
         self.begin(report, out);
         if !self.concluded {
             self.only(None, out);
             self.conclude(finish, report, out);
         }
-        if !std::mem::replace(&mut self.stopped, true) {
-            emit(&json!({ "type": "message_stop" }), out);
-        }
+        emit(&json!({ "type": "message_stop" }), out);
     }
 
     fn keep_alive(&mut self, out: &mut Vec<u8>) {

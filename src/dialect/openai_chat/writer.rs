@@ -233,6 +233,9 @@ impl Writer for ChunkWriter {
     }
 
     fn finish(&mut self, finish: &Finish, ended: bool, report: &Report, out: &mut Vec<u8>) {
+        if self.done {
+            return;
+        }
         let unfinished = !self.choices.values().any(|choice| choice.finished);
         if unfinished {
             let word = self.reason.take().filter(|word| reason_of(word) == finish.reason);
@@ -250,9 +253,8 @@ impl Writer for ChunkWriter {
         if self.wants_usage && known && !self.usage_sent {
             self.chunk(&json!([]), Some(merged(report)), report, out);
         }
-        if !std::mem::replace(&mut self.done, true) {
-            out.extend_from_slice(b"data: [DONE]\n\n");
-        }
+        self.done = true;
+        out.extend_from_slice(b"data: [DONE]\n\n");
     }
 
     fn keep_alive(&mut self, out: &mut Vec<u8>) {
