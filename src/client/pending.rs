@@ -2,23 +2,16 @@
 #![allow(missing_docs, clippy::exhaustive_structs, clippy::exhaustive_enums)]
 #![allow(missing_debug_implementations)]
 
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
-use bytes::Bytes;
-use futures_core::Stream;
-use http::{HeaderMap, HeaderValue, StatusCode};
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::transport::BoxBody;
-use super::{Client, Reply, Shared, TransportError};
-use crate::dialect::Dialect;
+use super::{Client, Shared, TransportError};
 use crate::engine::Upstream;
 use crate::error::{ConfigError, Error, ErrorKind};
-use crate::event::{Connection, Delta, Event};
-use crate::policy::ToolDelivery;
+use crate::event::Connection;
 use crate::report::Report;
 use crate::transcript::Transcript;
 
@@ -129,125 +122,5 @@ impl Client {
 
     pub fn breakers(&self) -> Vec<BreakerReport> {
         Vec::new()
-    }
-}
-
-#[derive(Clone, Copy, Debug, Default)]
-pub struct WireOptions {
-    pub reasoning: WireReasoning,
-    pub tools: ToolDelivery,
-}
-
-#[derive(Clone, Copy, Debug, Default)]
-pub enum WireReasoning {
-    #[default]
-    Auto,
-    Live,
-    Whole,
-}
-
-#[derive(Debug)]
-pub struct WireHead {
-    pub status: StatusCode,
-    pub headers: HeaderMap,
-}
-
-pub struct WireStream {
-    reply: Reply,
-    head: Option<WireHead>,
-    anthropic: bool,
-    failed: Option<Error>,
-}
-
-impl Reply {
-    pub fn wire(self, _: WireOptions) -> WireStream {
-        let anthropic = self.dialect.name() == "anthropic";
-        WireStream { reply: self, head: None, anthropic, failed: None }
-    }
-}
-
-impl WireStream {
-    pub fn head(&self) -> Option<&WireHead> {
-        self.head.as_ref()
-    }
-
-    pub fn reply(&self) -> &Reply {
-        &self.reply
-    }
-}
-
-impl Stream for WireStream {
-    type Item = Result<Bytes, Error>;
-
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        if let Some(error) = self.failed.take() {
-            return Poll::Ready(Some(Err(error)));
-        }
-        loop {
-            let item = std::task::ready!(Pin::new(&mut self.reply).poll_next(cx));
-            let frame = match item {
-                None => return Poll::Ready(None),
-                Some(Err(error)) if self.head.is_none() => return Poll::Ready(Some(Err(error))),
-                Some(Err(error)) => {
-                    let dialect = Arc::clone(&self.reply.dialect);
-                    let frame = dialect.failure_frame(error.kind(), error.code(), "failed");
-                    self.failed = Some(error);
-                    return Poll::Ready(Some(Ok(frame)));
-                }
-                Some(Ok(Event::Started(_))) => {
-                    let mut headers = HeaderMap::new();
-                    let value = HeaderValue::from_static("text/event-stream");
-                    headers.insert("content-type", value);
-                    self.head = Some(WireHead { status: StatusCode::OK, headers });
-                    json!({"type": "message_start"})
-                }
-                Some(Ok(Event::Delta(Delta::Append { text, .. }))) if self.anthropic => {
-                    json!({"type": "content_block_delta", "index": 0,
-                        "delta": {"type": "text_delta", "text": &*text}})
-                }
-                Some(Ok(Event::Delta(Delta::Append { text, .. }))) => {
-                    json!({"choices": [{"index": 0, "delta": {"content": &*text}}]})
-                }
-                Some(Ok(Event::Finished(_))) if self.anthropic => json!({"type": "message_stop"}),
-                Some(Ok(Event::Finished(_))) => {
-                    json!({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]})
-                }
-                Some(Ok(_)) => continue,
-            };
-            return Poll::Ready(Some(Ok(format!("data: {frame}\n\n").into())));
-        }
-    }
-}
-
-/// merge: replaced by methods of [`Dialect`].
-pub trait Failures {
-    fn failure(&self, kind: ErrorKind, code: Option<&str>, message: &str) -> Value;
-    fn failure_frame(&self, kind: ErrorKind, code: Option<&str>, message: &str) -> Bytes {
-        format!("event: error\ndata: {}\n\n", self.failure(kind, code, message)).into()
-    }
-}
-
-impl Failures for dyn Dialect {
-    fn failure(&self, kind: ErrorKind, code: Option<&str>, message: &str) -> Value {
-        let word = match kind {
-            ErrorKind::UnknownModel => "not_found_error",
-            ErrorKind::Authentication => "authentication_error",
-            ErrorKind::InvalidRequest => "invalid_request_error",
-            ErrorKind::Overloaded => "overloaded_error",
-            _ => "api_error",
-        };
-        match self.name() {
-            "anthropic" => {
-                json!({"type": "error", "error": {"type": word, "message": message}})
-            }
-            _ => json!({"error":
-                {"message": message, "type": word, "param": null, "code": code}}),
-        }
-    }
-}
-
-impl Error {
-    pub fn fault_body(&self) -> Option<&Bytes> {
-        None
     }
 }

@@ -40,7 +40,7 @@ use crate::transcript::Transcript;
 pub struct Reply {
     shared: Arc<Shared>,
     state: State,
-    pub(super) dialect: Arc<dyn Dialect>,
+    dialect: Arc<dyn Dialect>,
 }
 
 enum State {

@@ -215,7 +215,7 @@ impl Proxy {
             account.is(Kind::Recovered, Some(wire));
             match self.client(&chain, wire, &path, &headers) {
                 Ok(client) => {
-                    let stream = client.stream(request).wire(self.shared.config.wire);
+                    let stream = client.stream(request).wire_with(self.shared.config.wire);
                     recover::respond(stream, wire, &self.shared.closing, account).await
                 }
                 Err(_) => refuse(Refusal::Path, account),

@@ -23,7 +23,7 @@ use super::account::Account;
 use super::forward;
 use super::respond::{self, Refusal};
 use super::route::Wire;
-use crate::client::{Failures as _, WireStream};
+use crate::client::WireStream;
 use crate::error::{Error, ErrorKind};
 
 /// Answers with `stream`. `closing` ends it where it stands.
@@ -129,7 +129,11 @@ impl Stream for Recovered {
                 self.ended = true;
                 self.account.failed(&respond::CLOSING);
                 let dialect = self.wire.dialect();
-                dialect.failure_frame(ErrorKind::Overloaded, None, respond::CLOSING)
+                dialect.failure_frame(&dialect.failure(
+                    ErrorKind::Overloaded,
+                    None,
+                    respond::CLOSING,
+                ))
             }
         };
         self.account.sent(bytes.len());

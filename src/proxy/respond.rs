@@ -10,7 +10,6 @@ use http::{HeaderValue, StatusCode};
 
 use super::forward;
 use super::route::Wire;
-use crate::client::Failures as _;
 use crate::error::{Error, ErrorKind, Rejection};
 
 /// What the proxy itself refuses.

@@ -52,7 +52,7 @@ use std::sync::Arc;
 use subtle::ConstantTimeEq as _;
 
 use super::route::{Link, Route, Target, Wire};
-use crate::client::WireOptions;
+use crate::engine::WireOptions;
 use crate::policy::Policy;
 
 /// What a proxy is to do.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::check::{ECHOES, PREFILLS};
 use super::{Config, Link, Target};
-use crate::client::WireReasoning;
+use crate::engine::WireReasoning;
 use crate::policy::{
     CONNECT, DELTA, DELTA_HIDDEN, FIRST_EVENT, FIRST_EVENT_SLOW, IDLE, IDLE_SILENT, Policy,
     ToolDelivery,
