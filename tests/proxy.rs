@@ -1,5 +1,6 @@
 //! The proxy as clients and upstreams see it: real sockets on both sides.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::disallowed_methods, reason = "a proxy and its upstreams run beside the test")]
 
 #[path = "proxy/answering.rs"]
 mod answering;
@@ -13,6 +14,8 @@ mod passing;
 mod recovering;
 #[path = "proxy/routing.rs"]
 mod routing;
+#[path = "proxy/verbatim.rs"]
+mod verbatim;
 #[path = "proxy/wire.rs"]
 mod wire;
 

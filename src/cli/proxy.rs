@@ -14,7 +14,7 @@ use tokio::net::TcpListener;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
-use unbroken::engine::WireReasoning;
+use unbroken::WireReasoning;
 use unbroken::policy::ToolDelivery;
 use unbroken::proxy::{Config, Proxy, serve};
 

@@ -143,7 +143,6 @@ impl Proxy {
     }
 
     /// The proxy as a router, for any path.
-    #[must_use]
     pub fn router(&self) -> Router {
         Router::new()
             .route("/healthz", get(async || "ok").fallback(answer))

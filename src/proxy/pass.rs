@@ -8,6 +8,7 @@
 use std::pin::Pin;
 use std::sync::Mutex;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use axum::body::{Body, HttpBody};
 use axum::response::Response;
@@ -33,6 +34,9 @@ pub(super) fn client(policy: &Policy) -> Result<reqwest::Client, ConfigError> {
         .redirect(redirect::Policy::none())
         .referer(false)
         .retry(reqwest::retry::never())
+        .tcp_keepalive(KEEP_ALIVE)
+        .http2_keep_alive_interval(KEEP_ALIVE)
+        .pool_idle_timeout(POOL_IDLE)
         .no_gzip()
         .no_brotli()
         .no_deflate()
@@ -120,6 +124,13 @@ impl HttpBody for Upload {
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.size.clone()
+        self.size
     }
 }
+
+/// How often an upstream is asked whether it lives.
+const KEEP_ALIVE: Duration = Duration::from_secs(20);
+
+/// How long an idle connection is kept: shorter than most balancers keep theirs, since a request on one
+/// that is dead fails.
+const POOL_IDLE: Duration = Duration::from_secs(20);

@@ -197,3 +197,27 @@ async fn a_body_that_comes_encoded_is_decoded_or_refused() {
         assert_eq!(server.requests().len(), 2, "what cannot be decoded is another attempt");
     }
 }
+
+/// No real time passes: the clock jumps to the next timer whenever nothing else can happen.
+#[tokio::test(start_paused = true)]
+async fn a_sign_of_life_comes_before_the_upstream_has_said_anything() {
+    for dialect in DIALECTS {
+        let faults = [Fault::BeforeHead(End::Stall)];
+        let server = Server::start(Flaky::new(dialect.model(TEXT), faults)).await;
+        let proxy = Running::to(&server.uri()).await;
+        let began = Instant::now();
+        let mut link = dialect.stream().to(proxy.address).await;
+        let (status, headers) = link.head().await;
+        assert_eq!(
+            (status, &headers["cache-control"]),
+            (200, &HeaderValue::from_static("no-cache"))
+        );
+        assert_eq!(headers["content-type"], "text/event-stream");
+        assert_eq!(began.elapsed().as_secs(), 15);
+        let mut body = Vec::new();
+        while let Some(chunk) = link.chunk().await.unwrap() {
+            body.extend_from_slice(&chunk);
+        }
+        assert_eq!(dialect.text(&body), (TEXT.to_owned(), true));
+    }
+}
