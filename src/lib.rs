@@ -29,13 +29,14 @@
 //! # Cancel safety
 //!
 //! Polling a [`Reply`] may stop at any time. Dropping it closes the connection to the upstream at once.
-//! No task is spawned, ever.
+//! No task is spawned, ever, but one for each connection of a served proxy.
 //!
 //! # Stability
 //!
 //! Before 1.0 a minor version may break. Enums and structs that may grow are `#[non_exhaustive]`. The
 //! types of other crates in public signatures are those of `bytes`, `futures-core`, `http` and
-//! `serde_json`; reqwest's and `eventsource-stream`'s appear only in the types named after them.
+//! `serde_json`; reqwest's and `eventsource-stream`'s appear only in the types named after them, axum's
+//! and tokio's only in the proxy.
 
 pub mod dialect;
 pub mod engine;

@@ -198,7 +198,7 @@ impl ProxyArguments {
     }
 
     async fn serve(&self, addresses: &[SocketAddr], proxy: Proxy) -> io::Result<()> {
-        let stop = stopped()?;
+        let (mut once, mut twice) = (Signals::new()?, Signals::new()?);
         let listener = TcpListener::bind(addresses).await?;
         let address = listener.local_addr()?;
         if addresses.iter().any(|wanted| wanted.port() == 0) {
@@ -206,31 +206,58 @@ impl ProxyArguments {
             writeln!(out, "{}", address.port()).and_then(|()| out.flush())?;
         }
         tracing::info!(%address, "listening");
-        serve(listener, proxy, stop, self.shutdown_timeout).await
+        let stop = async move { once.next().await };
+        // Whoever asks a second time does not want to wait.
+        let now = async move {
+            twice.next().await;
+            twice.next().await;
+        };
+        tokio::select! {
+            served = serve(listener, proxy, stop, self.shutdown_timeout) => served,
+            () = now => Ok(()),
+        }
     }
 }
 
-/// Resolves when the process is asked to end.
+/// What asks the process to end.
 #[cfg(unix)]
-fn stopped() -> io::Result<impl Future<Output = ()>> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    Ok(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-    })
+struct Signals {
+    terminate: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
 }
 
-/// Resolves when the process is asked to end.
+#[cfg(unix)]
+impl Signals {
+    fn new() -> io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+/// What asks the process to end.
 #[cfg(not(unix))]
-fn stopped() -> io::Result<impl Future<Output = ()>> {
-    Ok(async {
+struct Signals;
+
+#[cfg(not(unix))]
+impl Signals {
+    fn new() -> io::Result<Self> {
+        Ok(Self)
+    }
+
+    async fn next(&mut self) {
         // An error means that nobody can ask.
         if tokio::signal::ctrl_c().await.is_err() {
             std::future::pending::<()>().await;
         }
-    })
+    }
 }

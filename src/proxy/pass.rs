@@ -1,9 +1,9 @@
 //! What is not recovered: passed through as it is.
 //!
 //! In: any request. Out: the upstream's own response to it. Method, path, query, headers (but those of
-//! one connection) and bodies stay as they are; nothing is decoded, followed or tried again. Two things
-//! do change on the way: an upgrade is not carried on, and a request without `accept` gets `*/*`, which
-//! means the same.
+//! one connection) and bodies stay as they are; nothing is decoded, followed or tried again. Three things
+//! do change on the way: an upgrade is not carried on, a request without `accept` gets `*/*`, and a
+//! character that an address may not hold is written escaped. The last two mean the same as before.
 
 use std::pin::Pin;
 use std::sync::Mutex;

@@ -102,6 +102,7 @@ impl Recovered {
     }
 
     fn refuses(mut self, response: Response) -> Response {
+        self.ended = true;
         self.account.answers(response.status());
         response
     }
@@ -143,6 +144,9 @@ impl Stream for Recovered {
 
 impl Drop for Recovered {
     fn drop(&mut self) {
+        if !self.ended {
+            self.account.failed(&"the client went away");
+        }
         self.account.took(self.stream.reply().report());
     }
 }

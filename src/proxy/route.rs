@@ -242,14 +242,16 @@ pub(super) fn steps(
     chain.iter().map(|link| link.step(wire, path, headers)).collect()
 }
 
-/// Whether `path` has a segment that an address loses when it is written down in its normal form
-/// (`..`, `%2e`, what a backslash divides): it could leave the configured path, and cannot be passed on
-/// as it is.
+/// Whether `path` cannot be put behind an address as it is: it is none (`*`), or it has a segment that
+/// an address loses when it is written down in its normal form (`..`, `%2e`, what a backslash divides),
+/// so that it could leave the configured path.
 pub(super) fn is_crooked(path: &str) -> bool {
-    path.split('/').any(|segment| {
-        let plain = segment.to_ascii_lowercase().replace("%2e", ".");
-        plain == "." || plain == ".." || segment.contains('\\')
-    })
+    let relative = !path.starts_with('/');
+    relative
+        || path.split('/').any(|segment| {
+            let plain = segment.to_ascii_lowercase().replace("%2e", ".");
+            plain == "." || plain == ".." || segment.contains('\\')
+        })
 }
 
 #[cfg(test)]
@@ -280,7 +282,7 @@ mod tests {
 
     #[test]
     fn paths_that_could_leave_their_base() {
-        for path in ["/..", "/a/../b", "/./a", "/%2e%2E/v1/messages", "/.%2e/a", "/a\\..\\b"] {
+        for path in ["/..", "/a/../b", "/./a", "/%2e%2E/v1/messages", "/.%2e/a", "/a\\..\\b", "*"] {
             assert!(is_crooked(path), "{path}");
         }
         for path in ["/", "/v1/messages", "/v1/files/a.b..c", "/%2f", "/..."] {

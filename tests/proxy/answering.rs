@@ -2,7 +2,10 @@
 
 use super::*;
 
+use futures_util::StreamExt as _;
 use http::StatusCode;
+use tower_service::Service as _;
+use unbroken::client::{Connection, Reqwest, Transport as _};
 use unbroken::testing::{Exchange, Fault, Flaky, Script, Server};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -69,4 +72,44 @@ async fn the_numbers_add_up_and_name_nothing_that_a_client_sent() {
     for hidden in ["sk-x", "secret", "claude-haiku", "Boxk"] {
         assert!(!text.contains(hidden), "{hidden}\n{text}");
     }
+}
+
+/// The same port speaks HTTP/2 to those who know.
+#[tokio::test(flavor = "multi_thread")]
+async fn many_streams_on_one_http2_connection() {
+    let dialect = Dialect::Anthropic;
+    let server = Server::start(dialect.model(TEXT)).await;
+    let proxy = Running::to(&server.uri()).await;
+    let transport =
+        Reqwest::configured(Duration::from_secs(10), |http| http.http2_prior_knowledge());
+    let transport = transport.unwrap();
+    let request = json!({
+        "model": "claude-haiku-4-5",
+        "stream": true,
+        "messages": [{"role": "user", "content": "Tell me."}],
+    });
+    let ask = async || {
+        let uri = format!("http://{}/v1/messages", proxy.address);
+        let sent = http::Request::post(uri).body(request.to_string().into()).unwrap();
+        let answer = transport.open(sent, Connection::Any).await.unwrap();
+        assert_eq!((answer.status(), answer.version()), (StatusCode::OK, http::Version::HTTP_2));
+        let chunks = answer.into_body().map(|chunk| chunk.unwrap()).collect::<Vec<_>>().await;
+        assert_eq!(dialect.text(&chunks.concat()), (TEXT.to_owned(), true));
+    };
+    ask().await;
+    futures_util::future::join_all((0..50).map(|_| ask())).await;
+}
+
+/// Whoever mounts it under a prefix gets paths without it.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_router_can_be_nested() {
+    let server = Server::start(Dialect::Chat.model(TEXT)).await;
+    let config = Config::new().upstream(&format!("{}/base", server.uri())).unwrap();
+    let mut router = axum::Router::new().nest("/llm", Proxy::new(config).unwrap().router());
+    let body = json!({"stream": true, "model": "m", "messages": []}).to_string();
+    let sent = http::Request::post("/llm/v1/chat/completions?a=1").body(body.into()).unwrap();
+    let answer = router.as_service::<axum::body::Body>().call(sent).await.unwrap();
+    let body = axum::body::to_bytes(answer.into_body(), usize::MAX).await.unwrap();
+    assert_eq!(Dialect::Chat.text(&body), (TEXT.to_owned(), true));
+    assert_eq!(server.requests()[0].path(), "/base/v1/chat/completions?a=1");
 }

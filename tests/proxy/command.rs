@@ -228,3 +228,21 @@ async fn a_stream_that_does_not_finish_in_time_is_told_so() {
         assert_eq!(server.log().outcome(0).await, unbroken::testing::Outcome::Closed);
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_signal_ends_it_at_once() {
+    let dialect = Dialect::Chat;
+    let server = Server::start(Flaky::new(dialect.model(TEXT), [Fault::stall_at(0)])).await;
+    let process = Process::start(&["--upstream", &server.uri(), "--shutdown-timeout", "1h"]);
+    let mut link = dialect.stream().to(process.address).await;
+    server.log().arrived(1).await;
+    process.terminate();
+    // It has heard the first one when it no longer accepts.
+    while tokio::net::TcpStream::connect(process.address).await.is_ok() {
+        tokio::task::yield_now().await;
+    }
+    process.terminate();
+    let (status, log) = tokio::task::spawn_blocking(|| process.end()).await.unwrap();
+    assert_eq!(status, Some(0), "{log}");
+    assert_eq!(link.chunk().await, Err(()));
+}

@@ -60,6 +60,7 @@ async fn nothing_leads_elsewhere() {
     for path in ["/v1/../admin", "/%2e%2e/v1/messages", "/v1/./messages"] {
         assert_eq!(proxy.ask(Sent::new("GET", path)).await.status, 400, "{path}");
     }
+    assert_eq!(proxy.ask(Sent::new("OPTIONS", "*")).await.status, 400);
     let got = proxy.ask(Sent::new("CONNECT", "other.example:443")).await;
     assert_eq!(got.status, 405);
     assert_eq!(server.requests().len(), 0);
