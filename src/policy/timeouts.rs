@@ -26,6 +26,10 @@ pub const DELTA_HIDDEN: Duration = Duration::from_secs(3600);
 /// or not at all.
 pub const CLOSING: Duration = Duration::from_secs(5);
 
+/// From the request sent to the response head, where the answer is not streamed: all of it is made
+/// before. The vendors' SDKs wait as long.
+pub const HEAD: Duration = Duration::from_secs(600);
+
 /// No connection.
 pub const CONNECT: Duration = Duration::from_secs(10);
 

@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use unbroken::engine::{Attempt, Input, Output, Plan, Recovery};
+use unbroken::engine::{Attempt, Input, Notice, Output, Plan, Recovery};
 use unbroken::testing::{End, Exchange, Step, Steps};
 use unbroken::{Delta, Error, Event, PartKind, PartState, Report, Transcript, TransportErrorKind};
 
@@ -21,6 +21,7 @@ pub(crate) struct Run {
     pub(crate) events: Vec<Event>,
     pub(crate) transcript: Transcript,
     pub(crate) report: Report,
+    pub(crate) notices: Vec<Notice>,
     pub(crate) result: Result<(), Error>,
     /// The body of every request that was sent.
     pub(crate) requests: Vec<Value>,
@@ -53,7 +54,16 @@ const STEPS_MAX: usize = 3_000_000;
 const DRAIN_MAX: usize = 100_000;
 
 /// Plays `respond` against the plan until the reply is over.
-pub(crate) fn run(plan: Plan, mut respond: impl FnMut(&Value, &Attempt) -> Exchange) -> Run {
+pub(crate) fn run(plan: Plan, respond: impl FnMut(&Value, &Attempt) -> Exchange) -> Run {
+    run_gated(plan, respond, |_| true)
+}
+
+/// The same with a gate, which says what may be sent.
+pub(crate) fn run_gated(
+    plan: Plan,
+    mut respond: impl FnMut(&Value, &Attempt) -> Exchange,
+    mut allows: impl FnMut(&Attempt) -> bool,
+) -> Run {
     #[expect(clippy::disallowed_methods, reason = "an instant to start from; time is virtual")]
     let start = Instant::now();
     let attempts_max = plan.policy.max_attempts;
@@ -64,6 +74,7 @@ pub(crate) fn run(plan: Plan, mut respond: impl FnMut(&Value, &Attempt) -> Excha
     };
     let mut run = Run {
         events: Vec::new(),
+        notices: Vec::new(),
         transcript: Transcript::new(),
         report: Report::default(),
         result: Ok(()),
@@ -77,6 +88,9 @@ pub(crate) fn run(plan: Plan, mut respond: impl FnMut(&Value, &Attempt) -> Excha
         drained += 1;
         assert!(drained < DRAIN_MAX, "law Drain: the engine does not come to rest");
         match engine.poll_output() {
+            Output::Open(attempt) if !allows(&attempt) => {
+                engine.handle_input(now, Input::Denied { id: attempt.id });
+            }
             Output::Open(attempt) => {
                 let request =
                     serde_json::from_slice(attempt.request.body()).expect("a request is JSON");
@@ -100,7 +114,7 @@ pub(crate) fn run(plan: Plan, mut respond: impl FnMut(&Value, &Attempt) -> Excha
                 }
                 run.events.push(event);
             }
-            Output::Notice(_) => {}
+            Output::Notice(notice) => run.notices.push(notice),
             Output::Done(result) => {
                 run.report = engine.report().clone();
                 run.result = result;
@@ -125,6 +139,7 @@ pub(crate) fn run(plan: Plan, mut respond: impl FnMut(&Value, &Attempt) -> Excha
 fn refused(error: Error) -> Run {
     Run {
         events: Vec::new(),
+        notices: Vec::new(),
         transcript: Transcript::new(),
         report: Report::default(),
         result: Err(error),
@@ -256,6 +271,8 @@ impl Run {
         let counted = self.report.attempts.iter().filter(|attempt| !attempt.free).count();
         assert!(counted <= attempts_max as usize, "law Spend: {counted} attempts");
         assert_eq!(self.requests.len(), self.report.attempts.len(), "law Spend");
+        let ended = self.notices.iter().filter(|n| matches!(n, Notice::Ended { .. })).count();
+        assert_eq!(ended, self.requests.len(), "every attempt that was sent is told to be over");
         self.check_parts();
         if let Err(error) = &self.result {
             assert_eq!(error.transcript(), &self.transcript, "an error carries what came");

@@ -52,11 +52,14 @@ impl Story {
     }
 }
 
+/// At which second, what is done, and the state then.
+type Acts = &'static [(u64, &'static str, BreakerState)];
+
 #[test]
 fn stories() {
     use BreakerState::{Closed, HalfOpen, Open};
     #[rustfmt::skip]
-    let rows: &[(&str, &[(u64, &str, BreakerState)])] = &[
+    let rows: &[(&str, Acts)] = &[
         ("four failures are none", &[(0, "+f+f+f+f", Closed)]),
         ("five in a row open it", &[(0, "+f+f+f+f+f--", Open), (59, "-", Open)]),
         ("a success between starts the count over", &[(0, "+f+f+f+f+s+f+f+f+f", Closed)]),
