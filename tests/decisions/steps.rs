@@ -122,6 +122,7 @@ fn a_reply_that_ends_by_itself_says_nothing_about_its_upstream() {
 #[test]
 fn a_canned_answer_is_the_last_resort_while_nothing_is_delivered() {
     let canned = || Canned::by(|request| format!("Later. ({})", request["model"]));
+    assert_eq!(format!("{:?}", Canned::text("Later.")), "Canned(..)", "no text in sight");
     let run = play(with(two(), canned()), vec![status(401)], vec![status(503); 9]);
     assert_eq!(run.text(), "Later. (\"claude-haiku-4-5\")");
     assert_eq!(upstreams(&run), ["one", "two", "two", "two"]);
@@ -140,6 +141,14 @@ fn a_canned_answer_is_the_last_resort_while_nothing_is_delivered() {
     );
     assert_eq!(kind(&half), ErrorKind::Overloaded, "what others began it cannot go on with");
     assert!(TEXT.starts_with(&half.text()) && !half.text().is_empty());
+}
+
+/// No reason to give a step up sooner: a text of ours is no way on from text of a model's.
+#[test]
+fn an_answer_at_hand_is_no_other_step_once_text_is_delivered() {
+    let stuck = || Exchange::headless(End::Reset);
+    let run = play(with(one(), Canned::text("no")), vec![cut(60), stuck(), stuck()], vec![]);
+    assert_eq!((run.text().as_str(), run.requests.len()), (TEXT, 4));
 }
 
 #[test]

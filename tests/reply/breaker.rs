@@ -200,7 +200,9 @@ async fn with_text_and_no_other_step_an_open_breaker_is_passed() {
             _ => Exchange::reply(StatusCode::SERVICE_UNAVAILABLE),
         }
     }));
-    let client = builder(&memory).policy(quick().max_attempts_without_progress(1)).build().unwrap();
+    let hour = BreakerPolicy::new().open(Duration::from_secs(3600));
+    let policy = quick().max_attempts_without_progress(1).breaker(hour);
+    let client = builder(&memory).policy(policy).build().unwrap();
     let mut request = Wire::Anthropic.request();
     request["messages"][0]["content"] = json!("Begin.");
     moody.turn(200);
@@ -210,7 +212,9 @@ async fn with_text_and_no_other_step_an_open_breaker_is_passed() {
     kinds(&client, 5).await;
     assert_eq!(states(&client), [Open]);
     moody.turn(200);
+    assert_eq!(kinds(&client, 1).await, [ErrorKind::Denied]);
     assert_eq!(reply.finish().await.unwrap().text(), TEXT);
+    assert_eq!(states(&client), [Open], "what was let through all the same changes nothing");
 }
 
 #[tokio::test(start_paused = true)]
