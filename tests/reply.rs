@@ -73,11 +73,7 @@ fn quick() -> Policy {
 
 /// A client of one Anthropic upstream that `memory` plays.
 fn builder(memory: &Memory) -> ClientBuilder {
-    Client::builder()
-        .step(Wire::Anthropic.upstream("one", "http://one.test"))
-        .transport(memory.clone())
-        .policy(quick())
-        .seed(1)
+    Client::builder().step(client_step()).transport(memory.clone()).policy(quick()).seed(1)
 }
 
 fn client(memory: &Memory) -> Client {
@@ -311,6 +307,29 @@ async fn clones_share_the_retry_budget() {
     let second = hear(ask(&client.clone())).await;
     assert_eq!(second.error().kind(), ErrorKind::Upstream, "{}", second.story());
     assert_eq!((second.report.attempts.len(), memory.requests().len()), (1, 3));
+}
+
+/// What one upstream uses up is not missing at another one, nor is the way there a retry.
+#[tokio::test(start_paused = true)]
+async fn each_upstream_has_a_budget_of_its_own() {
+    let memory = Memory::new(Script::new().forever(|request| match request.path() {
+        "/v1/messages" => Exchange::reply(StatusCode::BAD_GATEWAY),
+        _ => Exchange::headless(End::Reset),
+    }));
+    let client = builder(&memory).budget(Budget::new(1, 0, 0.0)).build().unwrap();
+    let two = || Wire::Anthropic.upstream("two", "http://two.test/two");
+    let both = client.with_chain([client_step(), two()]).unwrap();
+    let heard = hear(ask(&both)).await;
+    let who = |heard: &Heard| -> Vec<String> {
+        heard.report.attempts.iter().map(|a| a.upstream.to_string()).collect()
+    };
+    assert_eq!(who(&heard), ["one", "one", "two", "two"]);
+    let heard = hear(ask(&both)).await;
+    assert_eq!(who(&heard), ["one", "two"]);
+}
+
+fn client_step() -> unbroken::Upstream {
+    Wire::Anthropic.upstream("one", "http://one.test")
 }
 
 /// Recoveries are not what the budget stops.

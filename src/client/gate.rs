@@ -17,6 +17,9 @@ const REFUSAL_TTL: Duration = Duration::from_secs(3600);
 /// Refusals that are remembered; the oldest go first.
 const REFUSALS_MAX: usize = 256;
 
+/// Budgets that are kept; the ones used longest ago go first. As many as there are upstreams.
+const BUDGETS_MAX: usize = 256;
+
 /// Breakers that are kept; closed ones that were not used for the longest go first. A proxy may be
 /// asked for any model name.
 const BREAKERS_MAX: usize = 256;
@@ -24,7 +27,11 @@ const BREAKERS_MAX: usize = 256;
 #[derive(Debug)]
 pub(super) struct Gate {
     policy: BreakerPolicy,
-    budget: Mutex<Budget>,
+    /// A full budget, for an upstream that is new.
+    budget: Budget,
+    /// The budget of each upstream: one that is down must not use up the retries of the others. The one
+    /// used last comes last.
+    budgets: Mutex<Vec<(Arc<str>, Budget)>>,
     refusals: Mutex<Vec<(Refusal, Instant)>>,
     /// The one used last comes last.
     breakers: Mutex<Vec<Guarded>>,
@@ -71,15 +78,11 @@ impl Gate {
     pub(super) const fn new(budget: Budget, policy: BreakerPolicy) -> Self {
         Self {
             policy,
-            budget: Mutex::new(budget),
+            budget,
+            budgets: Mutex::new(Vec::new()),
             refusals: Mutex::new(Vec::new()),
             breakers: Mutex::new(Vec::new()),
         }
-    }
-
-    /// A reply begins.
-    pub(super) fn enter(&self, now: Instant) {
-        lock(&self.budget).deposit(now);
     }
 
     /// Whether `attempt` may be sent: the breaker is asked first, so that what it refuses draws on no
@@ -105,8 +108,26 @@ impl Gate {
             permit.ok()
         };
         let permit = Permit { gate: Arc::clone(self), key, permit };
-        let allowed = !attempt.budgeted || lock(&self.budget).withdraw(now);
-        allowed.then_some(permit)
+        self.affords(attempt, now).then_some(permit)
+    }
+
+    /// Whether the upstream's budget allows `attempt`. One that asks it anew adds to the budget.
+    fn affords(&self, attempt: &Attempt, now: Instant) -> bool {
+        let mut budgets = lock(&self.budgets);
+        let known = budgets.iter().position(|(upstream, _)| *upstream == attempt.upstream);
+        let (upstream, mut budget) = match known {
+            Some(at) => budgets.remove(at),
+            None => (Arc::clone(&attempt.upstream), self.budget.clone()),
+        };
+        let affords = !attempt.budgeted || budget.withdraw(now);
+        if !attempt.budgeted && attempt.by.is_none() {
+            budget.deposit(now);
+        }
+        if budgets.len() >= BUDGETS_MAX {
+            budgets.remove(0);
+        }
+        budgets.push((upstream, budget));
+        affords
     }
 
     pub(super) fn breakers(&self, now: Instant) -> Vec<BreakerReport> {

@@ -205,7 +205,8 @@ impl ClientBuilder {
         self
     }
 
-    /// Sets the retry budget that all replies share; [`Budget::default`] otherwise.
+    /// Sets the retry budget that all replies share, one of this kind for each upstream;
+    /// [`Budget::default`] otherwise.
     #[must_use]
     pub fn budget(mut self, budget: Budget) -> Self {
         self.budget = budget;

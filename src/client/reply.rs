@@ -176,7 +176,6 @@ impl Reply {
     fn begin(&mut self, plan: Plan) -> Result<(), Error> {
         let mut plan = plan;
         let now = self.shared.clock.now();
-        self.shared.gate.enter(now);
         plan.refused = self.shared.gate.refusals(now);
         let head_only = plan.head_only;
         let keeps_head = head_only || plan.wire.is_some();

@@ -270,10 +270,9 @@ impl Recovery {
                     upstream: Arc::clone(&self.upstream().name),
                     by: by.as_ref().map(|(by, _)| *by),
                 };
-                // What was denied cost nothing; what replaces it is a request like any other, and not one
-                // of the retries that the budget is for.
-                let unbudgeted = fallen.ended.cut == Cut::Denied;
-                let next = Next { by, unbudgeted, ..Next::first() };
+                // The first request to another upstream is one like any other, and not one of the retries
+                // that its budget is for.
+                let next = Next { by, unbudgeted: true, ..Next::first() };
                 return self.schedule(fallen, next, told);
             }
         }
