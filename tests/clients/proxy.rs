@@ -12,7 +12,7 @@ use super::Wire;
 use super::scenarios::Scenario;
 
 /// The key of a step that the client's own key may not go to.
-const KEY: &str = "sk-second-step";
+pub(crate) const STEP_KEY: &str = "sk-second-step";
 
 /// Long enough for a busy machine, short enough to be waited for.
 const POLICY: &str = "[policy]
@@ -37,7 +37,7 @@ impl Proxy {
         fs::write(&file, config).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_unbroken"));
         command.args(["proxy", "--listen", "127.0.0.1:0", "--config"]).arg(&file);
-        command.env("UNBROKEN_TEST_KEY", KEY).stdin(Stdio::null());
+        command.env("UNBROKEN_TEST_KEY", STEP_KEY).stdin(Stdio::null());
         command.stdout(Stdio::piped()).stderr(File::create(&log).unwrap());
         let mut process = command.spawn().expect("the binary runs");
         let mut first = String::new();

@@ -15,6 +15,7 @@ use super::Client;
 use super::message::Got;
 
 /// One of the two programs, with all that it needs.
+#[derive(Clone)]
 pub(crate) struct Runner {
     python: bool,
     program: PathBuf,
@@ -26,6 +27,7 @@ pub(crate) struct Runner {
 pub(crate) fn runners() -> Vec<Runner> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let folder = env::var_os("UNBROKEN_CLIENTS").map_or(root.join("target/clients"), PathBuf::from);
+    let folder = std::path::absolute(folder).unwrap();
     let mut runners = Vec::new();
     let program = folder.join("venv/bin/python");
     if program.exists() {
@@ -83,11 +85,11 @@ impl Runner {
 /// What each client got, whichever program drives it. All programs run at once.
 pub(crate) async fn drive(
     name: &'static str,
-    runners: Vec<Runner>,
+    runners: &[Runner],
     cases: Vec<Value>,
 ) -> BTreeMap<String, Got> {
-    let all = runners.into_iter().map(|runner| {
-        let cases = cases.clone();
+    let all = runners.iter().map(|runner| {
+        let (runner, cases) = (runner.clone(), cases.clone());
         tokio::task::spawn_blocking(move || runner.run(name, &cases))
     });
     let all: Vec<_> = all.collect();
