@@ -24,6 +24,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use http::header::AUTHORIZATION;
 use message::Got;
 use proxy::{Proxy, STEP_KEY, add_route, policy};
 use runners::{Runner, drive, runners};
@@ -35,6 +36,8 @@ use upstream::Rung;
 
 /// The key that `run.py` and `run.mjs` give their clients.
 const CLIENT_KEY: &str = "sk-loopback";
+
+const X_API_KEY: &str = "x-api-key";
 
 /// The dialects that there are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -149,14 +152,16 @@ impl Case {
         (!asked).then(|| "the rest was not asked for in the way it should".to_owned())
     }
 
-    /// Whether a request has the client's own key, or, behind another step, that step's.
+    /// Whether a request has the client's own key, or, behind another step, that step's alone.
+    /// Clients of one dialect differ in the header that they put it in.
     fn is_known(&self, request: &Request) -> bool {
-        let key = if self.scenario.dead_first { STEP_KEY } else { CLIENT_KEY };
-        let (name, value) = match self.client.wire() {
-            Wire::Anthropic => ("x-api-key", key.to_owned()),
-            Wire::OpenAiChat => ("authorization", format!("Bearer {key}")),
+        let has = |key: &str| {
+            let headers = request.headers();
+            let names = [X_API_KEY, AUTHORIZATION.as_str()].into_iter();
+            let mut sent = names.filter_map(|name| headers.get(name)?.to_str().ok());
+            sent.any(|sent| sent.strip_prefix("Bearer ").unwrap_or(sent) == key)
         };
-        request.headers().get(name).is_some_and(|sent| sent == value.as_str())
+        has(STEP_KEY) == self.scenario.dead_first && has(CLIENT_KEY) != self.scenario.dead_first
     }
 
     fn tell(&self, fault: &str) -> String {
