@@ -24,7 +24,7 @@ const MESSAGES = [{ role: 'user', content: PROMPT }];
 // Longer than any case takes, shorter than anybody's patience.
 const TIMEOUT = 60_000;
 // Milliseconds after which a run that hangs is over.
-const PATIENCE = 240_000;
+const PATIENCE = 150_000;
 
 setTimeout(() => process.exit(1), PATIENCE).unref();
 

@@ -22,7 +22,7 @@ MESSAGES = [{"role": "user", "content": PROMPT}]
 # Longer than any case takes, shorter than anybody's patience.
 TIMEOUT = 60.0
 # Seconds after which a run that hangs says where, and ends.
-PATIENCE = 240
+PATIENCE = 150
 
 
 @cache
