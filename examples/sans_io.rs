@@ -51,7 +51,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             // Dropping the socket closes it.
             Output::Abort(_) => exchange = None,
             Output::Event(event) => show(&event)?,
-            Output::Notice(_) => {}
+            Output::Notice(_) | Output::Wire(_) => {}
             // Nothing to say: wait for the socket or for the clock, whichever is first.
             Output::Wait { until, timer: _ } => {
                 let input = match &mut exchange {

@@ -173,7 +173,16 @@ impl Error {
     /// The provider's response, where the last attempt was rejected by status.
     #[must_use]
     pub fn rejection(&self) -> Option<&Rejection> {
-        self.0.rejection.as_ref()
+        self.0.rejection.as_ref().filter(|rejection| !rejection.status.is_success())
+    }
+
+    /// The provider's own error in a response with a status of success, where the last attempt ended
+    /// by one: the data of the event, or the body, up to
+    /// [`ERROR_BODY_MAX`](crate::policy::ERROR_BODY_MAX) bytes.
+    #[must_use]
+    pub fn fault_body(&self) -> Option<&Bytes> {
+        let said = self.0.rejection.as_ref().filter(|rejection| rejection.status.is_success());
+        said.map(|said| &said.body)
     }
 
     /// Everything that was delivered.

@@ -54,8 +54,8 @@ pub mod client;
 pub mod testing;
 
 #[cfg(feature = "tokio")]
-pub use client::{Answer, Client, ClientBuilder, Reply, TextStream};
-pub use engine::Upstream;
+pub use client::{Answer, Client, ClientBuilder, Reply, TextStream, WireStream};
+pub use engine::{Upstream, WireOptions, WireReasoning};
 pub use error::{ConfigError, Error, ErrorKind, Origin, Rejection};
 pub use event::*;
 pub use report::{AttemptReport, Outcome, Report};

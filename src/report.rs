@@ -123,6 +123,11 @@ impl AttemptReport {
         self.reported_output_tokens().unwrap_or(self.estimated_output_tokens)
     }
 
+    /// Whether anything is known to be billed for it.
+    pub(crate) fn cost_something(&self) -> bool {
+        self.usage.is_some() || self.output_tokens() > 0
+    }
+
     /// The report of an attempt that came to its end stands.
     fn reported_output_tokens(&self) -> Option<u64> {
         let reported = self.usage?.output_tokens;

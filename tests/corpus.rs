@@ -19,7 +19,7 @@ use played::Played;
 use serde_json::{Value, json};
 use tables::{FAULTS, kind_of};
 use unbroken::dialect::OpenAiChat;
-use unbroken::{Cut, sse};
+use unbroken::{Cut, WireOptions, WireReasoning, sse};
 
 #[test]
 fn streams_decode_as_their_sidecars_say() {
@@ -62,6 +62,31 @@ fn streams_are_delivered_as_their_sidecars_say() {
         }
     }
     assert!(seen >= 100, "only {seen} streams were found");
+    report(&wrong);
+}
+
+/// Without a fault a client of the provider's own format gets the recorded body, byte for byte.
+#[test]
+fn recorded_bodies_pass_unchanged() {
+    let Some(corpus) = corpus() else { return };
+    let mut seen = 0;
+    let mut wrong = Vec::new();
+    let ways = [WireReasoning::Auto, WireReasoning::Live, WireReasoning::Whole];
+    for case in cases(&corpus).iter().filter(|case| case.dialect().is_some()) {
+        for (reasoning, chunk) in ways.into_iter().zip([usize::MAX, 1, 7]) {
+            let options = WireOptions::new().reasoning(reasoning);
+            let played = Played::passed_on(case, chunk, options);
+            if played.result.is_err() || played.transcript.finish().is_none_or(|end| end.inferred) {
+                println!("skipped: {}: the recording has no end", case.name);
+                break;
+            }
+            seen += 1;
+            if played.wire != case.read() {
+                wrong.push(format!("{}, {reasoning:?}, {chunk} bytes at a time", case.name));
+            }
+        }
+    }
+    assert!(seen >= 3 * 125, "only {seen} bodies passed");
     report(&wrong);
 }
 

@@ -17,7 +17,7 @@ use unbroken::testing::{
     ANTHROPIC_PING, Behaviour, COMMENT_PING, End, Exchange, Fault, Flaky, anthropic_error,
     openai_error,
 };
-use unbroken::{Delta, Event, PartKind, Resume};
+use unbroken::{Delta, Event, PartKind, Resume, WireOptions, WireReasoning};
 
 /// Schedules in all; the tests share them.
 const SCHEDULES: u64 = 100_000;
@@ -80,6 +80,10 @@ impl Schedule {
         let policy = Policy::new().max_attempts_without_progress(20).no_progress_max(patience);
         plan.policy = policy.into();
         plan.seed = self.seed;
+        // Every other answer is read by a client of the provider's own format as well.
+        let reasoning = [WireReasoning::Auto, WireReasoning::Live, WireReasoning::Whole];
+        let options = WireOptions::new().reasoning(reasoning[self.seed as usize / 2 % 3]);
+        plan.wire = (self.seed % 2 == 1).then_some(options);
         plan
     }
 
@@ -261,6 +265,7 @@ fn live_tool_calls_are_abandoned_at_a_cut_and_never_closed_twice() {
         let mut plan = schedule.plan(subject);
         let policy = Policy::clone(&plan.policy).tools(ToolDelivery::Live);
         plan.policy = policy.into();
+        plan.wire = None;
         let run = schedule.run_plan(subject, plan);
         must_be_whole(subject, &schedule, &run);
         let mut calls = Vec::new();

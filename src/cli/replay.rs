@@ -255,7 +255,7 @@ impl<'a> Player<'a> {
                 }
                 Output::Done(result) => self.status = Some(self.verdict(result)),
                 Output::Wait { .. } => return self.out.flush().map_err(Stop::Output),
-                Output::Abort(_) | Output::Notice(_) => {}
+                Output::Abort(_) | Output::Notice(_) | Output::Wire(_) => {}
             }
         }
         self.out.flush().map_err(Stop::Output)

@@ -11,6 +11,7 @@ mod reply;
 #[cfg(feature = "reqwest")]
 mod reqwest;
 mod transport;
+mod wire;
 
 use std::fmt;
 use std::sync::Arc;
@@ -25,6 +26,7 @@ pub use self::reply::{Answer, Reply, TextStream};
 #[cfg(feature = "reqwest")]
 pub use self::reqwest::{Reqwest, ReqwestBody};
 pub use self::transport::{BoxError, Transport, TransportError};
+pub use self::wire::{WireHead, WireStream};
 pub use crate::event::{Connection, TransportErrorKind};
 
 use self::clock::Clock;

@@ -11,12 +11,14 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use futures_core::Stream;
 use futures_core::stream::FusedStream;
 use serde_json::Value;
 
 use super::Shared;
 use super::transport::{BoxBody, BoxOpen, TransportError};
+use super::wire::WireHead;
 use crate::dialect::Dialect;
 use crate::engine::{Attempt, Input, Notice, Output, Plan, Recovery};
 use crate::error::{Error, ErrorKind};
@@ -71,6 +73,15 @@ struct Running {
     done: bool,
     /// Why it ended, if an error was handed out.
     failed: Option<ErrorKind>,
+    /// The last response head that was a success.
+    head: Option<WireHead>,
+}
+
+/// What a poll of a reply gives.
+pub(super) enum Item {
+    Event(Event),
+    /// Bytes for a client of the first step's dialect.
+    Wire(Bytes),
 }
 
 /// The HTTP exchange under way.
@@ -158,6 +169,7 @@ impl Reply {
                     cause: None,
                     done: false,
                     failed: None,
+                    head: None,
                 }));
                 Ok(())
             }
@@ -170,23 +182,61 @@ impl Reply {
     }
 }
 
+impl Reply {
+    pub(super) fn poll_item(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Item, Error>>> {
+        if let State::Planned(_) = &self.state {
+            let gone =
+                State::Unplanned { transcript: Transcript::new(), report: Report::default() };
+            if let State::Planned(plan) = mem::replace(&mut self.state, gone) {
+                if let Err(error) = self.begin(*plan) {
+                    return Poll::Ready(Some(Err(error)));
+                }
+            }
+        }
+        match &mut self.state {
+            State::Running(running) => running.poll_next(&self.shared, cx),
+            State::Planned(_) | State::Unplanned { .. } => Poll::Ready(None),
+        }
+    }
+
+    /// What it is to do, as long as it has not begun.
+    pub(super) fn plan_mut(&mut self) -> Option<&mut Plan> {
+        match &mut self.state {
+            State::Planned(plan) => Some(plan),
+            State::Running(_) | State::Unplanned { .. } => None,
+        }
+    }
+
+    /// The last response head that was a success.
+    pub(super) fn head(&self) -> Option<&WireHead> {
+        match &self.state {
+            State::Running(running) => running.head.as_ref(),
+            State::Planned(_) | State::Unplanned { .. } => None,
+        }
+    }
+
+    /// Closes the connection; nothing more comes.
+    pub(super) fn abandon(&mut self) {
+        if let State::Running(running) = &mut self.state {
+            running.exchange = Exchange::None;
+            running.done = true;
+        }
+    }
+}
+
 impl Stream for Reply {
     type Item = Result<Event, Error>;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = self.get_mut();
-        if let State::Planned(_) = &this.state {
-            let gone =
-                State::Unplanned { transcript: Transcript::new(), report: Report::default() };
-            if let State::Planned(plan) = mem::replace(&mut this.state, gone) {
-                if let Err(error) = this.begin(*plan) {
-                    return Poll::Ready(Some(Err(error)));
-                }
+        loop {
+            match ready!(this.poll_item(cx)) {
+                Some(Ok(Item::Event(event))) => return Poll::Ready(Some(Ok(event))),
+                // A reply that is polled for events has no client of another kind.
+                Some(Ok(Item::Wire(_))) => {}
+                Some(Err(error)) => return Poll::Ready(Some(Err(error))),
+                None => return Poll::Ready(None),
             }
-        }
-        match &mut this.state {
-            State::Running(running) => running.poll_next(&this.shared, cx),
-            State::Planned(_) | State::Unplanned { .. } => Poll::Ready(None),
         }
     }
 }
@@ -206,14 +256,11 @@ impl Running {
         &mut self,
         shared: &Shared,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Event, Error>>> {
+    ) -> Poll<Option<Result<Item, Error>>> {
         while !self.done {
             match self.engine.poll_output() {
-                Output::Event(event) => {
-                    // Whoever has an item may take his time before he polls again.
-                    self.alarm.awaited = None;
-                    return Poll::Ready(Some(Ok(event)));
-                }
+                Output::Event(event) => return self.hand_out(Item::Event(event)),
+                Output::Wire(bytes) => return self.hand_out(Item::Wire(bytes)),
                 Output::Open(attempt) => self.open(shared, *attempt),
                 Output::Abort(_) => self.exchange = Exchange::None,
                 Output::Notice(notice) => shared.hear(&notice),
@@ -240,6 +287,12 @@ impl Running {
         Poll::Ready(None)
     }
 
+    fn hand_out(&mut self, item: Item) -> Poll<Option<Result<Item, Error>>> {
+        // Whoever has an item may take his time before he polls again.
+        self.alarm.awaited = None;
+        Poll::Ready(Some(Ok(item)))
+    }
+
     fn open(&mut self, shared: &Shared, attempt: Attempt) {
         let now = shared.clock.now();
         if attempt.budgeted && !shared.gate.withdraw(now) {
@@ -260,6 +313,9 @@ impl Running {
                         let (head, body) = response.into_parts();
                         self.exchange = Exchange::Body(id, body);
                         let (status, headers) = (head.status, head.headers);
+                        if status.is_success() {
+                            self.head = Some(WireHead::new(status, headers.clone()));
+                        }
                         return Poll::Ready(Input::Head { id, status, headers });
                     }
                     Err(error) => self.failed(id, error),

@@ -8,9 +8,11 @@ use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use serde_json::Value;
 
+use crate::error::ErrorKind;
 use crate::event::{FinishReason, PartKind, Resume, Usage};
 use crate::sse;
 use crate::transcript::Transcript;
@@ -26,10 +28,12 @@ mod request;
 mod trace;
 mod wire;
 mod wording;
+mod writer;
 
 pub use self::anthropic::Anthropic;
 pub use self::openai_chat::OpenAiChat;
 pub use self::wording::Wording;
+pub use self::writer::{Place, Writer};
 pub use crate::event::Echo;
 
 /// A wire format that several providers may share.
@@ -85,6 +89,16 @@ pub trait Dialect: Debug + Send + Sync + 'static {
 
     /// The assistant turn in this dialect's own shape, as the provider accepts it in a history.
     fn message(&self, transcript: &Transcript) -> Value;
+
+    /// A writer of the stream that answers `request` to a client of this dialect.
+    fn writer(&self, request: &Value) -> Box<dyn Writer>;
+
+    /// An error in the dialect's own shape, as the body of a rejection has it. `code` is the
+    /// provider's own, where there is one.
+    fn failure(&self, kind: ErrorKind, code: Option<&str>, message: &str) -> Value;
+
+    /// The same as an event inside a stream. No terminal marker follows it.
+    fn failure_frame(&self, failure: &Value) -> Bytes;
 }
 
 /// Reads the events of one attempt.
@@ -98,6 +112,12 @@ pub trait Decoder: Debug + Send {
         event: &sse::Event<'_>,
         sink: &mut dyn FnMut(Signal<'_>),
     ) -> Result<(), DecodeError>;
+
+    /// Whether something of a tool call has been read that is not handed on yet: the call's name has
+    /// not come.
+    fn holds(&self) -> bool {
+        false
+    }
 }
 
 /// What a provider said.

@@ -66,6 +66,10 @@ pub(super) struct Live {
     pub(super) finish: Option<(FinishReason, Instant)>,
     /// When a response head came that is no success.
     pub(super) refused: Option<Instant>,
+    /// The provider's last word has come, and the rest of its stream is only passed on.
+    pub(super) terminal: bool,
+    /// The data of the error event that ended it.
+    pub(super) fault: Option<Bytes>,
     /// The HTTP exchange is over.
     pub(super) over: bool,
     /// How its text was joined.

@@ -117,8 +117,7 @@ impl Recovery {
         if let Some(open) = self.live.as_mut().and_then(|live| live.slots.get_mut(&slot)) {
             open.part = Some(part);
             for annotation in mem::take(&mut open.notes) {
-                self.queue
-                    .push_back(Output::Event(Event::Delta(Delta::Annotate { part, annotation })));
+                self.emit(Event::Delta(Delta::Annotate { part, annotation }));
             }
         }
         Some(part)
@@ -156,7 +155,12 @@ impl Recovery {
     }
 
     pub(super) fn emit(&mut self, event: Event) {
-        self.queue.push_back(Output::Event(event));
+        if self.wire.is_some() {
+            self.queue.push_back(Output::Event(event.clone()));
+            self.wire_event(&event);
+        } else {
+            self.queue.push_back(Output::Event(event));
+        }
     }
 }
 

@@ -88,6 +88,7 @@ impl Recovery {
     }
 
     pub(super) fn done(&mut self, error: Error) {
+        self.wire_failed(&error);
         self.queue.push_back(Output::Done(Err(error)));
         self.state = State::Done;
     }

@@ -16,7 +16,7 @@ use crate::dialect::{Fault, FaultClass, Signal};
 use crate::event::{
     Annotation, Cut, Delta, Event, FinishReason, Head, Join, PartKind, Resumption, Text,
 };
-use crate::policy::ToolDelivery;
+use crate::policy::{ERROR_BODY_MAX, ToolDelivery};
 use crate::seam::{Straddled, Verdict};
 
 impl Recovery {
@@ -35,17 +35,41 @@ impl Recovery {
         let mut rest: &[u8] = &chunk;
         match wire.parser.next_event(&mut rest) {
             Ok(Some(event)) => {
+                let running = self.ended.is_none();
                 let mut sink = |signal: Signal<'_>| self.hear(signal, &chunk);
-                if wire.decoder.decode(&event, &mut sink).is_err() {
+                let is_read = wire.decoder.decode(&event, &mut sink).is_ok() || self.is_past();
+                if !is_read {
                     self.unreadable();
                 }
+                let raw = chunk.slice(..chunk.len() - rest.len());
+                let through = is_read && self.ended.is_none();
+                self.wire_frame(raw, &event, through, wire.decoder.holds());
+                if running {
+                    self.keep_fault(event.data);
+                }
             }
-            Ok(None) => {}
+            Ok(None) => self.wire_piece(&chunk),
             Err(_) => self.cut_by(Cut::OverLimit),
         }
         wire.chunk = chunk.slice(chunk.len() - rest.len()..);
         self.body = Body::Stream(wire);
         true
+    }
+
+    /// The provider has said its last word.
+    fn is_past(&self) -> bool {
+        self.live.as_ref().is_some_and(|live| live.terminal)
+    }
+
+    /// Keeps the event that ended the attempt, if it is an error: the caller may want to see it.
+    fn keep_fault(&mut self, data: &str) {
+        if let (Some(End::Cut(Ended { cut: Cut::Faulted, .. })), Some(live)) =
+            (&self.ended, &mut self.live)
+        {
+            let data = data.as_bytes();
+            let data = data.get(..ERROR_BODY_MAX).unwrap_or(data);
+            live.fault = Some(Bytes::copy_from_slice(data));
+        }
     }
 
     /// A frame could not be read and might have carried text: a cut at the last good frame. Where
@@ -60,6 +84,7 @@ impl Recovery {
             && self.live.as_ref().is_some_and(|live| !live.fresh && !live.is_catching_up());
         if self.plan.recorded || again && !self.has_next_step() {
             self.ledger.skipped();
+            self.wire_cut();
             if let Some(live) = &self.live {
                 let attempt = live.id;
                 self.queue.push_back(Output::Notice(Notice::Skipped { attempt }));
@@ -74,7 +99,7 @@ impl Recovery {
     }
 
     fn hear(&mut self, signal: Signal<'_>, chunk: &Bytes) {
-        if self.ended.is_some() {
+        if self.ended.is_some() || self.is_past() {
             return;
         }
         match signal {
@@ -108,11 +133,11 @@ impl Recovery {
     }
 
     fn on_terminal(&mut self) {
-        let finished = self.live.as_ref().is_some_and(|live| live.finish.is_some());
-        if finished {
-            self.ended = Some(End::Complete);
-        } else {
-            self.cut_by(Cut::Truncated);
+        let reads_on = self.wire_reads_on();
+        match self.live.as_mut().filter(|live| live.finish.is_some()) {
+            Some(live) if reads_on => live.terminal = true,
+            Some(_) => self.ended = Some(End::Complete),
+            None => self.cut_by(Cut::Truncated),
         }
     }
 

@@ -34,6 +34,7 @@ mod open;
 mod plan;
 mod settle;
 mod timers;
+mod wire;
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -48,11 +49,13 @@ use serde_json::Value;
 pub use attempt::Attempt;
 pub use notice::Notice;
 pub use plan::{Plan, Refusal, Upstream};
+pub use wire::{WireOptions, WireReasoning};
 
 use attempt::{Body, Head, Live, Wire, collect, is_other};
 use decide::Ended;
 use ledger::Ledger;
 use timers::Clocks;
+use wire::Wire as ClientWire;
 
 use crate::dialect::{Capabilities, Outline};
 use crate::error::{Error, Rejection};
@@ -117,6 +120,9 @@ pub enum Output {
     Abort(AttemptId),
     /// Hand this to the caller.
     Event(Event),
+    /// Hand these bytes to a client of the first upstream's dialect; only where the plan asks for
+    /// [`wire`](Plan::wire).
+    Wire(Bytes),
     /// Tell this to whoever listens.
     Notice(Notice),
     /// Nothing to do until an input comes, or `until`, when a `Tick` is due.
@@ -147,6 +153,7 @@ pub struct Recovery {
     body: Body,
     ended: Option<End>,
     course: Course,
+    wire: Option<ClientWire>,
 }
 
 /// The step of the chain that is in use.
@@ -214,6 +221,7 @@ impl Recovery {
     pub fn new(plan: Plan, now: Instant) -> Result<Self, Error> {
         let step = Step::enter(&plan, 0, 0)?;
         let delays = plan.policy.backoff.delays(plan.seed);
+        let wire = Self::wire_of(&plan, now);
         Ok(Self {
             now,
             transcript: Transcript::new(),
@@ -227,6 +235,7 @@ impl Recovery {
             body: Body::Awaited,
             ended: None,
             course: Course::default(),
+            wire,
             plan,
         })
     }
@@ -325,7 +334,8 @@ impl Recovery {
         }
         let reasons = timers::reasons(&self.step.outline, &self.step.capabilities);
         let pings = self.step.capabilities.pings;
-        self.clocks.next(self.live.as_ref(), &self.plan.policy, reasons, pings)
+        let own = self.clocks.next(self.live.as_ref(), &self.plan.policy, reasons, pings);
+        own.into_iter().chain(self.wire_deadline()).min()
     }
 
     fn on_sent(&mut self) {
@@ -390,6 +400,9 @@ impl Recovery {
     }
 
     fn on_end(&mut self, error: Option<TransportErrorKind>) {
+        if error.is_none() {
+            self.wire_ended();
+        }
         let cut = match error {
             None => Cut::Truncated,
             Some(
@@ -423,6 +436,7 @@ impl Recovery {
         match timer {
             // `advance` sees for itself that the wait is over.
             Timer::Backoff => {}
+            Timer::KeepAlive => self.wire_keep_alive(),
             Timer::Closing => self.ended = Some(End::Complete),
             Timer::Overall if self.live.as_ref().is_some_and(|live| live.finish.is_some()) => {
                 self.ended = Some(End::Complete);

@@ -113,6 +113,7 @@ impl Recovery {
             connection: if fresh { Connection::Fresh } else { Connection::Any },
             budgeted: self.course.after_barren && !next.free && !next.unbudgeted,
         })));
+        self.wire_attempt(by.is_some());
         self.body = Body::Awaited;
         self.live = Some(Live {
             id,
@@ -131,6 +132,8 @@ impl Recovery {
             late: Vec::new(),
             finish: None,
             refused: None,
+            terminal: false,
+            fault: None,
             over: false,
             came: 0,
             generated: 0,

@@ -7,6 +7,7 @@ use http::header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use serde_json::Value;
 
+use super::WireOptions;
 use crate::dialect::{Capabilities, Declared, Dialect, Outline, Wording};
 use crate::error::ConfigError;
 use crate::event::Resume;
@@ -155,6 +156,10 @@ pub struct Plan {
     pub recorded: bool,
     /// Rungs that are known to be refused, from the notices of earlier replies.
     pub refused: Vec<Refusal>,
+    /// The answer is wanted as a stream of the first upstream's dialect as well
+    /// ([`Output::Wire`](super::Output::Wire)). Nothing can be taken back there, so
+    /// `policy.delivery` must be append-only and `policy.tools` what the options say.
+    pub wire: Option<WireOptions>,
 }
 
 impl Plan {
@@ -168,6 +173,7 @@ impl Plan {
             seed: 0,
             recorded: false,
             refused: Vec::new(),
+            wire: None,
         }
     }
 }

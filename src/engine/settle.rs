@@ -9,8 +9,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::{HeaderMap, StatusCode};
 
-use super::attempt::{Body, Live, without_mark};
+use super::attempt::{Body, Live, Slot, without_mark};
 use super::decide::{self, Ended, Move, Standing, Wait};
 use super::open::Next;
 use super::{End, Notice, Output, Recovery, Refusal, State, Step};
@@ -19,7 +20,7 @@ use crate::error::{ErrorKind, Rejection};
 use crate::event::{
     Cut, Delta, Event, FinishReason, Interruption, Next as Told, PartKind, Position, Resume,
 };
-use crate::policy::Delivery;
+use crate::policy::{Delivery, ToolDelivery};
 use crate::report::Outcome;
 use crate::transcript::{PartState, Progress};
 
@@ -71,7 +72,8 @@ impl Recovery {
 
     /// Tells the caller what will never be complete; then it is time to decide.
     fn loosen(&mut self, live: Live, ended: Ended, body: Body) {
-        let (ended, rejection) = self.explain(ended, body);
+        self.wire_cut();
+        let (ended, rejection) = self.explain(ended, body, &live);
         self.course.held = self.course.held.saturating_sub(live.held());
         let nothing = self.transcript.progress() == Progress::Nothing;
         let parts = self.transcript.parts();
@@ -104,16 +106,20 @@ impl Recovery {
     }
 
     /// What a response that is no stream says about the end.
-    fn explain(&self, ended: Ended, body: Body) -> (Ended, Option<Rejection>) {
+    fn explain(&self, ended: Ended, body: Body, live: &Live) -> (Ended, Option<Rejection>) {
         let Body::Other { head, body } = body else {
-            return (ended, None);
+            let body = live.fault.clone().unwrap_or_default();
+            let said = Rejection { status: StatusCode::OK, headers: HeaderMap::new(), body };
+            return (ended, live.fault.is_some().then_some(said));
         };
         let fault =
             self.upstream().dialect.classify(head.status, &head.headers, without_mark(&body));
         if head.status.is_success() {
             let known = fault.class != FaultClass::NoError;
             let cut = if known { Cut::Faulted } else { Cut::Garbled };
-            return (Ended { cut, fault: known.then_some(fault), transport: None }, None);
+            let ended = Ended { cut, fault: known.then_some(fault), transport: None };
+            let (status, headers, body) = (head.status, head.headers, Bytes::from(body));
+            return (ended, known.then_some(Rejection { status, headers, body }));
         }
         let cut = Cut::Rejected { status: head.status, retry_after: fault.retry_after };
         let rejection =
@@ -178,8 +184,16 @@ impl Recovery {
             retry_after_max: policy.retry_after_max,
             failures: self.course.failures,
             stale_used: self.course.stale_used,
+            irrevocable: self.is_irrevocable(live),
             at_length: spent.zip(limit).is_some_and(|(spent, limit)| spent >= limit),
         }
+    }
+
+    /// A piece of a call that is not whole went out to a client that cannot take it back.
+    fn is_irrevocable(&self, live: &Live) -> bool {
+        self.plan.wire.is_some()
+            && self.plan.policy.tools == ToolDelivery::Live
+            && (live.slots.values().any(Slot::is_call) || !live.late.is_empty())
     }
 
     /// The request asks for one choice, so that it can be continued, and the caller wants that.

@@ -116,6 +116,21 @@ pub enum Delta {
     },
 }
 
+impl Delta {
+    /// The part that it is about.
+    #[must_use]
+    pub const fn part(&self) -> u32 {
+        match self {
+            Self::Open { part, .. }
+            | Self::Append { part, .. }
+            | Self::Annotate { part, .. }
+            | Self::Close { part }
+            | Self::Truncate { part }
+            | Self::Abandon { part } => *part,
+        }
+    }
+}
+
 /// What a part is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]

@@ -133,6 +133,8 @@ pub enum Timer {
     /// When to stop waiting for what only adds to what is known: usage and the terminal marker after
     /// a complete answer, the body of a rejection.
     Closing,
+    /// When to tell a client that waits for the next frame that the stream is alive.
+    KeepAlive,
     /// When to send the next attempt.
     Backoff,
     /// When a reply that gets nothing new gives up.

@@ -28,6 +28,7 @@ impl fmt::Display for Timer {
             Self::Idle => "idle",
             Self::Delta => "delta",
             Self::Closing => "closing",
+            Self::KeepAlive => "keep-alive",
             Self::Backoff => "backoff",
             Self::Progress => "progress",
             Self::Overall => "overall",

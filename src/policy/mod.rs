@@ -17,7 +17,7 @@ pub use backoff::{BACKOFF_INITIAL, BACKOFF_MAX, Backoff, Delays};
 pub use budget::{BUDGET_CAPACITY, BUDGET_PER_CALL, BUDGET_PER_SECOND, Budget};
 pub use timeouts::{
     CLOSING, CONNECT, DELTA, DELTA_HIDDEN, FIRST_EVENT, FIRST_EVENT_SLOW, IDLE, IDLE_SILENT,
-    Timeouts,
+    Timeouts, WIRE_KEEP_ALIVE,
 };
 
 use crate::report::Report;

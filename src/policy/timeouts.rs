@@ -26,6 +26,10 @@ pub const DELTA_HIDDEN: Duration = Duration::from_secs(3600);
 /// or not at all.
 pub const CLOSING: Duration = Duration::from_secs(5);
 
+/// From the last frame that a client of the provider's own format got to a sign of life: half of the
+/// shortest idle timeout that balancers are commonly set to.
+pub const WIRE_KEEP_ALIVE: Duration = Duration::from_secs(15);
+
 /// No connection.
 pub const CONNECT: Duration = Duration::from_secs(10);
 

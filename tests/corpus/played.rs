@@ -5,10 +5,12 @@ use std::time::Instant;
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode, Uri};
 use serde_json::{Value, json};
-use unbroken::dialect::{Anthropic, OpenAiChat};
+use unbroken::dialect::{Anthropic, Declared, OpenAiChat};
 use unbroken::engine::{Input, Output, Plan, Recovery};
 use unbroken::policy::Policy;
-use unbroken::{Cut, Error, Event, FinishReason, PartKind, PartState, Transcript, Upstream};
+use unbroken::{
+    Cut, Error, Event, FinishReason, PartKind, PartState, Transcript, Upstream, WireOptions,
+};
 
 use crate::cases::{Case, Events, canonical, reason};
 
@@ -17,31 +19,44 @@ pub(crate) struct Played {
     pub(crate) events: Vec<Event>,
     pub(crate) transcript: Transcript,
     pub(crate) result: Result<(), Error>,
+    /// What a client of the provider's own format gets.
+    pub(crate) wire: Vec<u8>,
 }
 
 impl Played {
     /// A stream with status 200, `chunk` bytes at a time.
     pub(crate) fn stream(case: &Case, chunk: usize) -> Self {
         let body = case.read();
-        Self::play(case, StatusCode::OK, HeaderMap::new(), body.chunks(chunk))
+        Self::play(plan(case), StatusCode::OK, HeaderMap::new(), body.chunks(chunk))
+    }
+
+    /// The same for a client of the provider's own format, from an upstream that is declared to end as
+    /// this one does.
+    pub(crate) fn passed_on(case: &Case, chunk: usize, options: WireOptions) -> Self {
+        let body = case.read();
+        let mut plan = plan(case);
+        plan.chain = plan.chain.iter().cloned().map(ends_with_done).collect();
+        plan.wire = Some(options);
+        Self::play(plan, StatusCode::OK, HeaderMap::new(), body.chunks(chunk))
     }
 
     /// A response of any status.
     pub(crate) fn response(case: &Case) -> Self {
         let body = case.read();
-        Self::play(case, case.status(), case.headers(), [&body[..]].into_iter())
+        Self::play(plan(case), case.status(), case.headers(), [&body[..]].into_iter())
     }
 
     fn play<'a>(
-        case: &Case,
+        plan: Plan,
         status: StatusCode,
         headers: HeaderMap,
         mut chunks: impl Iterator<Item = &'a [u8]>,
     ) -> Self {
         #[expect(clippy::disallowed_methods, reason = "an instant to start from; no time passes")]
         let now = Instant::now();
-        let mut engine = Recovery::new(plan(case), now).expect("the request can be streamed");
+        let mut engine = Recovery::new(plan, now).expect("the request can be streamed");
         let mut events = Vec::new();
+        let mut wire = Vec::new();
         let mut attempt = None;
         loop {
             match engine.poll_output() {
@@ -62,8 +77,10 @@ impl Played {
                     engine.handle_input(now, input);
                 }
                 Output::Done(result) => {
-                    return Self { events, transcript: engine.transcript().clone(), result };
+                    let transcript = engine.transcript().clone();
+                    return Self { events, transcript, result, wire };
                 }
+                Output::Wire(bytes) => wire.extend_from_slice(&bytes),
                 Output::Abort(_) | Output::Notice(_) => {}
             }
         }
@@ -158,6 +175,10 @@ fn plan(case: &Case) -> Plan {
     let mut plan = Plan::new(request, vec![upstream]);
     plan.policy = Policy::new().max_attempts(1).into();
     plan
+}
+
+fn ends_with_done(upstream: Upstream) -> Upstream {
+    upstream.declare(Declared::new().done_is_proof(true))
 }
 
 /// As [`Played::calls`] has it.

@@ -12,7 +12,7 @@ const FLOORS: &[(&str, u8, &[&str])] = &[
     ("transcript", 2, &["event"]),
     ("seam", 2, &["event"]),
     ("error", 3, &["event", "report", "transcript"]),
-    ("dialect", 3, &["sse", "event", "report", "transcript", "seam"]),
+    ("dialect", 3, &["sse", "event", "report", "transcript", "seam", "error"]),
     ("engine", 4, BELOW),
     ("observe", 5, BELOW),
     ("client", 6, BELOW),

@@ -5,6 +5,7 @@
 #![allow(dead_code, reason = "each test file uses a part of it")]
 #![allow(clippy::unwrap_used, reason = "a test may")]
 
+pub(crate) mod client;
 pub(crate) mod subjects;
 
 use std::collections::BTreeSet;
@@ -24,6 +25,8 @@ pub(crate) struct Run {
     pub(crate) result: Result<(), Error>,
     /// The body of every request that was sent.
     pub(crate) requests: Vec<Value>,
+    /// What a client of the provider's format got, if the plan has one.
+    pub(crate) wire: Option<Vec<u8>>,
     /// What happened when, for `trace`.
     log: Vec<(Duration, Entry)>,
     pub(crate) took: Duration,
@@ -57,6 +60,7 @@ pub(crate) fn run(plan: Plan, mut respond: impl FnMut(&Value, &Attempt) -> Excha
     #[expect(clippy::disallowed_methods, reason = "an instant to start from; time is virtual")]
     let start = Instant::now();
     let attempts_max = plan.policy.max_attempts;
+    let client = plan.wire.map(|_| plan.chain[0].dialect().name());
     let mut now = start;
     let mut engine = match Recovery::new(plan, now) {
         Ok(engine) => engine,
@@ -68,6 +72,7 @@ pub(crate) fn run(plan: Plan, mut respond: impl FnMut(&Value, &Attempt) -> Excha
         report: Report::default(),
         result: Ok(()),
         requests: Vec::new(),
+        wire: client.map(|_| Vec::new()),
         log: Vec::new(),
         took: Duration::ZERO,
     };
@@ -101,6 +106,9 @@ pub(crate) fn run(plan: Plan, mut respond: impl FnMut(&Value, &Attempt) -> Excha
                 run.events.push(event);
             }
             Output::Notice(_) => {}
+            Output::Wire(bytes) => {
+                run.wire.as_mut().expect("only if the plan has a client").extend_from_slice(&bytes);
+            }
             Output::Done(result) => {
                 run.report = engine.report().clone();
                 run.result = result;
@@ -110,6 +118,9 @@ pub(crate) fn run(plan: Plan, mut respond: impl FnMut(&Value, &Attempt) -> Excha
                     "law Terminal: nothing follows the end"
                 );
                 run.check(attempts_max);
+                if let Some(dialect) = client {
+                    run.check_wire(dialect);
+                }
                 return run;
             }
             Output::Wait { until, timer } => {
@@ -129,6 +140,7 @@ fn refused(error: Error) -> Run {
         report: Report::default(),
         result: Err(error),
         requests: Vec::new(),
+        wire: None,
         log: Vec::new(),
         took: Duration::ZERO,
     }
@@ -260,6 +272,42 @@ impl Run {
         if let Err(error) = &self.result {
             assert_eq!(error.transcript(), &self.transcript, "an error carries what came");
         }
+    }
+
+    /// What a client reads is one legal stream, and says what the transcript says.
+    fn check_wire(&self, dialect: &str) {
+        let bytes = self.wire.as_deref().unwrap_or_default();
+        let seen = match dialect {
+            "anthropic" => client::anthropic(bytes),
+            _ => client::openai_chat(bytes),
+        };
+        let story = || {
+            format!(
+                "{}
+{}",
+                self.tail(),
+                String::from_utf8_lossy(bytes)
+            )
+        };
+        assert_eq!(seen.terminal, self.result.is_ok(), "the end\n{}", story());
+        // Nothing goes out of an answer that fails before its first word.
+        let failed = self.result.is_err() && !bytes.is_empty() && seen.started;
+        assert_eq!(seen.error, failed, "the error\n{}", story());
+        let lasting = |kept: Vec<(String, String)>| -> Vec<(String, String)> {
+            let mut lasting: Vec<(String, String)> = Vec::new();
+            for (name, content) in kept {
+                let name = name.trim_end_matches(" (cut)").to_owned();
+                match lasting.last_mut() {
+                    _ if !name.starts_with("call") && name != "text" => {}
+                    Some((last, text)) if name == "text" && last == "text" => {
+                        text.push_str(&content)
+                    }
+                    _ => lasting.push((name, content)),
+                }
+            }
+            lasting
+        };
+        assert_eq!(lasting(seen.kept), lasting(self.kept()), "the content\n{}", story());
     }
 
     /// Parts open once, in order, with content; what is closed stays closed; no call comes twice.

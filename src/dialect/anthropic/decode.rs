@@ -337,7 +337,7 @@ impl AnthropicDecoder {
     }
 }
 
-fn reason_of(reason: &str) -> FinishReason {
+pub(super) fn reason_of(reason: &str) -> FinishReason {
     match reason {
         "end_turn" => FinishReason::Stop,
         "max_tokens" => FinishReason::Length,

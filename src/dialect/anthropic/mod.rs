@@ -12,15 +12,20 @@ mod message;
 mod rewrite;
 #[cfg(test)]
 mod tests;
+mod writer;
 
+use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use serde_json::{Value, json};
 
 use self::decode::AnthropicDecoder;
+use self::writer::MessageWriter;
+use super::writer::frame_of;
 use super::{
     Capabilities, Continuation, Decoder, Dialect, Fault, InvalidRequest, Outline, Rewrite,
-    Unresumable, capability, fault, request,
+    Unresumable, Writer, capability, fault, request,
 };
+use crate::error::ErrorKind;
 use crate::event::Resume;
 use crate::transcript::Transcript;
 
@@ -86,6 +91,31 @@ impl Dialect for Anthropic {
 
     fn message(&self, transcript: &Transcript) -> Value {
         json!({ "role": "assistant", "content": message::blocks(transcript) })
+    }
+
+    fn writer(&self, request: &Value) -> Box<dyn Writer> {
+        Box::new(MessageWriter::new(request))
+    }
+
+    /// The types are those of <https://platform.claude.com/docs/en/api/errors>, November 2026.
+    fn failure(&self, kind: ErrorKind, _: Option<&str>, message: &str) -> Value {
+        let word = match kind {
+            ErrorKind::InvalidRequest | ErrorKind::ContextLength | ErrorKind::Policy => {
+                "invalid_request_error"
+            }
+            ErrorKind::UnknownModel => "not_found_error",
+            ErrorKind::Authentication => "authentication_error",
+            ErrorKind::Billing => "billing_error",
+            ErrorKind::RateLimited => "rate_limit_error",
+            ErrorKind::Overloaded | ErrorKind::Denied => "overloaded_error",
+            ErrorKind::Stalled | ErrorKind::NoProgress | ErrorKind::Deadline => "timeout_error",
+            _ => "api_error",
+        };
+        json!({ "type": "error", "error": { "type": word, "message": message } })
+    }
+
+    fn failure_frame(&self, failure: &Value) -> Bytes {
+        frame_of("error", failure)
     }
 }
 

@@ -128,6 +128,11 @@ impl Calls {
         self.close(|call| !cut_short || call.nesting.is_whole(), sink);
     }
 
+    /// Whether a call waits for its name.
+    pub(super) fn holds(&self) -> bool {
+        self.open.iter().any(|call| call.slot.is_none())
+    }
+
     /// After the choice has finished: closes what has become whole since.
     pub(super) fn settle(&mut self, sink: &mut Sink<'_>) {
         self.close(|call| call.nesting.is_whole(), sink);

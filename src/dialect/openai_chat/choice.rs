@@ -146,6 +146,11 @@ impl Progress {
         }
     }
 
+    /// Whether a call has begun that is not opened yet.
+    pub(super) fn holds(&self) -> bool {
+        self.calls.holds()
+    }
+
     pub(super) fn close(&mut self, sink: &mut Sink<'_>) {
         if let Some((_, slot)) = self.open.take() {
             sink(Signal::Close { slot });

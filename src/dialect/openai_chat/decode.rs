@@ -107,6 +107,10 @@ impl Decoder for ChatDecoder {
         }
         Ok(())
     }
+
+    fn holds(&self) -> bool {
+        self.choices.values().any(Progress::holds)
+    }
 }
 
 impl ChatDecoder {

@@ -11,17 +11,22 @@ mod frame;
 mod rewrite;
 #[cfg(test)]
 mod tests;
+mod writer;
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use self::decode::ChatDecoder;
+use self::writer::ChunkWriter;
+use super::writer::frame_of;
 use super::{
     Capabilities, Continuation, Decoder, Dialect, Fault, InvalidRequest, Outline, Rewrite,
-    Unresumable, capability, fault, request,
+    Unresumable, Writer, capability, fault, request,
 };
+use crate::error::ErrorKind;
 use crate::event::{FinishReason, Resume};
 use crate::transcript::Transcript;
 
@@ -84,6 +89,31 @@ impl Dialect for OpenAiChat {
 
     fn message(&self, transcript: &Transcript) -> Value {
         rewrite::message(transcript)
+    }
+
+    fn writer(&self, request: &Value) -> Box<dyn Writer> {
+        Box::new(ChunkWriter::new(request))
+    }
+
+    /// The types are those that openai-python 3.57.0 knows and servers send, November 2026.
+    fn failure(&self, kind: ErrorKind, code: Option<&str>, message: &str) -> Value {
+        let word = match kind {
+            ErrorKind::InvalidRequest
+            | ErrorKind::ContextLength
+            | ErrorKind::Policy
+            | ErrorKind::UnknownModel => "invalid_request_error",
+            ErrorKind::Authentication => "authentication_error",
+            ErrorKind::Billing => "insufficient_quota",
+            ErrorKind::RateLimited => "rate_limit_error",
+            ErrorKind::Stalled | ErrorKind::NoProgress | ErrorKind::Deadline => "timeout_error",
+            _ => "server_error",
+        };
+        let error = json!({ "message": message, "type": word, "param": null, "code": code });
+        json!({ "error": error })
+    }
+
+    fn failure_frame(&self, failure: &Value) -> Bytes {
+        frame_of("message", failure)
     }
 }
 

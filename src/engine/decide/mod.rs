@@ -43,6 +43,8 @@ pub(super) struct Standing {
     pub(super) failures: u32,
     /// A dead reused connection has been replaced already.
     pub(super) stale_used: bool,
+    /// Something that will never be whole went out where it cannot be taken back.
+    pub(super) irrevocable: bool,
     /// Reported usage has reached the token limit.
     pub(super) at_length: bool,
 }
@@ -105,6 +107,7 @@ pub(super) fn decide(ended: &Ended, standing: &Standing) -> Move {
     let next = Move::NextStep { exhausted: false };
     let go_on = match (row, standing.progress) {
         (Row::Policy, _) => return Move::GiveUp { exhausted: false },
+        _ if standing.irrevocable => return Move::GiveUp { exhausted: false },
         (_, Progress::Committed) if standing.resumable => return Move::FinishTools,
         (_, Progress::Resumable | Progress::Committed) if !standing.resumable => {
             return Move::GiveUp { exhausted: false };

@@ -57,6 +57,7 @@ fn standing(progress: Progress) -> Standing {
         retry_after_max: RETRY_AFTER_MAX,
         failures: 1,
         stale_used: false,
+        irrevocable: false,
         at_length: false,
     }
 }

@@ -1,0 +1,160 @@
+//! What of a reply reaches its client's stream, and when.
+//!
+//! In: frames, events and ends, as the engine meets them. Out: [`Output::Wire`]. Nothing here knows what
+//! a frame says.
+
+use std::mem;
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use super::super::attempt::Body;
+use super::super::{Output, Plan, Recovery};
+use super::Wire;
+use crate::error::{Error, ErrorKind};
+use crate::event::{Event, PartKind, Timer};
+use crate::policy::{ToolDelivery, WIRE_KEEP_ALIVE};
+use crate::sse;
+
+impl Recovery {
+    /// A stream for a client of the first upstream's dialect, if one is wanted.
+    pub(in crate::engine) fn wire_of(plan: &Plan, now: Instant) -> Option<Wire> {
+        let dialect = &plan.chain.first()?.dialect;
+        let options = plan.wire?;
+        let writer = dialect.writer(&plan.request);
+        Some(Wire::new(writer, dialect.name(), options.reasoning, now))
+    }
+
+    pub(in crate::engine) fn wire_attempt(&mut self, continues: bool) {
+        let dialect = self.upstream().dialect.name();
+        if let Some(wire) = &mut self.wire {
+            wire.attempt(dialect, continues);
+        }
+    }
+
+    /// Bytes of the stream were read that end no event.
+    pub(in crate::engine) fn wire_piece(&mut self, raw: &[u8]) {
+        if let Some(wire) = &mut self.wire {
+            wire.piece(raw);
+        }
+    }
+
+    /// An event was read: `through`, if nothing speaks against handing its frame on. `unnamed`: the
+    /// decoder holds something of a call.
+    pub(in crate::engine) fn wire_frame(
+        &mut self,
+        raw: Bytes,
+        event: &sse::Event<'_>,
+        through: bool,
+        unnamed: bool,
+    ) {
+        let holding = self.wire_holding(unnamed);
+        let size = raw.len();
+        let Some(wire) = self.wire.as_mut() else { return };
+        if !through {
+            wire.partial.clear();
+            return;
+        }
+        let bytes = wire.frame(raw, event, holding, self.ledger.report());
+        let waits = bytes.is_empty() && wire.verbatim;
+        self.write(bytes);
+        if waits {
+            self.charge(size);
+        }
+    }
+
+    /// Whether a block is open that goes out when it is whole; none once the answer is complete.
+    fn wire_holding(&self, unnamed: bool) -> Option<bool> {
+        let (wire, live) = (self.wire.as_ref()?, self.live.as_ref()?);
+        if live.finish.is_some() {
+            return None;
+        }
+        let live_tools = self.plan.policy.tools == ToolDelivery::Live;
+        let open = live.slots.values().any(|slot| {
+            slot.is_whole(live_tools)
+                || wire.holds_reasoning && matches!(slot.kind, PartKind::Reasoning)
+        });
+        Some(open || !live_tools && (unnamed || !live.late.is_empty()))
+    }
+
+    /// What `event` brings to the client beside the frames that go through.
+    pub(in crate::engine) fn wire_event(&mut self, event: &Event) {
+        let mut out = Vec::new();
+        if let Some(wire) = &mut self.wire {
+            wire.tell(event, self.ledger.report(), &mut out);
+            if let Event::Finished(finish) = event {
+                wire.finish(finish, self.ledger.report(), &mut out);
+            }
+        }
+        self.write(out.into());
+    }
+
+    pub(in crate::engine) fn wire_cut(&mut self) {
+        let mut out = Vec::new();
+        if let Some(wire) = &mut self.wire {
+            wire.cut(self.ledger.report(), &mut out);
+        }
+        self.write(out.into());
+    }
+
+    pub(in crate::engine) fn wire_ended(&mut self) {
+        if let Some(wire) = &mut self.wire {
+            wire.ended = true;
+        }
+    }
+
+    /// Whether frames go through to the end of the upstream's stream, past its terminal marker.
+    pub(in crate::engine) fn wire_reads_on(&self) -> bool {
+        self.wire.as_ref().is_some_and(|wire| wire.verbatim)
+    }
+
+    /// The last word of a stream that has begun and cannot be completed: the provider's own error
+    /// where it gave one.
+    pub(in crate::engine) fn wire_failed(&mut self, error: &Error) {
+        let Some(first) = self.plan.chain.first() else { return };
+        let Some(wire) = self.wire.as_mut().filter(|_| error.kind() != ErrorKind::Canceled) else {
+            return;
+        };
+        let mut out = Vec::new();
+        let unsettled = mem::take(&mut wire.unsettled);
+        wire.said.retain(|delta| !unsettled.contains(&delta.part()));
+        wire.cut(self.ledger.report(), &mut out);
+        if wire.begun {
+            let own = error.fault_body().and_then(|body| serde_json::from_slice(body).ok());
+            let failure = own.filter(|_| wire.native).unwrap_or_else(|| {
+                first.dialect.failure(error.kind(), error.code(), &error.to_string())
+            });
+            out.extend_from_slice(&first.dialect.failure_frame(&failure));
+        }
+        self.write(out.into());
+    }
+
+    /// When the client gets a sign of life.
+    pub(in crate::engine) fn wire_deadline(&self) -> Option<(Instant, Timer)> {
+        let at = self.wire.as_ref()?.written.checked_add(WIRE_KEEP_ALIVE)?;
+        Some((at, Timer::KeepAlive))
+    }
+
+    pub(in crate::engine) fn wire_keep_alive(&mut self) {
+        let unnamed = match &self.body {
+            Body::Stream(stream) => stream.decoder.holds(),
+            _ => false,
+        };
+        let holding = self.wire_holding(unnamed).unwrap_or(false);
+        let mut out = Vec::new();
+        if let Some(wire) = &mut self.wire {
+            wire.keep_alive(holding, self.ledger.report(), &mut out);
+        }
+        self.write(out.into());
+    }
+
+    fn write(&mut self, bytes: Bytes) {
+        if bytes.is_empty() {
+            return;
+        }
+        if let Some(wire) = &mut self.wire {
+            wire.written = self.now;
+        }
+        self.queue.push_back(Output::Wire(bytes));
+    }
+}

@@ -1,0 +1,371 @@
+//! The wire view: the answer as one legal stream of the provider's own format.
+//!
+//! In: the frames of an upstream as they came, and the deltas that they brought. Out: bytes for a client
+//! of that format. The frames of the first attempt that gets anywhere go through byte for byte; after
+//! a cut the deltas are written anew, by the dialect's [`Writer`]. It must never let out a frame that
+//! a cut could make a lie: what is delivered whole is held until it is whole. Law kept: *Fold* — what
+//! the client reads is the transcript.
+//!
+//! ```text
+//!   frame ──▶ held while a block is open that is delivered whole ──▶ out as it came
+//!                 │ cut: dropped
+//!   delta ──▶ held as long ──────────────────────────────────────▶ written, if its frame was not
+//! ```
+
+mod feed;
+mod tail;
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::mem;
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use self::tail::{Tail, each_event};
+use crate::dialect::{Place, Writer};
+use crate::event::{Delta, Event, Finish, PartKind};
+use crate::policy::ToolDelivery;
+use crate::report::Report;
+use crate::sse;
+
+/// What a client of the provider's own format gets, and when.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct WireOptions {
+    /// When reasoning goes out.
+    pub reasoning: WireReasoning,
+    /// When tool calls go out. [`ToolDelivery::Live`] lets their fragments through as they come, and
+    /// gives up recovering an answer that is cut inside one: a fragment cannot be taken back.
+    pub tools: ToolDelivery,
+}
+
+impl WireOptions {
+    /// Reasoning as the request needs it, tool calls whole.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets when reasoning goes out.
+    #[must_use]
+    pub const fn reasoning(mut self, reasoning: WireReasoning) -> Self {
+        self.reasoning = reasoning;
+        self
+    }
+
+    /// Sets when tool calls go out.
+    #[must_use]
+    pub const fn tools(mut self, tools: ToolDelivery) -> Self {
+        self.tools = tools;
+        self
+    }
+}
+
+/// When reasoning goes out to a client of the provider's own format.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum WireReasoning {
+    /// Whole where a history may bring it back to a provider that refuses half of it: in the
+    /// Anthropic dialect, if the request carries tools. Live elsewhere.
+    #[default]
+    Auto,
+    /// As it comes; a block that is cut is closed as it stands.
+    Live,
+    /// Each block when it is complete; one that is cut never shows.
+    Whole,
+}
+
+/// The client's stream.
+pub(super) struct Wire {
+    writer: Box<dyn Writer>,
+    /// The dialect that it is written in.
+    dialect: &'static str,
+    holds_reasoning: bool,
+    /// The parts, in order.
+    parts: Vec<Part>,
+    /// Frames of the attempt under way go through as they come.
+    verbatim: bool,
+    /// Frames of the attempt under way are of the client's dialect.
+    native: bool,
+    /// The attempt under way is a continuation: its reasoning is signed for a conversation that the
+    /// client does not have.
+    continues: bool,
+    /// The attempt's stream has ended in order.
+    ended: bool,
+    /// Bytes of the frame that is coming in.
+    partial: Vec<u8>,
+    /// Frames that wait, in order.
+    frames: Vec<Bytes>,
+    /// The writer before the first of them.
+    before: Option<Box<dyn Writer>>,
+    /// What was said and is not out: by the frames that wait, or by none.
+    said: Vec<Delta>,
+    /// Parts that an end of the attempt would still take back: reasoning that is held, calls of the
+    /// server's without a result.
+    unsettled: BTreeSet<u32>,
+    /// A frame is out.
+    begun: bool,
+    /// When something last went out.
+    written: Instant,
+}
+
+#[derive(Debug)]
+struct Part {
+    place: Place,
+    /// It is no part of this stream.
+    muted: bool,
+}
+
+impl Wire {
+    pub(super) fn new(
+        writer: Box<dyn Writer>,
+        dialect: &'static str,
+        reasoning: WireReasoning,
+        now: Instant,
+    ) -> Self {
+        let holds_reasoning = match reasoning {
+            WireReasoning::Auto => writer.holds_reasoning(),
+            WireReasoning::Live => false,
+            WireReasoning::Whole => true,
+        };
+        Self {
+            writer,
+            dialect,
+            holds_reasoning,
+            parts: Vec::new(),
+            verbatim: false,
+            native: false,
+            continues: false,
+            ended: false,
+            partial: Vec::new(),
+            frames: Vec::new(),
+            before: None,
+            said: Vec::new(),
+            unsettled: BTreeSet::new(),
+            begun: false,
+            written: now,
+        }
+    }
+
+    /// An attempt goes out, to an upstream of `dialect`.
+    fn attempt(&mut self, dialect: &str, continues: bool) {
+        self.native = dialect == self.dialect;
+        self.continues = continues;
+        self.verbatim = self.native && !continues && !self.begun && self.said.is_empty();
+        self.ended = false;
+        self.partial.clear();
+        self.frames.clear();
+        self.before = None;
+    }
+
+    /// A piece of a frame has come.
+    fn piece(&mut self, raw: &[u8]) {
+        if self.verbatim {
+            self.partial.extend_from_slice(raw);
+        }
+    }
+
+    /// A frame has come, and what it says has been told. `holding`: a block is open that is
+    /// delivered whole.
+    fn frame(
+        &mut self,
+        raw: Bytes,
+        event: &sse::Event<'_>,
+        holding: Option<bool>,
+        report: &Report,
+    ) -> Bytes {
+        let raw = if self.partial.is_empty() {
+            raw
+        } else {
+            self.partial.extend_from_slice(&raw);
+            mem::take(&mut self.partial).into()
+        };
+        if !self.verbatim {
+            if self.native {
+                self.writer.withheld(event);
+            }
+            return Bytes::new();
+        }
+        let waits = match holding {
+            // The answer is complete.
+            None => false,
+            Some(holding) => {
+                // Up to its first word an attempt that dies can be replaced by another one whole.
+                holding || !self.unsettled.is_empty() || !self.begun && self.said.is_empty()
+            }
+        };
+        if waits && self.before.is_none() {
+            self.before = Some(self.writer.snapshot());
+        }
+        if !self.writer.passes(event) {
+            let mut out = Vec::new();
+            self.cut(report, &mut out);
+            return out.into();
+        }
+        self.frames.push(raw);
+        if waits { Bytes::new() } else { self.release(report) }
+    }
+
+    /// Lets the frames that wait go.
+    fn release(&mut self, report: &Report) -> Bytes {
+        self.said.clear();
+        self.before = None;
+        self.begun |= !self.frames.is_empty();
+        let earlier = report.attempts.split_last().map_or(&[][..], |(_, earlier)| earlier);
+        let amends = earlier.iter().any(|attempt| attempt.cost_something());
+        let mut frames = mem::take(&mut self.frames);
+        if let ([_], false) = (frames.as_slice(), amends) {
+            return frames.pop().unwrap_or_default();
+        }
+        let mut out = Vec::with_capacity(frames.iter().map(Bytes::len).sum());
+        for raw in frames {
+            let mut amended = false;
+            if amends {
+                each_event(&raw, |event| amended |= self.writer.amend(event, report, &mut out));
+            }
+            if !amended {
+                out.extend_from_slice(&raw);
+            }
+        }
+        out.into()
+    }
+
+    /// Something is delivered.
+    fn tell(&mut self, event: &Event, report: &Report, out: &mut Vec<u8>) {
+        match event {
+            Event::Delta(delta) => self.delta(delta, report, out),
+            Event::Resumed(seam) => comment(
+                &format!(
+                    "unbroken seam attempt={} upstream={} by={} join={} trimmed={}",
+                    seam.attempt.get(),
+                    seam.upstream,
+                    seam.by,
+                    seam.join,
+                    seam.trimmed
+                ),
+                out,
+            ),
+            Event::Started(_) | Event::Interrupted(_) | Event::Rewind(_) | Event::Finished(_) => {}
+        }
+    }
+
+    fn delta(&mut self, delta: &Delta, report: &Report, out: &mut Vec<u8>) {
+        if let Delta::Open { choice, kind, .. } = delta {
+            let muted = self.continues && matches!(kind, PartKind::Reasoning);
+            self.parts.push(Part { place: Place::new(kind.clone(), *choice), muted });
+        }
+        let part = delta.part();
+        let Some(known) = self.parts.get(part as usize).filter(|known| !known.muted) else {
+            return;
+        };
+        match (delta, &known.place.kind) {
+            (Delta::Open { .. }, PartKind::Reasoning) if self.holds_reasoning => {
+                self.unsettled.insert(part);
+            }
+            (Delta::Open { .. }, PartKind::ServerCall { .. }) => _ = self.unsettled.insert(part),
+            (Delta::Close { .. }, PartKind::Reasoning) => _ = self.unsettled.remove(&part),
+            (Delta::Close { .. }, PartKind::ServerResult { call }) => {
+                let parts = &self.parts;
+                self.unsettled.retain(|part| {
+                    let kind = parts.get(*part as usize).map(|part| &part.place.kind);
+                    !matches!(kind, Some(PartKind::ServerCall { id, .. }) if id == call)
+                });
+            }
+            (Delta::Abandon { .. }, _) => {
+                self.unsettled.remove(&part);
+                let unwritten = |delta: &Delta| delta.part() == part;
+                if self
+                    .said
+                    .iter()
+                    .any(|said| matches!(said, Delta::Open { .. }) && unwritten(said))
+                {
+                    self.said.retain(|said| !unwritten(said));
+                    return self.catch_up(report, out);
+                }
+            }
+            _ => {}
+        }
+        self.said.push(delta.clone());
+        self.catch_up(report, out);
+    }
+
+    /// Writes what was said and whose frames will not come, unless something before it may yet be
+    /// taken back.
+    fn catch_up(&mut self, report: &Report, out: &mut Vec<u8>) {
+        if !self.verbatim && self.unsettled.is_empty() {
+            self.write_said(report, out);
+        }
+    }
+
+    fn write_said(&mut self, report: &Report, out: &mut Vec<u8>) {
+        for delta in mem::take(&mut self.said) {
+            if let Some(part) = self.parts.get(delta.part() as usize) {
+                self.writer.write(&delta, &part.place, report, out);
+                self.begun = true;
+            }
+        }
+    }
+
+    /// The attempt was cut: frames that wait will never be whole.
+    fn cut(&mut self, report: &Report, out: &mut Vec<u8>) {
+        self.verbatim = false;
+        self.partial.clear();
+        self.frames.clear();
+        if let Some(before) = self.before.take() {
+            self.writer = before;
+        }
+        self.catch_up(report, out);
+    }
+
+    /// The answer is complete.
+    fn finish(&mut self, finish: &Finish, report: &Report, out: &mut Vec<u8>) {
+        let tail = Tail::of(&self.partial);
+        let through = self.verbatim && self.ended && tail != Tail::Torn;
+        if self.verbatim {
+            if through {
+                let tail = mem::take(&mut self.partial);
+                each_event(&tail, |event| _ = self.writer.passes(event));
+                self.frames.push(tail.into());
+            }
+            out.extend_from_slice(&self.release(report));
+        } else {
+            self.write_said(report, out);
+        }
+        let mut end = Vec::new();
+        if finish.inferred {
+            comment("unbroken inferred end", &mut end);
+        }
+        self.writer.finish(finish, through, report, &mut end);
+        if through && tail == Tail::Unended && !end.is_empty() {
+            out.extend_from_slice(b"\n\n");
+        }
+        out.append(&mut end);
+    }
+
+    fn keep_alive(&mut self, holding: bool, report: &Report, out: &mut Vec<u8>) {
+        if self.verbatim && !holding && self.unsettled.is_empty() {
+            out.extend_from_slice(&self.release(report));
+        }
+        self.writer.keep_alive(out);
+    }
+}
+
+impl fmt::Debug for Wire {
+    /// Sizes and states; never what is held.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Wire")
+            .field("dialect", &self.dialect)
+            .field("verbatim", &self.verbatim)
+            .field("frames", &self.frames.len())
+            .field("said", &self.said.len())
+            .field("begun", &self.begun)
+            .finish_non_exhaustive()
+    }
+}
+
+/// An SSE comment of its own, out of band.
+fn comment(text: &str, out: &mut Vec<u8>) {
+    sse::encode_comment(text, out);
+    out.push(b'\n');
+}

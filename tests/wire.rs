@@ -1,0 +1,280 @@
+//! The wire view: every answer, cut at every byte of its body, is one legal stream of its provider's
+//! format, and says what the transcript says. (The run itself checks that, for every run that has a
+//! client.)
+
+#![allow(clippy::unwrap_used, reason = "a test may")]
+
+mod support;
+
+use std::time::Duration;
+
+use http::StatusCode;
+use serde_json::json;
+use support::subjects::{Subject, Wire, comparable, expected, subjects};
+use support::{Run, client, run};
+use unbroken::engine::Plan;
+use unbroken::policy::{Policy, ToolDelivery};
+use unbroken::testing::{
+    Answer, Deltas, End, Exchange, Fault, Flaky, Model, anthropic_error, openai_error,
+};
+use unbroken::{ErrorKind, Resume, WireOptions, WireReasoning};
+
+const REASONING: [WireReasoning; 3] =
+    [WireReasoning::Auto, WireReasoning::Live, WireReasoning::Whole];
+
+fn wired(mut plan: Plan, reasoning: WireReasoning) -> Plan {
+    plan.wire = Some(WireOptions::new().reasoning(reasoning));
+    plan
+}
+
+fn excluded(wire: Wire, by: Resume, subject: &Subject) -> bool {
+    subject.anthropic_only && (wire != Wire::Anthropic || by == Resume::Quote)
+        || subject.reasons && by == Resume::Prefill
+}
+
+fn bytes(run: &Run) -> &[u8] {
+    run.wire.as_deref().expect("the plan has a client")
+}
+
+#[test]
+fn without_a_fault_the_body_goes_through_byte_for_byte() {
+    for wire in [Wire::Anthropic, Wire::OpenAiChat] {
+        for subject in subjects().iter().filter(|s| !excluded(wire, Resume::Instruct, s)) {
+            let model = wire.model(&subject.answer);
+            for (pieces, reasoning) in [1, 7, 1000].into_iter().zip(REASONING) {
+                let mut body = Vec::new();
+                let plan = wired(wire.plan(Resume::Instruct, subject.reasons), reasoning);
+                let through = run(plan, |request, _| {
+                    let exchange = model.respond(request).pieces_of(pieces);
+                    body = exchange.body().to_vec();
+                    exchange
+                });
+                assert!(through.result.is_ok());
+                assert_eq!(
+                    String::from_utf8_lossy(bytes(&through)),
+                    String::from_utf8_lossy(&body),
+                    "{wire:?} {}",
+                    subject.name
+                );
+            }
+        }
+    }
+}
+
+fn cut_everywhere(wire: Wire, by: Resume) {
+    for subject in subjects().iter().filter(|subject| !excluded(wire, by, subject)) {
+        let model = wire.model(&subject.answer);
+        let whole = run(wire.plan(by, subject.reasons), |request, _| model.respond(request));
+        for at in 0..=model.whole().body().len() {
+            let end = [End::Reset, End::Clean, End::Close][at % 3].clone();
+            let flaky = Flaky::new(model.clone(), [Fault::Cut { at, end }]);
+            let plan = wired(wire.plan(by, subject.reasons), REASONING[at % 7 % 3]);
+            let cut = run(plan, |request, _| flaky.respond(request));
+            let context =
+                || format!("{wire:?} by {by:?}, {}, byte {at}\n{}", subject.name, cut.trace());
+            assert!(cut.result.is_ok(), "{:?}: {}", cut.result, context());
+            assert_eq!(comparable(cut.kept()), expected(&whole, &cut), "{}", context());
+        }
+    }
+}
+
+#[test]
+fn anthropic_cut_everywhere_by_prefill() {
+    cut_everywhere(Wire::Anthropic, Resume::Prefill);
+}
+
+#[test]
+fn anthropic_cut_everywhere_by_instruct() {
+    cut_everywhere(Wire::Anthropic, Resume::Instruct);
+}
+
+#[test]
+fn openai_chat_cut_everywhere_by_prefill() {
+    cut_everywhere(Wire::OpenAiChat, Resume::Prefill);
+}
+
+#[test]
+fn openai_chat_cut_everywhere_by_align() {
+    cut_everywhere(Wire::OpenAiChat, Resume::Align);
+}
+
+/// One request after another gets these exchanges; the last again and again.
+fn play(wire: Wire, options: WireOptions, exchanges: &[Exchange]) -> Run {
+    let mut plan = wire.plan(Resume::Prefill, false);
+    let policy = Policy::new().tools(options.tools);
+    plan.policy = policy.into();
+    plan.wire = Some(options);
+    let mut next = exchanges.iter();
+    let mut last = None;
+    run(plan, move |_, _| {
+        last = next.next().or(last);
+        last.expect("an exchange").clone()
+    })
+}
+
+fn model(wire: Wire) -> Model {
+    wire.model(&Answer::new().text("The quick brown fox jumps over the lazy dog."))
+        .deltas(Deltas::Chars(5))
+}
+
+fn text_of(run: &Run) -> String {
+    String::from_utf8(bytes(run).to_vec()).expect("a stream is text")
+}
+
+#[test]
+fn before_the_first_word_a_failure_leaves_nothing() {
+    for wire in [Wire::Anthropic, Wire::OpenAiChat] {
+        let start = find(&model(wire).whole(), "The q") - 60;
+        for fault in [Fault::reset_at(start), Fault::end_at(start), Fault::BeforeHead(End::Reset)] {
+            let dead = model(wire).whole().fault(fault);
+            let run = play(wire, WireOptions::new(), &[dead]);
+            assert!(run.result.is_err());
+            assert_eq!(text_of(&run), "");
+        }
+    }
+}
+
+/// The beginning of an attempt that got nowhere is not seen: the next one goes through as it comes.
+#[test]
+fn an_attempt_that_got_nowhere_is_replaced_whole() {
+    for wire in [Wire::Anthropic, Wire::OpenAiChat] {
+        let start = find(&model(wire).whole(), "The q") - 60;
+        let dead = model(wire).seed(7).whole().fault(Fault::reset_at(start));
+        let busy = Exchange::reply(StatusCode::SERVICE_UNAVAILABLE);
+        let whole = model(wire).seed(8).whole();
+        let run = play(wire, WireOptions::new(), &[busy, dead, whole.clone()]);
+        let whole = String::from_utf8(whole.body().to_vec()).unwrap();
+        match wire {
+            Wire::OpenAiChat => assert_eq!(text_of(&run), whole),
+            // The dead attempt has cost input tokens, which the last count of the stream has to tell.
+            Wire::Anthropic => {
+                let (start, end) = whole.split_at(whole.find("event: message_delta").unwrap());
+                assert!(text_of(&run).starts_with(start));
+                assert!(text_of(&run).ends_with(&end[end.find("event: message_stop").unwrap()..]));
+                let seen = client::anthropic(bytes(&run));
+                assert_eq!(seen.usage["input_tokens"], 50);
+                assert_eq!(seen.usage["iterations"].as_array().unwrap().len(), 2);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_failure_after_the_first_word_is_an_error_in_the_stream_and_no_end() {
+    for wire in [Wire::Anthropic, Wire::OpenAiChat] {
+        let half = find(&model(wire).whole(), "brown");
+        let dead = model(wire).whole().fault(Fault::reset_at(half));
+        let refused = Exchange::headless(End::Refused);
+        let run = play(wire, WireOptions::new(), &[dead, refused]);
+        assert_eq!(run.result.as_ref().unwrap_err().kind(), ErrorKind::Unreachable);
+        let last = text_of(&run);
+        let last = last.trim_end().rsplit("\n\n").next().unwrap();
+        assert!(last.contains("error") && last.contains("bytes of the answer"), "{last}");
+    }
+}
+
+/// Where the provider itself said what is wrong, its own words are passed on.
+#[test]
+fn the_providers_own_error_is_passed_on() {
+    for (wire, frame) in [
+        (Wire::Anthropic, anthropic_error("invalid_request_error", "content filtering policy")),
+        (Wire::OpenAiChat, openai_error("content_filter", "Flagged.")),
+    ] {
+        let at = find(&model(wire).whole(), "brown");
+        let fault = Fault::Insert { at, frame: frame.clone(), end: End::Clean };
+        let run = play(wire, WireOptions::new(), &[model(wire).whole().fault(fault)]);
+        assert_eq!(run.result.as_ref().unwrap_err().kind(), ErrorKind::Policy);
+        let sent = |bytes: &[u8]| {
+            let text = String::from_utf8(bytes.to_vec()).unwrap();
+            let data = text.trim_end().rsplit("data: ").next().unwrap().to_owned();
+            serde_json::from_str::<serde_json::Value>(&data).unwrap()
+        };
+        assert_eq!(sent(bytes(&run)), sent(&frame));
+    }
+}
+
+#[test]
+fn silence_is_filled_with_signs_of_life() {
+    for (wire, sign) in [
+        (Wire::Anthropic, "event: ping\ndata: {\"type\":\"ping\"}\n\n"),
+        (Wire::OpenAiChat, ": keep-alive\n\n"),
+    ] {
+        let half = find(&model(wire).whole(), "brown");
+        let silent = model(wire).whole().fault(Fault::stall_at(half));
+        let run = play(
+            wire,
+            WireOptions::new(),
+            &[silent, model(wire).whole().delay(Duration::from_secs(50))],
+        );
+        let stalled = if wire == Wire::Anthropic { 90 } else { 300 };
+        let signs = text_of(&run).matches(sign).count();
+        assert!(signs >= stalled / 15 + 3 - 1, "{wire:?}: {signs}");
+    }
+}
+
+/// Nothing was said for long: what has come goes out, so that the client sees that the stream lives.
+#[test]
+fn a_slow_beginning_is_shown_after_a_while() {
+    let whole = model(Wire::Anthropic).whole().every(Duration::from_secs(4));
+    let run = play(Wire::Anthropic, WireOptions::new(), std::slice::from_ref(&whole));
+    let mut rest = text_of(&run);
+    for piece in whole.body().split_inclusive(|byte| *byte == b'\n') {
+        let piece = String::from_utf8(piece.to_vec()).unwrap();
+        let at = rest.find(&piece).unwrap_or_else(|| panic!("{piece} is missing or too early"));
+        rest = rest.split_off(at + piece.len());
+    }
+}
+
+/// Fragments of a call cannot be taken back: with `Live` an answer that is cut inside a call fails.
+#[test]
+fn live_calls_go_out_as_they_come_and_a_cut_inside_one_is_the_end() {
+    let call = json!({"path": "src/lib.rs", "text": "a longer text"});
+    for wire in [Wire::Anthropic, Wire::OpenAiChat] {
+        let answer = Answer::new().text("I read.").tool_call("call_1", "read", &call);
+        let model = wire.model(&answer).deltas(Deltas::Chars(4));
+        let whole = model.whole();
+        let piece = if wire == Wire::Anthropic { "partial_json" } else { "\"arguments\"" };
+        let text = String::from_utf8(whole.body().to_vec()).unwrap();
+        let inside = text.match_indices(piece).nth(4).unwrap().0;
+        let dead = whole.clone().fault(Fault::reset_at(inside));
+        let live = WireOptions::new().tools(ToolDelivery::Live);
+        let run = play(wire, live, &[dead.clone(), whole.clone()]);
+        assert_eq!(run.requests.len(), 1);
+        assert_eq!(run.result.as_ref().unwrap_err().kind(), ErrorKind::Reset);
+        assert!(text_of(&run).matches(piece).count() >= 3, "{}", text_of(&run));
+        let run = play(wire, WireOptions::new(), &[dead]);
+        assert!(!text_of(&run).contains(piece), "{}", text_of(&run));
+        let run = play(wire, live, std::slice::from_ref(&whole));
+        assert_eq!(bytes(&run), whole.body());
+    }
+}
+
+#[test]
+fn a_continued_message_counts_all_attempts() {
+    let wire = Wire::Anthropic;
+    let half = find(&model(wire).whole(), "brown");
+    let flaky = Flaky::new(model(wire), [Fault::reset_at(half)]);
+    let plan = wired(wire.plan(Resume::Prefill, false), WireReasoning::Auto);
+    let run = run(plan, |request, _| flaky.respond(request));
+    let seen = client::anthropic(bytes(&run));
+    let attempts = &run.report.attempts;
+    let output: u64 = attempts.iter().map(|attempt| attempt.output_tokens()).sum();
+    assert_eq!(seen.usage["output_tokens"], output);
+    assert_eq!(seen.usage["input_tokens"], 50);
+    let iterations = seen.usage["iterations"].as_array().unwrap();
+    assert_eq!(iterations.len(), 2);
+    for (iteration, attempt) in iterations.iter().zip(attempts) {
+        assert_eq!(iteration["type"], "message");
+        assert_eq!(iteration["model"], *attempt.model);
+        assert_eq!(iteration["output_tokens"], attempt.output_tokens());
+    }
+    assert!(
+        text_of(&run)
+            .contains(": unbroken seam attempt=2 upstream=anthropic by=prefill join=literal")
+    );
+}
+
+fn find(exchange: &Exchange, needle: &str) -> usize {
+    let body = String::from_utf8(exchange.body().to_vec()).unwrap();
+    body.find(needle).expect("it is there")
+}
