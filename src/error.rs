@@ -69,7 +69,8 @@ pub enum ErrorKind {
     NoProgress,
     /// The overall deadline.
     Deadline,
-    /// The attempt was not allowed: retry budget empty.
+    /// No attempt was allowed, and none had failed before: the upstream's breaker is open, or the retry
+    /// budget is empty.
     Denied,
     /// The caller canceled.
     Canceled,
@@ -209,7 +210,8 @@ impl Error {
         matches!(self.0.kind, ErrorKind::Stalled | ErrorKind::Deadline | ErrorKind::NoProgress)
     }
 
-    /// Whether it failed only because the attempts were used up: trying later may help.
+    /// Whether it failed only because the attempts were used up, or no more were allowed: trying later
+    /// may help.
     #[must_use]
     pub fn is_exhausted(&self) -> bool {
         self.0.exhausted
@@ -272,7 +274,7 @@ impl ErrorKind {
             Self::Diverged => "what came back does not continue what was delivered",
             Self::NoProgress => "nothing new came for too long after a cut",
             Self::Deadline => "the overall deadline passed",
-            Self::Denied => "the retry budget is empty",
+            Self::Denied => "no request is allowed now: breaker open or retry budget empty",
             Self::Canceled => "canceled",
         }
     }
@@ -334,7 +336,7 @@ pub enum ConfigError {
     /// The key cannot be a header value: it has a line break or another control character in it.
     #[error("the key cannot be sent in a header: it holds a line break or a control character")]
     Key,
-    /// A chain without a step.
+    /// A chain without an upstream.
     #[error("the client has no upstream; add one with `step`")]
     NoStep,
     /// No transport: the crate was built without the `reqwest` feature and none was given.

@@ -58,8 +58,8 @@ pub mod proxy;
 pub mod testing;
 
 #[cfg(feature = "tokio")]
-pub use client::{Answer, Client, ClientBuilder, Reply, TextStream, WireStream};
-pub use engine::{Upstream, WireOptions, WireReasoning};
+pub use client::{Answer, Call, Client, ClientBuilder, Reply, TextStream, WireStream};
+pub use engine::{Canned, HandOff, Step, Upstream, WireOptions, WireReasoning};
 pub use error::{ConfigError, Error, ErrorKind, Origin, Rejection};
 pub use event::*;
 pub use report::{AttemptReport, Outcome, Report};

@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, reason = "a test may")]
 #![expect(clippy::unwrap_used, reason = "a test may")]
 
+#[path = "decisions/steps.rs"]
+mod steps;
 mod support;
 
 use std::time::Duration;

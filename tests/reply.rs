@@ -4,6 +4,12 @@
 
 #[path = "reply/answer.rs"]
 mod answer;
+#[path = "reply/breaker.rs"]
+mod breaker;
+#[path = "reply/budget.rs"]
+mod budget;
+#[path = "reply/call.rs"]
+mod call;
 #[path = "reply/chain.rs"]
 mod chain;
 #[path = "reply/clocks.rs"]
@@ -28,14 +34,14 @@ use tokio::time::Instant;
 use unbroken::client::{Connection, Reqwest};
 use unbroken::dialect::FaultClass;
 use unbroken::engine::{Notice, Refusal};
-use unbroken::policy::{Backoff, Budget, CONNECT, Policy, Timeouts};
+use unbroken::policy::{Backoff, BreakerPolicy, Budget, CONNECT, Policy, Timeouts};
 use unbroken::testing::{
     Answer, Behaviour, COMMENT_PING, Deltas, End, Exchange, Fault, Flaky, Memory, Model, Outcome,
     Script, Server,
 };
 use unbroken::{
-    Client, ClientBuilder, Cut, Delta, ErrorKind, Event, Next, Origin, Reply, Resume, TextStream,
-    Timer, Upstream,
+    Client, ClientBuilder, Cut, Delta, ErrorKind, Event, Next, Reply, Resume, TextStream, Timer,
+    Upstream,
 };
 
 const TEXT: &str = "It was a bright cold day in April, and the clocks were striking thirteen. Winston \
@@ -68,12 +74,12 @@ fn quick() -> Policy {
 }
 
 /// A client of one Anthropic upstream that `memory` plays.
+fn one() -> Upstream {
+    Wire::Anthropic.upstream("one", "http://one.test")
+}
+
 fn builder(memory: &Memory) -> ClientBuilder {
-    Client::builder()
-        .step(Wire::Anthropic.upstream("one", "http://one.test"))
-        .transport(memory.clone())
-        .policy(quick())
-        .seed(1)
+    Client::builder().step(one()).transport(memory.clone()).policy(quick()).seed(1)
 }
 
 fn client(memory: &Memory) -> Client {
@@ -294,48 +300,6 @@ async fn a_reply_that_is_not_polled_does_not_read_on() {
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn clones_share_the_retry_budget() {
-    let memory = Memory::new(Script::new().forever(|_| Exchange::reply(StatusCode::BAD_GATEWAY)));
-    let client = builder(&memory).budget(Budget::new(1, 0, 0.0)).build().unwrap();
-    let first = hear(ask(&client)).await;
-    assert_eq!(first.error().kind(), ErrorKind::Denied, "{}", first.story());
-    assert_eq!(first.error().origin(), Origin::Library);
-    assert!(first.error().is_denied());
-    assert_eq!((first.report.attempts.len(), memory.requests().len()), (2, 2));
-    let second = hear(ask(&client.clone())).await;
-    assert_eq!(second.error().kind(), ErrorKind::Denied, "{}", second.story());
-    assert_eq!((second.report.attempts.len(), memory.requests().len()), (1, 3));
-}
-
-/// Recoveries are not what the budget stops.
-#[tokio::test(start_paused = true)]
-async fn attempts_after_progress_cost_no_budget() {
-    let half = length() / 2;
-    let memory = flaky((0..4).map(|_| Fault::reset_at(half)));
-    let client = builder(&memory).budget(Budget::new(0, 0, 0.0)).build().unwrap();
-    let heard = hear(ask(&client)).await;
-    assert_eq!(heard.text(), TEXT, "{}", heard.story());
-    assert!(memory.requests().len() > 1);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_denied_retry_goes_to_the_next_step_for_nothing() {
-    let memory = Memory::new(Script::new().forever(|request| match request.path() {
-        "/v1/messages" => Exchange::reply(StatusCode::BAD_GATEWAY),
-        _ => model().respond(&request.json()),
-    }));
-    let client = builder(&memory)
-        .step(Wire::Anthropic.upstream("two", "http://two.test/two"))
-        .budget(Budget::new(0, 0, 0.0))
-        .build()
-        .unwrap();
-    let heard = hear(ask(&client)).await;
-    assert_eq!(heard.text(), TEXT, "{}", heard.story());
-    let who: Vec<_> = heard.report.attempts.iter().map(|a| (&*a.upstream, a.free)).collect();
-    assert_eq!(who, [("one", false), ("two", false)]);
-}
-
 /// The rungs of a reply's attempts, and which of them were free.
 async fn rungs(client: &Client) -> Vec<(Option<Resume>, bool)> {
     let heard = hear(ask(client)).await;
@@ -380,12 +344,15 @@ async fn the_observer_hears_what_happens() {
     let said: Vec<String> = heard.lock().unwrap().drain(..).map(|notice| word(&notice)).collect();
     let expected = [
         "opened 1 None",
+        "ended 1 Cut(Reset) Uncounted",
         "interrupted 1 Resume { by: Prefill }",
         "opened 2 Some(Prefill)",
+        "ended 2 Cut(Rejected) Uncounted",
         "refused Prefill",
         "interrupted 2 Resume { by: Instruct }",
         "opened 3 Some(Instruct)",
         "resumed 3 Instruct",
+        "ended 3 Finished Success",
     ];
     assert_eq!(said, expected);
 
@@ -397,7 +364,13 @@ async fn the_observer_hears_what_happens() {
         .unwrap();
     assert_eq!(hear(ask(&client)).await.error().kind(), ErrorKind::Authentication);
     let said: Vec<String> = heard.lock().unwrap().drain(..).map(|notice| word(&notice)).collect();
-    assert_eq!(said, ["opened 1 None", "account Auth", "interrupted 1 GiveUp"]);
+    let expected = [
+        "opened 1 None",
+        "ended 1 Cut(Rejected) Uncounted",
+        "account Auth",
+        "interrupted 1 GiveUp",
+    ];
+    assert_eq!(said, expected);
 }
 
 fn word(notice: &Notice) -> String {
@@ -406,6 +379,13 @@ fn word(notice: &Notice) -> String {
         Notice::Interrupted(cut) => format!("interrupted {} {:?}", cut.attempt.get(), cut.next),
         Notice::Resumed(joined) => format!("resumed {} {:?}", joined.attempt.get(), joined.by),
         Notice::Refused(Refusal { by, .. }) => format!("refused {by:?}"),
+        Notice::Ended { attempt, outcome, verdict, .. } => {
+            let outcome = match outcome {
+                unbroken::Outcome::Cut(Cut::Rejected { .. }) => "Cut(Rejected)".to_owned(),
+                other => format!("{other:?}"),
+            };
+            format!("ended {} {outcome} {verdict:?}", attempt.get())
+        }
         Notice::Account { class, .. } => {
             let class: &FaultClass = class;
             format!("account {class:?}")
@@ -535,8 +515,8 @@ async fn two_replies_at_once() {
 #[tokio::test(start_paused = true)]
 async fn replies_of_one_client_do_not_retry_in_step() {
     let memory = Memory::new(Script::new().forever(|_| Exchange::reply(StatusCode::BAD_GATEWAY)));
-    let client =
-        builder(&memory).policy(Policy::new()).budget(Budget::new(100, 0, 0.0)).build().unwrap();
+    let policy = Policy::new().breaker(BreakerPolicy::new().failures(0));
+    let client = builder(&memory).policy(policy).budget(Budget::new(100, 0, 0.0)).build().unwrap();
     let mut delays = BTreeSet::new();
     for _ in 0..10 {
         let heard = hear(ask(&client)).await;

@@ -17,7 +17,7 @@ use unbroken::policy::{Policy, ToolDelivery};
 use unbroken::testing::{
     Answer, Deltas, End, Exchange, Fault, Flaky, Model, anthropic_error, openai_error,
 };
-use unbroken::{ErrorKind, Resume, WireOptions, WireReasoning};
+use unbroken::{ErrorKind, HandOff, Resume, WireOptions, WireReasoning};
 
 const REASONING: [WireReasoning; 3] =
     [WireReasoning::Auto, WireReasoning::Live, WireReasoning::Whole];
@@ -277,4 +277,19 @@ fn a_continued_message_counts_all_attempts() {
 fn find(exchange: &Exchange, needle: &str) -> usize {
     let body = String::from_utf8(exchange.body().to_vec()).unwrap();
     body.find(needle).expect("it is there")
+}
+
+#[test]
+fn an_answer_at_hand_is_a_legal_stream_and_says_who_speaks() {
+    for wire in [Wire::Anthropic, Wire::OpenAiChat] {
+        let mut plan = wired(wire.plan(Resume::Prefill, false), WireReasoning::Auto);
+        let handed = HandOff::text("A colleague will write to you.");
+        plan.chain = plan.chain.iter().cloned().chain([handed.into()]).collect();
+        let refused = Exchange::reply(StatusCode::UNAUTHORIZED);
+        let run = run(plan, |_, _| refused.clone());
+        assert!(run.result.is_ok());
+        assert_eq!(run.text(), "A colleague will write to you.");
+        assert!(text_of(&run).contains("\"model\":\"hand-off\""), "{}", text_of(&run));
+        assert!(text_of(&run).contains(": unbroken answer by=hand-off\n"));
+    }
 }

@@ -3,11 +3,12 @@
 //! In: a request. Out: a [`Reply`]. It drives the engine and decides nothing. Law kept: *Terminal*
 //! — a reply is fused, and dropping it closes the upstream connection at once.
 
+mod call;
+mod chain;
 mod clock;
 #[cfg(feature = "eventsource-stream")]
 mod events;
 mod gate;
-mod pending;
 mod reply;
 #[cfg(feature = "reqwest")]
 mod reqwest;
@@ -21,43 +22,46 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use serde::Serialize;
 use serde_json::Value;
 
+pub use self::call::{Body, Call};
 #[cfg(feature = "eventsource-stream")]
 pub use self::events::{FromEvents, FromEventsBody};
-pub use self::pending::*;
+pub use self::gate::BreakerReport;
 pub use self::reply::{Answer, Reply, TextStream};
 #[cfg(feature = "reqwest")]
 pub use self::reqwest::{Reqwest, ReqwestBody};
 pub use self::transport::{BoxError, Transport, TransportError};
-pub use self::wire::{WireHead, WireStream};
+pub use self::wire::WireStream;
 pub use crate::event::{Connection, TransportErrorKind};
 
+use self::chain::Chain;
 use self::clock::Clock;
 use self::gate::Gate;
 use self::transport::Erased;
 use crate::dialect::Wording;
-use crate::engine::{Plan, Upstream};
+use crate::engine::{Plan, Step};
 use crate::error::ConfigError;
 use crate::observe::Observer;
 use crate::policy::{Budget, Policy};
 
 /// Sends requests that survive.
 ///
-/// Clones are cheap and share connections, the retry budget and what was learnt about upstreams.
+/// Clones are cheap and share connections, the retry budget, the breakers and what was learnt about
+/// upstreams.
 /// Its replies need a tokio runtime with time enabled to be polled in.
 #[derive(Clone)]
 pub struct Client {
     shared: Arc<Shared>,
+    chain: Chain,
+    policy: Arc<Policy>,
 }
 
 struct Shared {
-    chain: Arc<[Upstream]>,
-    policy: Arc<Policy>,
     wording: Arc<Wording>,
-    transport: Arc<dyn Erased>,
-    observer: Option<Arc<dyn Observer>>,
+    transport: Box<dyn Erased>,
+    observer: Option<Box<dyn Observer>>,
     gate: Arc<Gate>,
-    clock: Arc<Clock>,
-    seed: Arc<AtomicU64>,
+    clock: Clock,
+    seed: AtomicU64,
 }
 
 impl Client {
@@ -76,31 +80,92 @@ impl Client {
     #[must_use]
     pub fn stream(&self, request: impl Serialize) -> Reply {
         // What does not serialise is no JSON object, which the engine's own check reports.
-        self.reply(serde_json::to_value(request).unwrap_or(Value::Null), None)
+        Reply::new(self, self.plan(serde_json::to_value(request).unwrap_or(Value::Null)))
     }
 
     /// As [`stream`](Self::stream), with a policy for this reply alone.
     #[must_use]
     pub fn stream_with(&self, request: impl Serialize, policy: Policy) -> Reply {
-        self.reply(serde_json::to_value(request).unwrap_or(Value::Null), Some(policy))
+        self.with_policy(policy).stream(request)
     }
 
-    fn reply(&self, request: Value, policy: Option<Policy>) -> Reply {
-        let shared = &self.shared;
-        let mut plan = Plan::new(request, Arc::clone(&shared.chain));
-        plan.policy = policy.map_or_else(|| Arc::clone(&shared.policy), Arc::new);
-        plan.wording = Arc::clone(&shared.wording);
-        // Every reply has a seed of its own, or clients that failed together would retry together.
-        plan.seed = shared.seed.fetch_add(SEED_STEP, Ordering::Relaxed);
-        Reply::new(Arc::clone(shared), plan)
+    /// Sends a request that is not to be streamed, and hands on the first response that is a success.
+    ///
+    /// The request is sent as it is, but for the model where a step sets one, and tried as hard as one
+    /// that is streamed: the same attempts, waits, breakers, retry budget and chain. What is tried again
+    /// ends with the response head: a body that breaks off is told by the [`Body`], and its silence is
+    /// not bounded here. A head may take [`HEAD`](crate::policy::HEAD), whatever
+    /// [`Timeouts::first_event`](crate::policy::Timeouts::first_event) says, which is for streams. Steps
+    /// that are no upstream are passed over: there is no response to make of a text.
+    ///
+    /// ```no_run
+    /// # async fn ask(client: unbroken::Client, request: serde_json::Value)
+    /// # -> Result<(), Box<dyn std::error::Error>> {
+    /// use tokio_stream::StreamExt;
+    ///
+    /// let response = client.call(request).await?;
+    /// println!("{}", response.status());
+    /// let mut body = response.into_body();
+    /// while let Some(bytes) = body.next().await {
+    ///     println!("{} bytes", bytes?.len());
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn call(&self, request: impl Serialize) -> Call {
+        let mut plan = self.plan(serde_json::to_value(request).unwrap_or(Value::Null));
+        plan.head_only = true;
+        Call::new(Reply::new(self, plan))
+    }
+
+    /// A client with another chain that shares everything else with this one: connections, budget,
+    /// breakers, what was learnt, observer, wording, policy and seed. All that is remembered of an
+    /// upstream goes by its name, so a name should mean one origin in all chains.
+    ///
+    /// # Errors
+    /// As for [`ClientBuilder::build`].
+    pub fn with_chain(
+        &self,
+        chain: impl IntoIterator<Item = impl Into<Step>>,
+    ) -> Result<Self, ConfigError> {
+        let chain = Chain::new(chain.into_iter().map(Into::into).collect())?;
+        Ok(Self { chain, ..self.clone() })
+    }
+
+    /// A client with another policy that shares everything else with this one. The wait for a
+    /// connection and the breakers stay as the policy of the first client has them.
+    #[must_use]
+    pub fn with_policy(&self, policy: Policy) -> Self {
+        Self { policy: Arc::new(policy), ..self.clone() }
+    }
+
+    /// What the breakers let through now, of each upstream and model that was asked of late.
+    #[must_use]
+    pub fn breakers(&self) -> Vec<BreakerReport> {
+        self.shared.gate.breakers(self.shared.clock.now())
+    }
+
+    fn plan(&self, request: Value) -> Plan {
+        Plan {
+            request: Arc::new(request),
+            chain: Arc::clone(&self.chain.steps),
+            policy: Arc::clone(&self.policy),
+            wording: Arc::clone(&self.shared.wording),
+            // Every reply has a seed of its own, or clients that failed together would retry together.
+            seed: self.shared.seed.fetch_add(SEED_STEP, Ordering::Relaxed),
+            recorded: false,
+            head_only: false,
+            refused: Vec::new(),
+            wire: None,
+        }
     }
 }
 
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Client")
-            .field("chain", &self.shared.chain)
-            .field("policy", &self.shared.policy)
+            .field("chain", &self.chain.steps)
+            .field("policy", &self.policy)
             .finish_non_exhaustive()
     }
 }
@@ -108,7 +173,7 @@ impl fmt::Debug for Client {
 /// Sets up a [`Client`].
 #[derive(Default)]
 pub struct ClientBuilder {
-    chain: Vec<Upstream>,
+    chain: Vec<Step>,
     policy: Policy,
     wording: Wording,
     budget: Budget,
@@ -118,10 +183,11 @@ pub struct ClientBuilder {
 }
 
 impl ClientBuilder {
-    /// Adds an upstream; the second and later ones are fallbacks, in this order.
+    /// Adds a step: an [`Upstream`](crate::Upstream), or an answer at hand. The second and later ones
+    /// are fallbacks, in this order.
     #[must_use]
-    pub fn step(mut self, upstream: Upstream) -> Self {
-        self.chain.push(upstream);
+    pub fn step(mut self, step: impl Into<Step>) -> Self {
+        self.chain.push(step.into());
         self
     }
 
@@ -139,7 +205,8 @@ impl ClientBuilder {
         self
     }
 
-    /// Sets the retry budget that all replies share; [`Budget::default`] otherwise.
+    /// Sets the retry budget that all replies share, one of this kind for each upstream;
+    /// [`Budget::default`] otherwise.
     #[must_use]
     pub fn budget(mut self, budget: Budget) -> Self {
         self.budget = budget;
@@ -172,37 +239,22 @@ impl ClientBuilder {
     /// # Errors
     /// No upstream, two upstreams of one name, an address that is not absolute, or no HTTP stack.
     pub fn build(self) -> Result<Client, ConfigError> {
-        if self.chain.is_empty() {
-            return Err(ConfigError::NoStep);
-        }
-        for (index, upstream) in self.chain.iter().enumerate() {
-            let http = matches!(upstream.uri.scheme_str(), Some("http" | "https"));
-            if !http || upstream.uri.host().is_none() {
-                return Err(ConfigError::Address);
-            }
-            // A fallback to another model of the same upstream shares its name on purpose.
-            let twin = |other: &Upstream| {
-                other.name == upstream.name && other.uri.authority() != upstream.uri.authority()
-            };
-            if self.chain.iter().skip(index + 1).any(twin) {
-                return Err(ConfigError::DuplicateName);
-            }
-        }
+        let chain = Chain::new(self.chain)?;
         let transport = match self.transport {
             Some(transport) => transport,
             None => default_transport(&self.policy)?,
         };
         Ok(Client {
             shared: Arc::new(Shared {
-                chain: self.chain.into(),
-                policy: Arc::new(self.policy),
                 wording: Arc::new(self.wording),
-                transport: transport.into(),
-                observer: self.observer.map(Arc::from),
-                gate: Arc::new(Gate::new(self.budget)),
-                clock: Arc::new(Clock::new()),
-                seed: Arc::new(AtomicU64::new(self.seed.unwrap_or_else(clock::entropy))),
+                transport,
+                observer: self.observer,
+                gate: Arc::new(Gate::new(self.budget, self.policy.breaker)),
+                clock: Clock::new(),
+                seed: AtomicU64::new(self.seed.unwrap_or_else(clock::entropy)),
             }),
+            chain,
+            policy: Arc::new(self.policy),
         })
     }
 }

@@ -16,9 +16,9 @@ use futures_core::Stream;
 use futures_core::stream::FusedStream;
 use serde_json::Value;
 
-use super::Shared;
+use super::gate::Permit;
 use super::transport::{BoxBody, BoxOpen, TransportError};
-use super::wire::WireHead;
+use super::{Client, Shared};
 use crate::dialect::Dialect;
 use crate::engine::{Attempt, Input, Notice, Output, Plan, Recovery};
 use crate::error::{Error, ErrorKind};
@@ -67,14 +67,18 @@ impl State {
 struct Running {
     engine: Recovery,
     exchange: Exchange,
+    /// The leave that the attempt under way has.
+    permit: Option<Permit>,
+    /// The last response head that was a success, where somebody wants it.
+    head: Option<http::response::Parts>,
+    keeps_head: bool,
+    head_only: bool,
     alarm: Alarm,
     /// The last error of the HTTP stack, which explains an error of the reply.
     cause: Option<TransportError>,
     done: bool,
     /// Why it ended, if an error was handed out.
     failed: Option<ErrorKind>,
-    /// The last response head that was a success.
-    head: Option<WireHead>,
 }
 
 /// What a poll of a reply gives.
@@ -92,10 +96,12 @@ enum Exchange {
 }
 
 impl Reply {
-    pub(super) fn new(shared: Arc<Shared>, plan: Plan) -> Self {
-        // A client's chain is never empty: its builder refuses that.
-        let dialect = Arc::clone(&shared.chain[0].dialect);
-        Self { shared, state: State::Planned(Box::new(plan)), dialect }
+    pub(super) fn new(client: &Client, plan: Plan) -> Self {
+        Self {
+            shared: Arc::clone(&client.shared),
+            state: State::Planned(Box::new(plan)),
+            dialect: Arc::clone(&client.chain.dialect),
+        }
     }
 
     /// All that has been delivered so far.
@@ -155,21 +161,37 @@ impl Reply {
         })
     }
 
+    /// The response whose head was all that was wanted.
+    pub(super) fn take_response(&mut self) -> Option<http::Response<BoxBody>> {
+        let State::Running(running) = &mut self.state else {
+            return None;
+        };
+        let head = running.head.take()?;
+        match mem::replace(&mut running.exchange, Exchange::None) {
+            Exchange::Body(_, body) => Some(http::Response::from_parts(head, body)),
+            Exchange::None | Exchange::Opening(..) => None,
+        }
+    }
+
     fn begin(&mut self, plan: Plan) -> Result<(), Error> {
         let mut plan = plan;
         let now = self.shared.clock.now();
-        self.shared.gate.enter(now);
         plan.refused = self.shared.gate.refusals(now);
+        let head_only = plan.head_only;
+        let keeps_head = head_only || plan.wire.is_some();
         match Recovery::new(plan, now) {
             Ok(engine) => {
                 self.state = State::Running(Box::new(Running {
                     engine,
                     exchange: Exchange::None,
+                    permit: None,
+                    head: None,
+                    keeps_head,
+                    head_only,
                     alarm: Alarm::default(),
                     cause: None,
                     done: false,
                     failed: None,
-                    head: None,
                 }));
                 Ok(())
             }
@@ -207,8 +229,8 @@ impl Reply {
         }
     }
 
-    /// The last response head that was a success.
-    pub(super) fn head(&self) -> Option<&WireHead> {
+    /// The last response head that was a success, where somebody wants it.
+    pub(super) fn head(&self) -> Option<&http::response::Parts> {
         match &self.state {
             State::Running(running) => running.head.as_ref(),
             State::Planned(_) | State::Unplanned { .. } => None,
@@ -263,10 +285,12 @@ impl Running {
                 Output::Wire(bytes) => return self.hand_out(Item::Wire(bytes)),
                 Output::Open(attempt) => self.open(shared, *attempt),
                 Output::Abort(_) => self.exchange = Exchange::None,
-                Output::Notice(notice) => shared.hear(&notice),
+                Output::Notice(notice) => self.hear(shared, &notice),
                 Output::Done(result) => {
                     self.done = true;
-                    self.exchange = Exchange::None;
+                    if result.is_err() || !self.head_only {
+                        self.exchange = Exchange::None;
+                    }
                     let error = result.err().map(|error| self.explain(error));
                     self.failed = error.as_ref().map(Error::kind);
                     return Poll::Ready(error.map(Err));
@@ -295,12 +319,22 @@ impl Running {
 
     fn open(&mut self, shared: &Shared, attempt: Attempt) {
         let now = shared.clock.now();
-        if attempt.budgeted && !shared.gate.withdraw(now) {
+        self.permit = shared.gate.admit(&attempt, now, |notice| shared.hear(notice));
+        if self.permit.is_none() {
             return self.engine.handle_input(now, Input::Denied { id: attempt.id });
         }
         self.engine.handle_input(now, Input::Sent { id: attempt.id });
         let opening = shared.transport.open(attempt.request, attempt.connection);
         self.exchange = Exchange::Opening(attempt.id, opening);
+    }
+
+    fn hear(&mut self, shared: &Shared, notice: &Notice) {
+        shared.hear(notice);
+        if let Notice::Ended { verdict, .. } = notice {
+            let permit = self.permit.take();
+            let change = permit.and_then(|permit| permit.settle(*verdict, shared.clock.now()));
+            change.iter().for_each(|notice| shared.hear(notice));
+        }
     }
 
     fn poll_exchange(&mut self, cx: &mut Context<'_>) -> Poll<Input> {
@@ -312,10 +346,10 @@ impl Running {
                     Ok(response) => {
                         let (head, body) = response.into_parts();
                         self.exchange = Exchange::Body(id, body);
-                        let (status, headers) = (head.status, head.headers);
-                        if status.is_success() {
-                            self.head = Some(WireHead::new(status, headers.clone()));
+                        if self.keeps_head && head.status.is_success() {
+                            self.head = Some(head.clone());
                         }
+                        let (status, headers) = (head.status, head.headers);
                         return Poll::Ready(Input::Head { id, status, headers });
                     }
                     Err(error) => self.failed(id, error),

@@ -13,39 +13,12 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use futures_core::Stream;
 use futures_core::stream::FusedStream;
-use http::{HeaderMap, StatusCode};
+use http::response;
 
 use super::reply::{Item, Reply};
 use crate::engine::{Plan, WireOptions};
 use crate::error::{Error, ErrorKind};
 use crate::policy::Delivery;
-
-/// The head of an upstream's response.
-///
-/// `Debug` shows the status and the number of headers.
-#[derive(Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct WireHead {
-    /// The status, which is a success.
-    pub status: StatusCode,
-    /// The headers.
-    pub headers: HeaderMap,
-}
-
-impl WireHead {
-    pub(super) const fn new(status: StatusCode, headers: HeaderMap) -> Self {
-        Self { status, headers }
-    }
-}
-
-impl fmt::Debug for WireHead {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("WireHead")
-            .field("status", &self.status)
-            .field("headers", &self.headers.len())
-            .finish()
-    }
-}
 
 /// An answer as one legal stream of server-sent events in the dialect of the client's first step.
 ///
@@ -71,7 +44,7 @@ impl WireStream {
     /// The head of the upstream's response whose frames are going out. None before the first item, and
     /// where that was a sign of life or an answer of no upstream's.
     #[must_use]
-    pub fn head(&self) -> Option<&WireHead> {
+    pub fn head(&self) -> Option<&response::Parts> {
         self.reply.head()
     }
 

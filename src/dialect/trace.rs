@@ -2,7 +2,7 @@
 
 use super::{Decoder, Signal};
 use crate::event::{
-    Annotation, AttemptId, Delta, Event, Finish, FinishReason, Head, PartKind, Usage,
+    Annotation, AttemptId, Delta, Event, Finish, FinishReason, Head, PartKind, Source, Usage,
 };
 use crate::sse;
 use crate::transcript::Transcript;
@@ -75,7 +75,7 @@ fn kind_word(kind: &PartKind) -> String {
 pub(super) fn transcript(parts: &[(PartKind, &str)]) -> Transcript {
     let mut transcript = Transcript::new();
     transcript.apply(&Event::Started(Head {
-        attempt: AttemptId(1),
+        attempt: Some(AttemptId(1)),
         upstream: "test".into(),
         id: None,
         model: None,
@@ -100,5 +100,10 @@ pub(super) fn annotate(transcript: &mut Transcript, part: u32, annotation: Annot
 /// The same, ended for `reason`.
 pub(super) fn finish(transcript: &mut Transcript, reason: FinishReason) {
     let usage = Usage::default();
-    transcript.apply(&Event::Finished(Finish { reason, inferred: false, usage }));
+    transcript.apply(&Event::Finished(Finish {
+        reason,
+        inferred: false,
+        usage,
+        source: Source::Model,
+    }));
 }

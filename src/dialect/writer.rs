@@ -19,6 +19,9 @@ use crate::sse;
 ///
 /// It writes to one client, from the first byte of the stream to the last.
 pub trait Writer: Debug + Send {
+    /// What follows is said by no model: `speaker` stands in its place.
+    fn speaks(&mut self, speaker: &str);
+
     /// `event` goes to the client as it came. Nothing is written; the writer keeps track of what is
     /// open. `false`, and nothing is changed, if it would not be legal where the stream stands: a
     /// frame before it must have been lost.

@@ -33,6 +33,8 @@ pub struct Attempt {
     pub connection: Connection,
     /// It follows an attempt without progress, and draws on the retry budget.
     pub budgeted: bool,
+    /// No breaker must refuse it: text has been delivered, and no other step could go on.
+    pub exempt: bool,
 }
 
 impl std::fmt::Debug for Attempt {
@@ -45,6 +47,7 @@ impl std::fmt::Debug for Attempt {
             .field("bytes", &self.request.body().len())
             .field("connection", &self.connection)
             .field("budgeted", &self.budgeted)
+            .field("exempt", &self.exempt)
             .finish_non_exhaustive()
     }
 }
@@ -70,7 +73,9 @@ pub(super) struct Live {
     pub(super) terminal: bool,
     /// The data of the error event that ended it.
     pub(super) fault: Option<Bytes>,
-    /// The HTTP exchange is over.
+    /// All that is wanted of it is a response head that is a success.
+    pub(super) head_only: bool,
+    /// The HTTP exchange is over, or no longer ours.
     pub(super) over: bool,
     /// How its text was joined.
     pub(super) join: Option<Join>,

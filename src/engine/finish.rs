@@ -2,14 +2,16 @@
 //!
 //! In: why it ends. Out: the last deltas and the end itself. Law kept: *Terminal*.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::attempt::Live;
 use super::decide;
+use super::notice::Verdict;
 use super::settle::Fallen;
-use super::{Output, Recovery, State};
+use super::{Notice, Output, Recovery, State};
 use crate::error::{Error, ErrorKind};
-use crate::event::{Delta, Event, Finish, FinishReason, Next as Told, PartKind};
+use crate::event::{Cut, Delta, Event, Finish, FinishReason, Next as Told, PartKind, Source};
 use crate::report::Outcome;
 use crate::transcript::PartState;
 
@@ -22,7 +24,7 @@ impl Recovery {
 
     /// The answer is complete.
     pub(super) fn complete(&mut self, live: &Live, reason: FinishReason, inferred: bool) {
-        self.ledger.close(self.now, Outcome::Finished, None, live);
+        self.close(live, Outcome::Finished, None, Verdict::Success);
         self.close_parts(live.by.is_some());
         self.finish(reason, inferred);
     }
@@ -54,16 +56,39 @@ impl Recovery {
         let usage = report.usage();
         // What a skipped frame said is missing, whatever the provider's own marker says.
         let inferred = inferred || report.skipped_frames() > 0;
-        self.emit(Event::Finished(Finish { reason, inferred, usage }));
-        self.queue.push_back(Output::Done(Ok(())));
-        self.state = State::Done;
+        self.end(Finish { reason, inferred, usage, source: Source::Model });
+    }
+
+    /// An attempt that was sent is over: it is booked, and whoever watches over upstreams is told.
+    pub(super) fn close(
+        &mut self,
+        live: &Live,
+        outcome: Outcome,
+        code: Option<Arc<str>>,
+        verdict: Verdict,
+    ) {
+        let (upstream, model) = (Arc::clone(&live.upstream), Arc::clone(&live.model));
+        let key = (Arc::clone(&upstream), Arc::clone(&model));
+        // A reply that tries again and again is still one caller's experience.
+        let again = verdict == Verdict::Failure && self.course.blamed.contains(&key);
+        let verdict = if again { Verdict::Uncounted } else { verdict };
+        if verdict == Verdict::Failure {
+            self.course.blamed.push(key);
+        }
+        self.ledger.close(self.now, outcome, code, live);
+        let attempt = live.id;
+        let notice = Notice::Ended { attempt, upstream, model, outcome, verdict };
+        self.queue.push_back(Output::Notice(notice));
     }
 
     pub(super) fn give_up(&mut self, fallen: Fallen, exhausted: bool) {
         self.interrupted(&fallen, Told::GiveUp, Duration::ZERO);
-        let ours = fallen.is_ours();
+        // What we refused, and what refused us for the way we asked, is not what ails the reply.
+        let denied = fallen.ended.cut == Cut::Denied;
+        let beside = denied || fallen.is_ours();
         let own = (fallen.ended, fallen.rejection);
-        let ailment = self.course.ailment.take().filter(|_| ours);
+        let ailment = self.course.ailment.take().filter(|_| beside);
+        let exhausted = exhausted || denied && ailment.is_some();
         let (ended, rejection) = ailment.unwrap_or(own);
         let kind = decide::error_kind(&ended);
         let code = ended.fault.and_then(|fault| fault.code);
@@ -77,7 +102,7 @@ impl Recovery {
             if !live.over {
                 self.queue.push_back(Output::Abort(live.id));
             }
-            self.ledger.close(self.now, Outcome::Canceled, None, &live);
+            self.close(&live, Outcome::Canceled, None, Verdict::Uncounted);
         }
         self.ended = None;
         let mut error = Error::new(kind, self.transcript.clone(), self.ledger.report().clone());

@@ -119,7 +119,7 @@ impl Recovery {
     pub(super) fn on_started(&mut self, id: Option<&str>, model: Option<&str>) {
         let Some(live) = &self.live else { return };
         let head = Head {
-            attempt: live.id,
+            attempt: Some(live.id),
             upstream: live.upstream.clone(),
             id: id.map(Into::into),
             model: model.map(Into::into),

@@ -33,6 +33,7 @@ mod notice;
 mod open;
 mod plan;
 mod settle;
+mod step;
 mod timers;
 mod wire;
 
@@ -47,8 +48,9 @@ use http::{HeaderMap, StatusCode};
 use serde_json::Value;
 
 pub use attempt::Attempt;
-pub use notice::Notice;
+pub use notice::{Notice, Verdict};
 pub use plan::{Plan, Refusal, Upstream};
+pub use step::{Canned, HandOff, Step};
 pub use wire::{WireOptions, WireReasoning};
 
 use attempt::{Body, Head, Live, Wire, collect, is_other};
@@ -59,7 +61,7 @@ use wire::Wire as ClientWire;
 
 use crate::dialect::{Capabilities, Outline};
 use crate::error::{Error, Rejection};
-use crate::event::{AttemptId, Cut, Event, Resume, Timer, TransportErrorKind};
+use crate::event::{AttemptId, Cut, Event, FinishReason, Resume, Timer, TransportErrorKind};
 use crate::policy::Delays;
 use crate::report::Report;
 use crate::sse;
@@ -148,7 +150,7 @@ pub struct Recovery {
     state: State,
     clocks: Clocks,
     delays: Delays,
-    step: Step,
+    step: Current,
     live: Option<Live>,
     body: Body,
     ended: Option<End>,
@@ -156,10 +158,11 @@ pub struct Recovery {
     wire: Option<ClientWire>,
 }
 
-/// The step of the chain that is in use.
+/// The step of the chain that is in use: the last one that was an upstream.
 #[derive(Debug)]
-struct Step {
+struct Current {
     index: usize,
+    upstream: Upstream,
     /// Parts before this one were said by earlier steps.
     first_part: u32,
     /// The caller's request as this upstream gets it.
@@ -184,6 +187,8 @@ struct Course {
     /// The last attempt that was cut brought nothing new.
     after_barren: bool,
     stale_used: bool,
+    /// The (upstream, model)s that have failed this reply in a way that counts.
+    blamed: Vec<(Arc<str>, Arc<str>)>,
     /// How the last attempt ended that was not refused for the way we asked: what ails the reply.
     ailment: Option<(Ended, Option<Rejection>)>,
     fresh_connection: bool,
@@ -217,9 +222,10 @@ impl Recovery {
     /// [`poll_output`](Self::poll_output).
     ///
     /// # Errors
-    /// The request cannot be streamed, or the chain is empty.
+    /// The request cannot be streamed, or no step of the chain is an upstream.
     pub fn new(plan: Plan, now: Instant) -> Result<Self, Error> {
-        let step = Step::enter(&plan, 0, 0)?;
+        let first = plan.chain.iter().position(|step| step.upstream().is_some());
+        let step = Current::enter(&plan, first.unwrap_or_default(), 0)?;
         let delays = plan.policy.backoff.delays(plan.seed);
         let wire = Self::wire_of(&plan, now);
         Ok(Self {
@@ -302,7 +308,7 @@ impl Recovery {
         match &self.state {
             State::Done => false,
             State::Idle => {
-                self.open(open::Next::first());
+                self.begin();
                 true
             }
             State::Settling(_) => {
@@ -346,6 +352,14 @@ impl Recovery {
     }
 
     fn on_head(&mut self, status: StatusCode, headers: HeaderMap) {
+        if let Some(live) = self.live.as_mut().filter(|live| live.head_only && status.is_success())
+        {
+            // The rest of the exchange is the caller's.
+            live.over = true;
+            live.finish = Some((FinishReason::Unstated, self.now));
+            self.ended = Some(End::Complete);
+            return;
+        }
         let head = Head { status, headers };
         if let Some(live) = self.live.as_mut().filter(|_| !status.is_success()) {
             live.refused = Some(self.now);
@@ -422,7 +436,9 @@ impl Recovery {
             live.over = true;
         }
         let upstream = Arc::clone(&self.upstream().name);
-        self.queue.push_back(Output::Notice(Notice::Denied { upstream }));
+        let model = Arc::clone(&self.step.outline.model);
+        let notice = Notice::Denied { attempt: id, upstream, model };
+        self.queue.push_back(Output::Notice(notice));
         self.ended = Some(End::Cut(Ended { cut: Cut::Denied, fault: None, transport: None }));
     }
 
@@ -471,8 +487,8 @@ impl Recovery {
         }
     }
 
-    fn upstream(&self) -> &Upstream {
-        &self.plan.chain[self.step.index]
+    const fn upstream(&self) -> &Upstream {
+        &self.step.upstream
     }
 }
 

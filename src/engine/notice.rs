@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use crate::dialect::FaultClass;
 use crate::event::{AttemptId, FinishReason, Interruption, Resume, Resumption};
+use crate::policy::BreakerState;
+use crate::report::Outcome;
 
 use super::plan::Refusal;
 
@@ -55,9 +57,49 @@ pub enum Notice {
         /// The provider's word.
         reason: FinishReason,
     },
-    /// An attempt was not allowed.
+    /// An attempt was not allowed, and not sent.
     Denied {
+        /// The attempt.
+        attempt: AttemptId,
         /// The upstream.
         upstream: Arc<str>,
+        /// The model as asked for.
+        model: Arc<str>,
     },
+    /// An attempt that was sent is over. Comes once for each, unless the whole reply is dropped.
+    Ended {
+        /// The attempt.
+        attempt: AttemptId,
+        /// The upstream.
+        upstream: Arc<str>,
+        /// The model as asked for.
+        model: Arc<str>,
+        /// How it ended.
+        outcome: Outcome,
+        /// What that says about the upstream.
+        verdict: Verdict,
+    },
+    /// The breaker of an (upstream, model) lets through more or less than before. Told by the client,
+    /// which has the breakers, not by the engine.
+    Breaker {
+        /// The upstream.
+        upstream: Arc<str>,
+        /// The model as asked for.
+        model: Arc<str>,
+        /// What it lets through now.
+        state: BreakerState,
+    },
+}
+
+/// What the end of an attempt says about its upstream: what a breaker counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Verdict {
+    /// It answers: the end of the answer came.
+    Success,
+    /// It does not. At most once for a reply and an (upstream, model).
+    Failure,
+    /// Nothing: the request or the caller is at fault, something new had come before it died, or
+    /// nobody waited for its end.
+    Uncounted,
 }

@@ -7,12 +7,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::Method;
+use http::header::ACCEPT;
+use http::{HeaderMap, HeaderValue, Method};
 
 use super::attempt::{Body, Live};
 use super::ledger::Entry;
-use super::{Attempt, Notice, Output, Plan, Recovery, Refusal, State, Step};
-use crate::dialect::{Continuation, Rewrite};
+use super::plan::EVENT_STREAM;
+use super::{Attempt, Current, Notice, Output, Plan, Recovery, Refusal, State, Step, Upstream};
+use crate::dialect::{Continuation, InvalidRequest, Rewrite};
 use crate::error::{ConfigError, Error, ErrorKind};
 use crate::event::{Connection, PartKind, Resume};
 use crate::report::Report;
@@ -37,16 +39,22 @@ impl Next {
     }
 }
 
-impl Step {
-    /// The state of step `index` before its first attempt.
+impl Current {
+    /// The state of step `index`, an upstream, before its first attempt.
     pub(super) fn enter(plan: &Plan, index: usize, first_part: u32) -> Result<Self, Error> {
         let invalid =
             || Error::new(ErrorKind::InvalidRequest, Transcript::new(), Report::default());
-        let Some(upstream) = plan.chain.get(index) else {
+        let Some(upstream) = plan.chain.get(index).and_then(Step::upstream) else {
             return Err(invalid().caused_by(ConfigError::NoStep));
         };
-        upstream.dialect.check(&plan.request).map_err(|cause| invalid().caused_by(cause))?;
-        let request = upstream.prepare(&plan.request);
+        // What is only passed on is the provider's to judge.
+        let checked = match plan.head_only {
+            true if plan.request.is_object() => Ok(()),
+            true => Err(InvalidRequest::NotAnObject),
+            false => upstream.dialect.check(&plan.request),
+        };
+        checked.map_err(|cause| invalid().caused_by(cause))?;
+        let request = upstream.prepare(&plan.request, !plan.head_only);
         let outline = upstream.dialect.outline(&request);
         let capabilities = upstream.capabilities(&outline);
         let here = |refusal: &&Refusal| {
@@ -55,6 +63,7 @@ impl Step {
         let refused = plan.refused.iter().filter(here).map(|refusal| refusal.by).collect();
         Ok(Self {
             index,
+            upstream: upstream.clone(),
             first_part,
             request: Arc::new(request),
             outline,
@@ -97,7 +106,7 @@ impl Recovery {
         let mut http = http::Request::new(Bytes::from(body));
         *http.method_mut() = Method::POST;
         *http.uri_mut() = upstream.uri.clone();
-        *http.headers_mut() = upstream.headers.clone();
+        *http.headers_mut() = self.headers(&upstream);
         self.queue.push_back(Output::Notice(Notice::Opened {
             attempt: id,
             upstream: Arc::clone(&upstream.name),
@@ -112,6 +121,7 @@ impl Recovery {
             request: http,
             connection: if fresh { Connection::Fresh } else { Connection::Any },
             budgeted: self.course.after_barren && !next.free && !next.unbudgeted,
+            exempt: by.is_some() && !self.another_step_could_resume(),
         })));
         self.wire_attempt(by.is_some());
         self.body = Body::Awaited;
@@ -134,6 +144,7 @@ impl Recovery {
             refused: None,
             terminal: false,
             fault: None,
+            head_only: self.plan.head_only,
             over: false,
             came: 0,
             generated: 0,
@@ -162,9 +173,25 @@ impl Recovery {
         }
     }
 
-    pub(super) fn best_rung(&self) -> Option<(Resume, Continuation)> {
-        let step = &self.step;
-        let dialect = &self.upstream().dialect;
+    /// The headers of a request; what is not to be streamed does not ask for a stream.
+    fn headers(&self, upstream: &Upstream) -> HeaderMap {
+        let mut headers = upstream.headers.clone();
+        if self.plan.head_only && headers.get(ACCEPT) == Some(&EVENT_STREAM) {
+            headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
+        }
+        headers
+    }
+
+    fn another_step_could_resume(&self) -> bool {
+        (self.step.index + 1..self.plan.chain.len()).any(|index| {
+            let step = Current::enter(&self.plan, index, self.course.next_part);
+            step.is_ok_and(|step| self.best_rung(&step).is_some())
+        })
+    }
+
+    /// The best rung that is left of `step`.
+    pub(super) fn best_rung(&self, step: &Current) -> Option<(Resume, Continuation)> {
+        let dialect = &step.upstream.dialect;
         let context = Rewrite {
             capabilities: &step.capabilities,
             wording: &self.plan.wording,

@@ -1,4 +1,4 @@
-//! What a reply is to do: the request, the chain of upstreams, the policy.
+//! What a reply is to do: the request, the chain of steps, the policy.
 
 use std::fmt;
 use std::sync::Arc;
@@ -8,6 +8,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use serde_json::Value;
 
 use super::WireOptions;
+use super::step::Step;
 use crate::dialect::{Capabilities, Declared, Dialect, Outline, Wording};
 use crate::error::ConfigError;
 use crate::event::Resume;
@@ -31,7 +32,7 @@ impl Upstream {
     pub fn new(name: impl Into<Arc<str>>, dialect: impl Dialect, uri: Uri) -> Self {
         let mut headers = dialect.headers();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        headers.insert(ACCEPT, HeaderValue::from_static("text/event-stream"));
+        headers.insert(ACCEPT, EVENT_STREAM);
         // A compressing proxy on the way would hold deltas back until its buffer is full.
         headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         Self {
@@ -103,15 +104,17 @@ impl Upstream {
         &*self.dialect
     }
 
-    /// The caller's request as this upstream gets it: its model, and `stream: true`. Nothing else
-    /// is touched.
-    pub(super) fn prepare(&self, request: &Value) -> Value {
+    /// The caller's request as this upstream gets it: its model, and `stream: true` if it is to be
+    /// `streamed`. Nothing else is touched.
+    pub(super) fn prepare(&self, request: &Value, streamed: bool) -> Value {
         let mut request = request.clone();
         if let Some(fields) = request.as_object_mut() {
             if let Some(model) = &self.model {
                 fields.insert("model".to_owned(), Value::from(&**model));
             }
-            fields.insert("stream".to_owned(), Value::Bool(true));
+            if streamed {
+                fields.insert("stream".to_owned(), Value::Bool(true));
+            }
         }
         request
     }
@@ -121,6 +124,9 @@ impl Upstream {
         self.declared.over(self.dialect.capabilities(host, &outline.model))
     }
 }
+
+/// What a request that is streamed accepts.
+pub(super) const EVENT_STREAM: HeaderValue = HeaderValue::from_static("text/event-stream");
 
 fn secret(value: &str) -> Result<HeaderValue, ConfigError> {
     let mut value = HeaderValue::from_str(value).map_err(|_| ConfigError::Key)?;
@@ -150,8 +156,8 @@ impl fmt::Debug for Upstream {
 pub struct Plan {
     /// The caller's request: a JSON object in the dialect of the first upstream.
     pub request: Arc<Value>,
-    /// The upstreams, in the order in which they are tried.
-    pub chain: Arc<[Upstream]>,
+    /// The steps, in the order in which they are tried; at least one is an upstream.
+    pub chain: Arc<[Step]>,
     /// How hard to try.
     pub policy: Arc<Policy>,
     /// The wording of continuation notes.
@@ -161,6 +167,11 @@ pub struct Plan {
     /// The bytes are a recording, and there is nobody to ask again: a frame that cannot be read is
     /// skipped at once.
     pub recorded: bool,
+    /// The request is sent as it is, streamed or not, and a success is complete with its response head:
+    /// whoever drives keeps the body. [`Finished`](crate::Event::Finished) then only says that a head
+    /// came (reason [`Unstated`](crate::FinishReason::Unstated), inferred). Steps that are no upstream
+    /// are passed over.
+    pub head_only: bool,
     /// Rungs that are known to be refused, from the notices of earlier replies.
     pub refused: Vec<Refusal>,
     /// The answer is wanted as a stream of the first upstream's dialect as well
@@ -170,15 +181,19 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// `request` to a chain of upstreams, with default policy and wording and seed 0.
-    pub fn new(request: impl Into<Arc<Value>>, chain: impl Into<Arc<[Upstream]>>) -> Self {
+    /// `request` to a chain of steps, with default policy and wording and seed 0.
+    pub fn new(
+        request: impl Into<Arc<Value>>,
+        chain: impl IntoIterator<Item = impl Into<Step>>,
+    ) -> Self {
         Self {
             request: request.into(),
-            chain: chain.into(),
+            chain: chain.into_iter().map(Into::into).collect(),
             policy: Arc::default(),
             wording: Arc::default(),
             seed: 0,
             recorded: false,
+            head_only: false,
             refused: Vec::new(),
             wire: None,
         }

@@ -14,7 +14,7 @@ use http::{HeaderMap, StatusCode};
 use super::attempt::{Body, Live, Slot, without_mark};
 use super::decide::{self, Ended, Move, Standing, Wait};
 use super::open::Next;
-use super::{End, Notice, Output, Recovery, Refusal, State, Step};
+use super::{Current, End, Notice, Output, Recovery, Refusal, State};
 use crate::dialect::FaultClass;
 use crate::error::{ErrorKind, Rejection};
 use crate::event::{
@@ -55,7 +55,7 @@ impl Recovery {
         match (end, &live.finish) {
             (End::Complete, Some((reason, _))) => {
                 let reason = reason.clone();
-                self.complete(&live, reason, false);
+                self.complete(&live, reason, live.head_only);
             }
             (End::Cut(ended), Some((reason, _))) if !is_policy(&ended) => {
                 let reason = reason.clone();
@@ -135,12 +135,13 @@ impl Recovery {
         let Fallen { live, ended, rejection } = *fallen;
         let code = ended.fault.as_ref().and_then(|fault| fault.code.clone());
         if ended.cut != Cut::Denied {
-            let outcome = Outcome::Cut(ended.cut);
-            self.ledger.close(self.now, outcome, code, &live);
+            let wrote = live.by.is_some();
+            let verdict = decide::verdict(&ended, wrote, live.fresh, self.course.stale_used);
+            self.close(&live, Outcome::Cut(ended.cut), code, verdict);
             self.clocks.last_new.get_or_insert(self.now);
             self.course.fresh_connection =
                 matches!(ended.cut, Cut::Stalled { .. } | Cut::Reset | Cut::Unreachable);
-            if !decide::costs_nothing(&ended, live.by.is_some(), self.course.stale_used) {
+            if !decide::costs_nothing(&ended, wrote, self.course.stale_used) {
                 self.course.failures += 1;
                 self.course.after_barren = !live.fresh;
                 self.step.barren = if live.fresh { 0 } else { self.step.barren + 1 };
@@ -201,8 +202,11 @@ impl Recovery {
         self.plan.policy.resume && self.step.outline.choices <= 1
     }
 
+    /// Another step could have its turn.
     pub(super) fn has_next_step(&self) -> bool {
-        self.step.index + 1 < self.plan.chain.len()
+        let any = self.takes_own_answers();
+        let later = &mut self.plan.chain.iter().skip(self.step.index + 1);
+        later.any(|step| any || step.upstream().is_some())
     }
 
     /// What operators should hear about the cut.
@@ -226,7 +230,7 @@ impl Recovery {
     fn again(&mut self, fallen: Fallen, wait: Wait) {
         let by = match self.transcript.progress() {
             Progress::Nothing => None,
-            _ => match self.best_rung() {
+            _ => match self.best_rung(&self.step) {
                 Some(rung) => Some(rung),
                 None => return self.next_step(fallen, false),
             },
@@ -249,27 +253,28 @@ impl Recovery {
         let nothing = self.transcript.progress() == Progress::Nothing;
         let astray = fallen.ended.cut == Cut::Diverged;
         for index in self.step.index + 1..self.plan.chain.len() {
-            let Ok(step) = Step::enter(&self.plan, index, self.course.next_part) else {
+            if let Some(own) = self.own_answer(index) {
+                return self.answer_instead(&fallen, own);
+            }
+            let Ok(step) = Current::enter(&self.plan, index, self.course.next_part) else {
                 continue;
             };
-            let before = mem::replace(&mut self.step, step);
-            let by = if nothing { None } else { self.best_rung() };
+            let by = if nothing { None } else { self.best_rung(&step) };
             let useful = match &by {
                 None => nothing,
                 Some((by, _)) => !astray || *by != Resume::Align,
             };
             if useful {
+                self.step = step;
                 let told = Told::Step {
                     upstream: Arc::clone(&self.upstream().name),
                     by: by.as_ref().map(|(by, _)| *by),
                 };
-                // What was denied cost nothing; what replaces it is a request like any other, and not one
-                // of the retries that the budget is for.
-                let unbudgeted = fallen.ended.cut == Cut::Denied;
-                let next = Next { by, unbudgeted, ..Next::first() };
+                // The first request to another upstream is one like any other, and not one of the retries
+                // that its budget is for.
+                let next = Next { by, unbudgeted: true, ..Next::first() };
                 return self.schedule(fallen, next, told);
             }
-            self.step = before;
         }
         self.start_over_or_give_up(fallen, exhausted);
     }
@@ -292,7 +297,10 @@ impl Recovery {
     fn schedule(&mut self, fallen: Fallen, next: Next, told: Told) {
         let policy = &self.plan.policy;
         if !next.free && self.ledger.counted() >= policy.max_attempts {
-            return self.give_up(fallen, true);
+            return match self.next_own_answer() {
+                Some(own) => self.answer_instead(&fallen, own),
+                None => self.give_up(fallen, true),
+            };
         }
         let stop = policy.keep_going.as_ref().is_some_and(|hook| !hook.ask(self.ledger.report()));
         if stop {

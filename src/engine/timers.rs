@@ -47,7 +47,10 @@ impl Clocks {
 
 pub(super) fn is_paused(live: Option<&Live>, reasons: bool) -> bool {
     live.is_some_and(|live| {
-        live.finish.is_some() || live.first_byte && (live.is_quiet(reasons) || live.is_swallowing())
+        live.finish.is_some()
+            // The whole answer is made before its head comes.
+            || live.head_only && live.refused.is_none()
+            || live.first_byte && (live.is_quiet(reasons) || live.is_swallowing())
     })
 }
 
@@ -66,6 +69,8 @@ fn attempt_clock(
     } else if live.first_byte {
         let default = if pings { policy::IDLE } else { policy::IDLE_SILENT };
         after(live.last_byte, timeouts.idle.unwrap_or(default), Timer::Idle)
+    } else if live.head_only {
+        after(live.opened, policy::HEAD, Timer::FirstEvent)
     } else {
         let default = if slow { policy::FIRST_EVENT_SLOW } else { policy::FIRST_EVENT };
         after(live.opened, timeouts.first_event.unwrap_or(default), Timer::FirstEvent)

@@ -54,9 +54,9 @@ pub enum Event {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Head {
-    /// The attempt that spoke first.
-    pub attempt: AttemptId,
-    /// Name of the upstream, as the chain has it.
+    /// The attempt that spoke first; none where no upstream was asked for the answer.
+    pub attempt: Option<AttemptId>,
+    /// Name of the upstream, as the chain has it; `canned` or `hand-off` where it is none.
     pub upstream: Arc<str>,
     /// The provider's id of the answer.
     pub id: Option<Arc<str>>,
@@ -191,7 +191,7 @@ pub enum Next {
     },
     /// Another step of the chain, from the start or from where the answer stands.
     Step {
-        /// Its upstream.
+        /// Its upstream; `canned` or `hand-off` where it is none.
         upstream: Arc<str>,
         /// The rung it is asked for by; none from the start.
         by: Option<Resume>,
@@ -250,6 +250,22 @@ pub struct Finish {
     /// Usage as the attempts reported it, summed; zero where none did. See the report for what was
     /// estimated.
     pub usage: Usage,
+    /// Who gave the answer.
+    pub source: Source,
+}
+
+/// Who gave an answer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Source {
+    /// A model, or several.
+    #[default]
+    Model,
+    /// Nobody: it was prepared, or kept from before.
+    Canned,
+    /// Nobody yet: a person takes over.
+    HandOff,
 }
 
 /// Why the model stopped.

@@ -1,4 +1,5 @@
-//! The retry budget that all replies of a client share: it stops storms, not recoveries.
+//! The retry budget that all replies of a client share, one for each upstream: it stops storms, not
+//! recoveries.
 
 use std::time::Instant;
 

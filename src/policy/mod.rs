@@ -4,6 +4,7 @@
 //! knows what an attempt is. Law kept: *Spend* — every retry draws on something that runs out.
 
 mod backoff;
+mod breaker;
 mod budget;
 mod timeouts;
 
@@ -14,9 +15,12 @@ use std::time::Duration;
 use serde::Serialize;
 
 pub use backoff::{BACKOFF_INITIAL, BACKOFF_MAX, Backoff, Delays};
+pub use breaker::{
+    BREAKER_FAILURES, BREAKER_OPEN, BREAKER_SUCCESSES, Breaker, BreakerPolicy, BreakerState, Permit,
+};
 pub use budget::{BUDGET_CAPACITY, BUDGET_PER_CALL, BUDGET_PER_SECOND, Budget};
 pub use timeouts::{
-    CLOSING, CONNECT, DELTA, DELTA_HIDDEN, FIRST_EVENT, FIRST_EVENT_SLOW, IDLE, IDLE_SILENT,
+    CLOSING, CONNECT, DELTA, DELTA_HIDDEN, FIRST_EVENT, FIRST_EVENT_SLOW, HEAD, IDLE, IDLE_SILENT,
     Timeouts, WIRE_KEEP_ALIVE,
 };
 
@@ -60,6 +64,9 @@ pub struct Policy {
     pub timeouts: Timeouts,
     /// Waits between attempts.
     pub backoff: Backoff,
+    /// When the breaker of an upstream opens and closes. As the policy of the client has it, whose
+    /// replies share the breakers; the policy of a single reply does not change it.
+    pub breaker: BreakerPolicy,
     /// Longest `retry-after` that is honoured; a longer one gives the step up.
     pub retry_after_max: Duration,
     /// Attempts in all, at least 1. Attempts that cost nothing (a rung that the provider refused, a
@@ -95,6 +102,7 @@ impl Default for Policy {
         Self {
             timeouts: Timeouts::default(),
             backoff: Backoff::default(),
+            breaker: BreakerPolicy::default(),
             retry_after_max: RETRY_AFTER_MAX,
             max_attempts: MAX_ATTEMPTS,
             max_attempts_without_progress: MAX_ATTEMPTS_WITHOUT_PROGRESS,
@@ -128,6 +136,13 @@ impl Policy {
     #[must_use]
     pub const fn backoff(mut self, backoff: Backoff) -> Self {
         self.backoff = backoff;
+        self
+    }
+
+    /// Sets when the breaker of an upstream opens and closes.
+    #[must_use]
+    pub const fn breaker(mut self, breaker: BreakerPolicy) -> Self {
+        self.breaker = breaker;
         self
     }
 

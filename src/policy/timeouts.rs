@@ -30,6 +30,10 @@ pub const CLOSING: Duration = Duration::from_secs(5);
 /// shortest idle timeout that balancers are commonly set to.
 pub const WIRE_KEEP_ALIVE: Duration = Duration::from_secs(15);
 
+/// From the request sent to the response head, where the answer is not streamed: all of it is made
+/// before. The vendors' SDKs wait as long.
+pub const HEAD: Duration = Duration::from_secs(600);
+
 /// No connection.
 pub const CONNECT: Duration = Duration::from_secs(10);
 

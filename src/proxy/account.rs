@@ -90,9 +90,11 @@ impl Account {
         self.error = Some(error.to_string());
     }
 
-    /// What a recovered answer took.
+    /// What an answer took, attempt by attempt.
     pub(super) fn took(&mut self, report: &Report) {
-        self.meter.lost(report);
+        if self.kind == Kind::Recovered {
+            self.meter.lost(report);
+        }
         self.report = Some(report.clone());
     }
 

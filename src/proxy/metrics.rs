@@ -14,8 +14,10 @@ use metrics::{
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 
 use super::route::Wire;
+use crate::client::BreakerReport;
 use crate::engine::Notice;
 use crate::event::Cut;
+use crate::policy::BreakerState;
 use crate::report::{Outcome, Report};
 
 /// What was done with a request.
@@ -112,11 +114,19 @@ impl Meter {
         }
     }
 
-    /// `state`: 0 closed, 1 half open, 2 open.
-    pub(super) fn breaker(&self, upstream: &str, state: f64) {
-        with_local_recorder(&self.recorder, || {
-            gauge!("unbroken_breaker_state", "upstream" => upstream.to_owned()).set(state);
-        });
+    /// The worst state of each upstream's models: a model's name may be a client's invention.
+    pub(super) fn breakers<'a>(
+        &self,
+        upstreams: impl Iterator<Item = &'a str>,
+        reports: &[BreakerReport],
+    ) {
+        for upstream in upstreams {
+            let own = reports.iter().filter(|report| *report.upstream == *upstream);
+            let worst = own.map(|report| state(report.state)).max().unwrap_or_default();
+            with_local_recorder(&self.recorder, || {
+                gauge!("unbroken_breaker_state", "upstream" => upstream.to_owned()).set(worst);
+            });
+        }
     }
 
     fn sample(&self, name: &'static str, wait: Duration) {
@@ -147,6 +157,15 @@ pub(super) const fn cause(cut: Cut) -> &'static str {
         Cut::OverLimit => "over_limit",
         Cut::Diverged => "diverged",
         Cut::Denied => "denied",
+    }
+}
+
+/// A state as a number; the higher, the less goes through.
+const fn state(state: BreakerState) -> u8 {
+    match state {
+        BreakerState::Closed => 0,
+        BreakerState::HalfOpen => 1,
+        BreakerState::Open => 2,
     }
 }
 

@@ -82,7 +82,7 @@ use self::account::Account;
 use self::metrics::{Kind, Meter};
 use self::respond::Refusal;
 use self::route::{Link, Wire};
-use crate::client::{Client, Step};
+use crate::client::{Client, ClientBuilder};
 use crate::engine::Notice;
 use crate::error::ConfigError;
 
@@ -117,21 +117,16 @@ impl Proxy {
         let link = Link::Upstream { target: Arc::clone(first), model: None };
         let steps = route::steps(&[link], wire, &path, &HeaderMap::new())?;
         let counting = Arc::clone(&meter);
-        let mut builder = Client::builder()
+        let builder = Client::builder()
             .policy(config.policy.clone().tools(config.wire.tools))
             .observer(move |notice: &Notice| {
                 counting.observe(notice);
                 tell(notice);
             });
-        // merge: replaced by `.step(step)` for every step.
-        for step in steps {
-            if let Step::Upstream(upstream) = step {
-                builder = builder.step(upstream);
-            }
-        }
+        let client = steps.into_iter().fold(builder, ClientBuilder::step).build()?;
         Ok(Self {
             shared: Arc::new(Shared {
-                client: builder.build()?,
+                client,
                 passing: pass::client(&config.policy)?,
                 config,
                 meter,
@@ -269,11 +264,10 @@ async fn metrics(State(proxy): State<Proxy>, mut request: Request) -> Response {
     if !proxy.admits(request.headers_mut()) {
         return respond::refused(Wire::OpenAiChat, Refusal::Token);
     }
-    // merge: the breakers' states are set here.
-    for target in proxy.shared.config.targets() {
-        proxy.shared.meter.breaker(&target.name, 0.0);
-    }
-    let mut response = Response::new(proxy.shared.meter.render().into());
+    let Shared { config, client, meter, .. } = &*proxy.shared;
+    let names = config.targets().map(|target| &*target.name);
+    meter.breakers(names, &client.breakers());
+    let mut response = Response::new(meter.render().into());
     let text = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
     response.headers_mut().insert(CONTENT_TYPE, text);
     response
@@ -281,7 +275,10 @@ async fn metrics(State(proxy): State<Proxy>, mut request: Request) -> Response {
 
 /// A request for an answer in one piece.
 async fn call(client: &Client, wire: Wire, request: Value, mut account: Account) -> Response {
-    match client.call(request).await {
+    let mut call = client.call(request);
+    let answered = (&mut call).await;
+    account.took(call.report());
+    match answered {
         Ok(response) => {
             let (mut head, body) = response.into_parts();
             head.headers = forward::end_to_end(&head.headers);
@@ -333,6 +330,9 @@ fn tell(notice: &Notice) {
             class = ?class,
             "the upstream refuses the account or its credentials"
         ),
+        Notice::Breaker { upstream, state, .. } => {
+            tracing::warn!(upstream = &**upstream, state = ?state, "a breaker changes");
+        }
         Notice::Resumed(resumption) => tracing::info!(
             upstream = &*resumption.upstream,
             attempt = resumption.attempt.get(),

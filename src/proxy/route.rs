@@ -11,9 +11,8 @@ use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 
 use super::forward;
-use crate::client::{Canned, HandOff, Step};
 use crate::dialect::{Anthropic, Declared, Dialect, OpenAiChat};
-use crate::engine::Upstream;
+use crate::engine::{Canned, HandOff, Step, Upstream};
 use crate::error::ConfigError;
 
 /// A wire format that the proxy speaks.

@@ -9,7 +9,7 @@ use unbroken::dialect::{Anthropic, Declared, OpenAiChat};
 use unbroken::engine::{Input, Output, Plan, Recovery};
 use unbroken::policy::Policy;
 use unbroken::{
-    Cut, Error, Event, FinishReason, PartKind, PartState, Transcript, Upstream, WireOptions,
+    Cut, Error, Event, FinishReason, PartKind, PartState, Step, Transcript, Upstream, WireOptions,
 };
 
 use crate::cases::{Case, Events, canonical, reason};
@@ -177,8 +177,11 @@ fn plan(case: &Case) -> Plan {
     plan
 }
 
-fn ends_with_done(upstream: Upstream) -> Upstream {
-    upstream.declare(Declared::new().done_is_proof(true))
+fn ends_with_done(step: Step) -> Step {
+    match step {
+        Step::Upstream(upstream) => upstream.declare(Declared::new().done_is_proof(true)).into(),
+        other => other,
+    }
 }
 
 /// As [`Played::calls`] has it.

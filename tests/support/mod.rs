@@ -12,7 +12,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use unbroken::engine::{Attempt, Input, Output, Plan, Recovery};
+use unbroken::engine::{Attempt, Input, Notice, Output, Plan, Recovery};
 use unbroken::testing::{End, Exchange, Step, Steps};
 use unbroken::{Delta, Error, Event, PartKind, PartState, Report, Transcript, TransportErrorKind};
 
@@ -22,6 +22,7 @@ pub(crate) struct Run {
     pub(crate) events: Vec<Event>,
     pub(crate) transcript: Transcript,
     pub(crate) report: Report,
+    pub(crate) notices: Vec<Notice>,
     pub(crate) result: Result<(), Error>,
     /// The body of every request that was sent.
     pub(crate) requests: Vec<Value>,
@@ -56,11 +57,24 @@ const STEPS_MAX: usize = 3_000_000;
 const DRAIN_MAX: usize = 100_000;
 
 /// Plays `respond` against the plan until the reply is over.
-pub(crate) fn run(plan: Plan, mut respond: impl FnMut(&Value, &Attempt) -> Exchange) -> Run {
+pub(crate) fn run(plan: Plan, respond: impl FnMut(&Value, &Attempt) -> Exchange) -> Run {
+    run_gated(plan, respond, |_| true)
+}
+
+/// The same with a gate, which says what may be sent.
+pub(crate) fn run_gated(
+    plan: Plan,
+    mut respond: impl FnMut(&Value, &Attempt) -> Exchange,
+    mut allows: impl FnMut(&Attempt) -> bool,
+) -> Run {
     #[expect(clippy::disallowed_methods, reason = "an instant to start from; time is virtual")]
     let start = Instant::now();
     let attempts_max = plan.policy.max_attempts;
-    let client = plan.wire.map(|_| plan.chain[0].dialect().name());
+    let first = plan.chain.iter().find_map(|step| match step {
+        unbroken::Step::Upstream(upstream) => Some(upstream.dialect().name()),
+        _ => None,
+    });
+    let client = first.filter(|_| plan.wire.is_some());
     let mut now = start;
     let mut engine = match Recovery::new(plan, now) {
         Ok(engine) => engine,
@@ -68,6 +82,7 @@ pub(crate) fn run(plan: Plan, mut respond: impl FnMut(&Value, &Attempt) -> Excha
     };
     let mut run = Run {
         events: Vec::new(),
+        notices: Vec::new(),
         transcript: Transcript::new(),
         report: Report::default(),
         result: Ok(()),
@@ -82,6 +97,9 @@ pub(crate) fn run(plan: Plan, mut respond: impl FnMut(&Value, &Attempt) -> Excha
         drained += 1;
         assert!(drained < DRAIN_MAX, "law Drain: the engine does not come to rest");
         match engine.poll_output() {
+            Output::Open(attempt) if !allows(&attempt) => {
+                engine.handle_input(now, Input::Denied { id: attempt.id });
+            }
             Output::Open(attempt) => {
                 let request =
                     serde_json::from_slice(attempt.request.body()).expect("a request is JSON");
@@ -105,10 +123,10 @@ pub(crate) fn run(plan: Plan, mut respond: impl FnMut(&Value, &Attempt) -> Excha
                 }
                 run.events.push(event);
             }
-            Output::Notice(_) => {}
             Output::Wire(bytes) => {
                 run.wire.as_mut().expect("only if the plan has a client").extend_from_slice(&bytes);
             }
+            Output::Notice(notice) => run.notices.push(notice),
             Output::Done(result) => {
                 run.report = engine.report().clone();
                 run.result = result;
@@ -136,6 +154,7 @@ pub(crate) fn run(plan: Plan, mut respond: impl FnMut(&Value, &Attempt) -> Excha
 fn refused(error: Error) -> Run {
     Run {
         events: Vec::new(),
+        notices: Vec::new(),
         transcript: Transcript::new(),
         report: Report::default(),
         result: Err(error),
@@ -268,6 +287,8 @@ impl Run {
         let counted = self.report.attempts.iter().filter(|attempt| !attempt.free).count();
         assert!(counted <= attempts_max as usize, "law Spend: {counted} attempts");
         assert_eq!(self.requests.len(), self.report.attempts.len(), "law Spend");
+        let ended = self.notices.iter().filter(|n| matches!(n, Notice::Ended { .. })).count();
+        assert_eq!(ended, self.requests.len(), "every attempt that was sent is told to be over");
         self.check_parts();
         if let Err(error) = &self.result {
             assert_eq!(error.transcript(), &self.transcript, "an error carries what came");

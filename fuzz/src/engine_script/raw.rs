@@ -12,7 +12,9 @@ use serde_json::json;
 use unbroken::dialect::{Anthropic, OpenAiChat};
 use unbroken::engine::{Input, Output, Plan, Recovery};
 use unbroken::policy::{Delivery, Policy, ToolDelivery};
-use unbroken::{AttemptId, Delta, Event, PartKind, Transcript, TransportErrorKind, Upstream};
+use unbroken::{
+    AttemptId, Canned, Delta, Event, PartKind, Step, Transcript, TransportErrorKind, Upstream,
+};
 
 use crate::script::{ANTHROPIC, CHAT, Script};
 
@@ -59,9 +61,12 @@ impl Course {
             false => Upstream::new("a", Anthropic, uri),
             true => Upstream::new("a", OpenAiChat, uri),
         };
-        let mut chain = vec![upstream.clone()];
+        let mut chain = vec![Step::from(upstream.clone())];
         if flags & 2 != 0 {
-            chain.push(upstream.model("another"));
+            chain.push(upstream.model("another").into());
+        }
+        if flags & 64 != 0 {
+            chain.push(Canned::text("Later.").into());
         }
         let mut request = json!({
             "model": "claude-haiku-4-5",
@@ -83,6 +88,7 @@ impl Course {
         }
         let mut plan = Plan::new(request, chain);
         plan.policy = policy.into();
+        plan.head_only = flags & 128 != 0;
         let now = Instant::now();
         Self {
             engine: Recovery::new(plan, now).expect("the request can be streamed"),

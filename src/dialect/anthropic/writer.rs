@@ -26,6 +26,8 @@ use crate::sse;
 pub(super) struct MessageWriter {
     /// The model asked for, where no attempt says which one answers.
     model: Arc<str>,
+    /// Who answers in place of a model.
+    speaker: Option<Arc<str>>,
     /// The request carries tools: a history is likely to come back, with its reasoning.
     holds_reasoning: bool,
     started: bool,
@@ -94,6 +96,7 @@ impl MessageWriter {
         let tools = request.get("tools").and_then(Value::as_array);
         Self {
             model: request::model(request),
+            speaker: None,
             holds_reasoning: tools.is_some_and(|tools| !tools.is_empty()),
             started: false,
             open: Vec::new(),
@@ -108,7 +111,8 @@ impl MessageWriter {
         if std::mem::replace(&mut self.started, true) {
             return;
         }
-        let speaking = report.attempts.last().map(|attempt| &attempt.model);
+        let model = report.attempts.last().map(|attempt| &attempt.model);
+        let speaking = self.speaker.as_ref().or(model);
         let message = json!({
             "id": "msg_unbroken",
             "type": "message",
@@ -245,6 +249,10 @@ impl MessageWriter {
 }
 
 impl Writer for MessageWriter {
+    fn speaks(&mut self, speaker: &str) {
+        self.speaker = Some(Arc::from(speaker));
+    }
+
     fn passes(&mut self, event: &sse::Event<'_>) -> bool {
         let Ok(passed) = wire::object::<Passed<'_>>(event.data.trim()) else {
             // What is no JSON is nothing that a client reads.

@@ -24,6 +24,8 @@ use crate::sse;
 pub(super) struct ChunkWriter {
     /// The model asked for, where no attempt says which one answers.
     model: Box<str>,
+    /// Who answers in place of a model.
+    speaker: Option<Box<str>>,
     wants_usage: bool,
     /// The id and the time of the first chunk that went through.
     identity: Option<Identity>,
@@ -95,6 +97,7 @@ impl ChunkWriter {
     pub(super) fn new(request: &Value) -> Self {
         Self {
             model: Box::from(&*request::model(request)),
+            speaker: None,
             wants_usage: request.pointer("/stream_options/include_usage") == Some(&json!(true)),
             identity: None,
             choices: BTreeMap::new(),
@@ -115,7 +118,8 @@ impl ChunkWriter {
     }
 
     fn chunk(&mut self, choices: &Value, usage: Option<Value>, report: &Report, out: &mut Vec<u8>) {
-        let speaking = report.attempts.last().map_or(&*self.model, |attempt| &*attempt.model);
+        let model = report.attempts.last().map_or(&*self.model, |attempt| &*attempt.model);
+        let speaking = self.speaker.as_deref().unwrap_or(model);
         let identity = self
             .identity
             .get_or_insert_with(|| Identity { id: Box::from("chatcmpl-unbroken"), created: 0 });
@@ -174,6 +178,10 @@ impl ChunkWriter {
 }
 
 impl Writer for ChunkWriter {
+    fn speaks(&mut self, speaker: &str) {
+        self.speaker = Some(Box::from(speaker));
+    }
+
     fn passes(&mut self, event: &sse::Event<'_>) -> bool {
         let data = event.data.trim();
         self.done |= data == "[DONE]";

@@ -8,6 +8,7 @@ mod tests;
 
 use std::time::Duration;
 
+use super::notice::Verdict;
 use crate::dialect::{Fault, FaultClass};
 use crate::error::ErrorKind;
 use crate::event::{Cut, Timer, TransportErrorKind};
@@ -130,6 +131,44 @@ pub(super) fn decide(ended: &Ended, standing: &Standing) -> Move {
 /// Whether the attempt is replaced free: a rung refused, or a dead reused connection.
 pub(super) fn costs_nothing(ended: &Ended, wrote: bool, stale_used: bool) -> bool {
     row(ended, wrote) == Row::Ours || is_first_stale(ended, stale_used)
+}
+
+/// What the end of an attempt says about its upstream (`recovery.md` 8). `fresh`: it had brought
+/// something new.
+pub(super) fn verdict(ended: &Ended, wrote: bool, fresh: bool, stale_used: bool) -> Verdict {
+    if fresh || costs_nothing(ended, wrote, stale_used) {
+        return Verdict::Uncounted;
+    }
+    match ended.cut {
+        Cut::Unreachable | Cut::Reset if ended.transport == Some(TransportErrorKind::Request) => {
+            Verdict::Uncounted
+        }
+        Cut::Unreachable | Cut::Reset | Cut::Truncated | Cut::Stalled { .. } | Cut::Garbled => {
+            Verdict::Failure
+        }
+        // The model's words, our limits, our own word.
+        Cut::Diverged | Cut::OverLimit | Cut::Denied => Verdict::Uncounted,
+        Cut::Rejected { .. } | Cut::Faulted => match ended.fault.as_ref().map(|f| f.class) {
+            // The request's fault, or the account's: another caller may be served.
+            Some(
+                FaultClass::Invalid
+                | FaultClass::PrefillRefused
+                | FaultClass::ContextLength
+                | FaultClass::UnknownModel
+                | FaultClass::Policy
+                | FaultClass::Auth
+                | FaultClass::Billing,
+            ) => Verdict::Uncounted,
+            Some(
+                FaultClass::Transient
+                | FaultClass::Overloaded
+                | FaultClass::RateLimited
+                | FaultClass::Unrecognised
+                | FaultClass::NoError,
+            )
+            | None => Verdict::Failure,
+        },
+    }
 }
 
 /// Whether a reused connection turned out dead, for the first time in this reply.

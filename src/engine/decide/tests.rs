@@ -111,6 +111,58 @@ fn the_table() {
 }
 
 #[test]
+fn what_counts_against_an_upstream() {
+    use FaultClass::*;
+    let yes = [
+        cut(Cut::Unreachable),
+        cut(Cut::Reset),
+        cut(Cut::Truncated),
+        cut(Cut::Garbled),
+        cut(Cut::Stalled { timer: Timer::FirstEvent }),
+        cut(Cut::Stalled { timer: Timer::Idle }),
+        cut(Cut::Stalled { timer: Timer::Delta }),
+        broken(TransportErrorKind::Connect),
+        broken(TransportErrorKind::GoAway),
+        rejected(429, RateLimited),
+        rejected(500, Transient),
+        rejected(503, Overloaded),
+        rejected(529, Overloaded),
+        faulted(Transient),
+        faulted(Overloaded),
+        faulted(RateLimited),
+        faulted(Unrecognised),
+    ];
+    let no = [
+        rejected(400, Invalid),
+        rejected(400, ContextLength),
+        rejected(400, Policy),
+        rejected(400, PrefillRefused),
+        rejected(401, Auth),
+        rejected(402, Billing),
+        rejected(403, Auth),
+        rejected(404, UnknownModel),
+        rejected(413, Invalid),
+        faulted(Invalid),
+        faulted(Policy),
+        says_retry(rejected(400, Invalid), true),
+        broken(TransportErrorKind::Request),
+        cut(Cut::Diverged),
+        cut(Cut::OverLimit),
+    ];
+    for (ends, expected) in [(&yes[..], Verdict::Failure), (&no[..], Verdict::Uncounted)] {
+        for ended in ends {
+            for wrote in [false, true] {
+                assert_eq!(verdict(ended, wrote, false, true), expected, "{ended:?}");
+                assert_eq!(verdict(ended, wrote, true, true), Verdict::Uncounted, "{ended:?}");
+            }
+        }
+    }
+    let stale = broken(TransportErrorKind::Stale);
+    assert_eq!(verdict(&stale, false, false, false), Verdict::Uncounted, "nobody saw the request");
+    assert_eq!(verdict(&stale, false, false, true), Verdict::Failure);
+}
+
+#[test]
 fn a_silent_route_is_left_for_the_next_step_at_once() {
     let ended = cut(Cut::Stalled { timer: Timer::FirstEvent });
     for progress in [NOTHING, RESUMABLE] {

@@ -4,12 +4,13 @@
 //! a frame says.
 
 use std::mem;
+use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
 
 use super::super::attempt::Body;
-use super::super::{Output, Plan, Recovery};
+use super::super::{Output, Plan, Recovery, Step};
 use super::Wire;
 use crate::error::{Error, ErrorKind};
 use crate::event::{Event, PartKind, Timer};
@@ -19,10 +20,10 @@ use crate::sse;
 impl Recovery {
     /// A stream for a client of the first upstream's dialect, if one is wanted.
     pub(in crate::engine) fn wire_of(plan: &Plan, now: Instant) -> Option<Wire> {
-        let dialect = &plan.chain.first()?.dialect;
         let options = plan.wire?;
-        let writer = dialect.writer(&plan.request);
-        Some(Wire::new(writer, dialect.name(), options.reasoning, now))
+        let first = plan.chain.iter().find_map(Step::upstream)?;
+        let writer = first.dialect.writer(&plan.request);
+        Some(Wire::new(writer, Arc::clone(&first.dialect), options.reasoning, now))
     }
 
     pub(in crate::engine) fn wire_attempt(&mut self, continues: bool) {
@@ -111,7 +112,6 @@ impl Recovery {
     /// The last word of a stream that has begun and cannot be completed: the provider's own error
     /// where it gave one.
     pub(in crate::engine) fn wire_failed(&mut self, error: &Error) {
-        let Some(first) = self.plan.chain.first() else { return };
         let Some(wire) = self.wire.as_mut().filter(|_| error.kind() != ErrorKind::Canceled) else {
             return;
         };
@@ -122,9 +122,9 @@ impl Recovery {
         if wire.begun {
             let own = error.fault_body().and_then(|body| serde_json::from_slice(body).ok());
             let failure = own.filter(|_| wire.native).unwrap_or_else(|| {
-                first.dialect.failure(error.kind(), error.code(), &error.to_string())
+                wire.dialect.failure(error.kind(), error.code(), &error.to_string())
             });
-            out.extend_from_slice(&first.dialect.failure_frame(&failure));
+            out.extend_from_slice(&wire.dialect.failure_frame(&failure));
         }
         self.write(out.into());
     }

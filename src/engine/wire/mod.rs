@@ -18,12 +18,13 @@ mod tail;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::mem;
+use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
 
 use self::tail::{Tail, each_event};
-use crate::dialect::{Place, Writer};
+use crate::dialect::{Dialect, Place, Writer};
 use crate::event::{Delta, Event, Finish, PartKind};
 use crate::policy::ToolDelivery;
 use crate::report::Report;
@@ -80,7 +81,7 @@ pub enum WireReasoning {
 pub(super) struct Wire {
     writer: Box<dyn Writer>,
     /// The dialect that it is written in.
-    dialect: &'static str,
+    dialect: Arc<dyn Dialect>,
     holds_reasoning: bool,
     /// The parts, in order.
     parts: Vec<Part>,
@@ -120,7 +121,7 @@ struct Part {
 impl Wire {
     pub(super) fn new(
         writer: Box<dyn Writer>,
-        dialect: &'static str,
+        dialect: Arc<dyn Dialect>,
         reasoning: WireReasoning,
         now: Instant,
     ) -> Self {
@@ -150,7 +151,7 @@ impl Wire {
 
     /// An attempt goes out, to an upstream of `dialect`.
     fn attempt(&mut self, dialect: &str, continues: bool) {
-        self.native = dialect == self.dialect;
+        self.native = dialect == self.dialect.name();
         self.continues = continues;
         self.verbatim = self.native && !continues && !self.begun && self.said.is_empty();
         self.ended = false;
@@ -246,6 +247,11 @@ impl Wire {
                 ),
                 out,
             ),
+            // An answer of no upstream's says so.
+            Event::Started(head) if head.attempt.is_none() => {
+                self.writer.speaks(&head.upstream);
+                comment(&format!("unbroken answer by={}", head.upstream), out);
+            }
             Event::Started(_) | Event::Interrupted(_) | Event::Rewind(_) | Event::Finished(_) => {}
         }
     }
@@ -355,7 +361,7 @@ impl fmt::Debug for Wire {
     /// Sizes and states; never what is held.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Wire")
-            .field("dialect", &self.dialect)
+            .field("dialect", &self.dialect.name())
             .field("verbatim", &self.verbatim)
             .field("frames", &self.frames.len())
             .field("said", &self.said.len())

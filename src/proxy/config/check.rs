@@ -271,9 +271,10 @@ impl Source<'_> {
         if let Some(attempts) = table.max_attempts_without_progress {
             policy = policy.max_attempts_without_progress(attempts);
         }
-        // merge: replaced by policy.breaker(…)
-        let _ =
-            (&table.breaker_failures, self.wait(&table.breaker_open)?, &table.breaker_successes);
+        let breaker = &mut policy.breaker;
+        set(&mut breaker.open, self.wait(&table.breaker_open)?);
+        breaker.failures = table.breaker_failures.unwrap_or(breaker.failures);
+        breaker.successes = table.breaker_successes.unwrap_or(breaker.successes).max(1);
         Ok(policy)
     }
 

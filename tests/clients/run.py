@@ -1,0 +1,120 @@
+"""Drives the official Python clients.
+
+In: the path of a JSON list of cases, each with `id`, `client`, `base_url`, `model`, and where wanted
+`tools` ([{name, schema}]) and `thinking` (true). Out: for every case that belongs to a client of this file one
+JSON line with what that client's own streaming interface handed to its caller. It must never judge.
+"""
+
+import faulthandler
+import json
+import sys
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from functools import cache
+
+import anthropic
+import openai
+
+AT_ONCE = 16
+KEY = "sk-loopback"
+MAX_TOKENS = 9000
+PROMPT = "Tell me."
+MESSAGES = [{"role": "user", "content": PROMPT}]
+# Longer than any case takes, shorter than anybody's patience.
+TIMEOUT = 60.0
+# Seconds after which a run that hangs says where, and ends.
+PATIENCE = 150
+
+
+@cache
+def anthropic_at(base_url):
+    return anthropic.Anthropic(api_key=KEY, base_url=base_url, max_retries=0, timeout=TIMEOUT)
+
+
+@cache
+def openai_at(base_url):
+    return openai.OpenAI(api_key=KEY, base_url=base_url, max_retries=0, timeout=TIMEOUT)
+
+
+def message(case):
+    asked = {}
+    if case.get("tools"):
+        asked["tools"] = [
+            {"name": tool["name"], "input_schema": tool["schema"]} for tool in case["tools"]
+        ]
+    if case.get("thinking"):
+        asked["thinking"] = {"type": "enabled", "budget_tokens": 2000}
+    with anthropic_at(case["base_url"]).messages.stream(
+        model=case["model"], max_tokens=MAX_TOKENS, messages=MESSAGES, **asked
+    ) as stream:
+        streamed = "".join(stream.text_stream)
+        final = stream.get_final_message()
+    of_kind = lambda kind: [block for block in final.content if block.type == kind]
+    return {
+        "texts": [block.text for block in of_kind("text")],
+        "streamed": streamed,
+        "tool_calls": [{"name": b.name, "arguments": b.input} for b in of_kind("tool_use")],
+        "unsigned": sum(not block.signature for block in of_kind("thinking")),
+        "stop_reason": final.stop_reason,
+    }
+
+
+def completion(case):
+    asked = {}
+    if case.get("tools"):
+        asked["tools"] = [
+            {
+                "type": "function",
+                # Without `strict` this client refuses to stream.
+                "function": {
+                    "name": tool["name"],
+                    "parameters": tool["schema"],
+                    "strict": True,
+                },
+            }
+            for tool in case["tools"]
+        ]
+    if case.get("thinking"):
+        asked["reasoning_effort"] = "high"
+    streamed = ""
+    with openai_at(case["base_url"]).chat.completions.stream(
+        model=case["model"], max_completion_tokens=MAX_TOKENS, messages=MESSAGES, **asked
+    ) as stream:
+        for event in stream:
+            if event.type == "content.delta":
+                streamed += event.delta
+        choice = stream.get_final_completion().choices[0]
+    calls = choice.message.tool_calls or []
+    return {
+        "texts": [choice.message.content] if choice.message.content else [],
+        "streamed": streamed,
+        "tool_calls": [
+            {"name": c.function.name, "arguments": json.loads(c.function.arguments)} for c in calls
+        ],
+        "unsigned": 0,
+        "stop_reason": choice.finish_reason,
+    }
+
+
+CLIENTS = {"anthropic-python": message, "openai-python": completion}
+
+
+def outcome(case):
+    said = {"id": case["id"], "client": case["client"], "error": None}
+    try:
+        said.update(CLIENTS[case["client"]](case))
+    except Exception as error:  # whatever a caller would have got
+        said["error"] = f"{type(error).__name__}: {error}"
+    return said
+
+
+def main():
+    faulthandler.dump_traceback_later(PATIENCE, exit=True)
+    with open(sys.argv[1], encoding="utf-8") as file:
+        cases = [case for case in json.load(file) if case["client"] in CLIENTS]
+    with ThreadPoolExecutor(AT_ONCE) as threads:
+        for done in as_completed([threads.submit(outcome, case) for case in cases]):
+            print(json.dumps(done.result()), flush=True)
+    faulthandler.cancel_dump_traceback_later()
+
+
+main()

@@ -1,0 +1,270 @@
+//! The breakers that all replies of a client share.
+
+use unbroken::client::BreakerReport;
+use unbroken::policy::BreakerState::{self, Closed, HalfOpen, Open};
+use unbroken::{Canned, Source};
+
+use super::*;
+
+/// An upstream that anything can be made of while it runs.
+#[derive(Clone)]
+struct Moody(Arc<Mutex<u16>>);
+
+impl Moody {
+    fn new(status: u16) -> Self {
+        Self(Arc::new(Mutex::new(status)))
+    }
+
+    fn turn(&self, status: u16) {
+        *self.0.lock().unwrap() = status;
+    }
+
+    fn memory(&self) -> Memory {
+        let status = Arc::clone(&self.0);
+        Memory::new(Script::new().forever(move |request| match *status.lock().unwrap() {
+            200 => model().respond(&request.json()),
+            status => Exchange::reply(StatusCode::from_u16(status).unwrap()),
+        }))
+    }
+}
+
+/// One attempt a reply, so that a reply is a request.
+fn once() -> Policy {
+    quick().max_attempts(1)
+}
+
+fn states(client: &Client) -> Vec<BreakerState> {
+    client.breakers().iter().map(|breaker| breaker.state).collect()
+}
+
+async fn kinds(client: &Client, replies: usize) -> Vec<ErrorKind> {
+    let mut kinds = Vec::new();
+    for _ in 0..replies {
+        kinds.push(hear(ask(client)).await.error().kind());
+    }
+    kinds
+}
+
+#[tokio::test(start_paused = true)]
+async fn five_replies_that_fail_stop_the_requests() {
+    let memory = Moody::new(503).memory();
+    let client = builder(&memory).build().unwrap();
+    assert!(client.breakers().is_empty());
+    // Three requests a reply, of which one counts.
+    assert_eq!(kinds(&client, 4).await, [ErrorKind::Overloaded; 4]);
+    assert_eq!((states(&client), memory.requests().len()), (vec![Closed], 12));
+    let fifth = hear(ask(&client)).await;
+    assert_eq!(fifth.error().kind(), ErrorKind::Overloaded, "what ails it");
+    assert_eq!((states(&client), memory.requests().len()), (vec![Open], 13));
+    assert_eq!(kinds(&client.clone(), 3).await, [ErrorKind::Denied; 3]);
+    assert_eq!(memory.requests().len(), 13);
+    let report: BreakerReport = client.breakers().remove(0);
+    assert_eq!((&*report.upstream, &*report.model), ("one", "claude-haiku-4-5"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn half_open_lets_one_through_and_two_successes_close() {
+    let moody = Moody::new(503);
+    let memory = moody.memory();
+    let told: Arc<Mutex<Vec<BreakerState>>> = Arc::default();
+    let sink = Arc::clone(&told);
+    let observer = move |notice: &Notice| {
+        if let Notice::Breaker { state, .. } = notice {
+            sink.lock().unwrap().push(*state);
+        }
+    };
+    let client = builder(&memory).policy(once()).observer(observer).build().unwrap();
+    kinds(&client, 5).await;
+    assert_eq!(kinds(&client, 1).await, [ErrorKind::Denied]);
+    tokio::time::advance(Duration::from_secs(60)).await;
+    // A trial that fails opens it again, for as long.
+    assert_eq!(kinds(&client, 2).await, [ErrorKind::Overloaded, ErrorKind::Denied]);
+    tokio::time::advance(Duration::from_secs(60)).await;
+    moody.turn(200);
+    let mut trial = ask(&client);
+    first_text(&mut trial).await;
+    assert_eq!(kinds(&client, 2).await, [ErrorKind::Denied; 2], "one at a time");
+    assert_eq!(states(&client), [HalfOpen], "text is no success yet");
+    assert_eq!(trial.finish().await.unwrap().text(), TEXT);
+    assert_eq!(states(&client), [HalfOpen]);
+    assert_eq!(hear(ask(&client)).await.text(), TEXT);
+    assert_eq!(states(&client), [Closed]);
+    assert_eq!(memory.requests().len(), 8);
+    assert_eq!(*told.lock().unwrap(), [Open, HalfOpen, Open, HalfOpen, Closed]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dropped_reply_gives_its_trial_back() {
+    let moody = Moody::new(503);
+    let memory = moody.memory();
+    let client = builder(&memory).policy(once()).build().unwrap();
+    kinds(&client, 5).await;
+    tokio::time::advance(Duration::from_secs(60)).await;
+    moody.turn(200);
+    for _ in 0..3 {
+        let mut trial = ask(&client);
+        first_text(&mut trial).await;
+        assert_eq!(kinds(&client, 1).await, [ErrorKind::Denied]);
+        drop(trial);
+        assert_eq!(states(&client), [HalfOpen], "uncounted");
+    }
+    assert_eq!(hear(ask(&client)).await.text(), TEXT);
+}
+
+/// A reply that nobody polls any more must not keep an upstream out of use for ever.
+#[tokio::test(start_paused = true)]
+async fn a_trial_that_nobody_ends_holds_its_place_for_a_while_only() {
+    let moody = Moody::new(503);
+    let memory = moody.memory();
+    let client = builder(&memory).policy(once()).build().unwrap();
+    kinds(&client, 5).await;
+    tokio::time::advance(Duration::from_secs(60)).await;
+    moody.turn(200);
+    let mut left = ask(&client);
+    first_text(&mut left).await;
+    tokio::time::advance(Duration::from_secs(59)).await;
+    assert_eq!(kinds(&client, 1).await, [ErrorKind::Denied]);
+    tokio::time::advance(Duration::from_secs(1)).await;
+    assert_eq!(hear(ask(&client)).await.text(), TEXT);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_callers_faults_never_open_it() {
+    for status in [400, 401, 402, 403, 404, 413, 422] {
+        let client = builder(&Moody::new(status).memory()).policy(once()).build().unwrap();
+        let kinds = kinds(&client, 20).await;
+        assert!(!kinds.contains(&ErrorKind::Denied), "{status}: {kinds:?}");
+        assert_eq!(states(&client), [Closed], "{status}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_recovered_does_not_count() {
+    let half = length() / 2;
+    let memory = Memory::new(Script::new().forever(move |request| {
+        let request = request.json();
+        let exchange = model().respond(&request);
+        let first = request["messages"].as_array().unwrap().len() == 1;
+        if first { exchange.cut_at(half).reset() } else { exchange }
+    }));
+    let client = client(&memory);
+    for _ in 0..10 {
+        assert_eq!(hear(ask(&client)).await.text(), TEXT);
+    }
+    assert_eq!(states(&client), [Closed]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_open_breaker_leads_to_the_next_step_without_a_request() {
+    let memory = Memory::new(Script::new().forever(|request| match request.path() {
+        "/v1/messages" => Exchange::reply(StatusCode::BAD_GATEWAY),
+        _ => model().respond(&request.json()),
+    }));
+    let client = builder(&memory)
+        .step(Wire::Anthropic.upstream("two", "http://two.test/two"))
+        .budget(Budget::new(100, 0, 0.0))
+        .build()
+        .unwrap();
+    for _ in 0..5 {
+        assert_eq!(hear(ask(&client)).await.text(), TEXT);
+    }
+    let before = memory.requests().len();
+    let heard = hear(ask(&client)).await;
+    assert_eq!((heard.text().as_str(), heard.report.attempts.len()), (TEXT, 1));
+    assert_eq!(memory.requests().len(), before + 1);
+    let chain =
+        [Wire::Anthropic.upstream("one", "http://one.test").into(), Canned::text("Later.").into()];
+    let canned: [unbroken::Step; 2] = chain;
+    let answer = ask(&client.with_chain(canned).unwrap()).finish().await.unwrap();
+    assert_eq!(answer.text(), "Later.");
+    assert_eq!(answer.transcript.finish().map(|end| end.source), Some(Source::Canned));
+    assert_eq!(answer.as_message()["role"], "assistant");
+    assert_eq!(memory.requests().len(), before + 1);
+}
+
+/// The text that a reader has seen is not thrown away because others have failed.
+#[tokio::test(start_paused = true)]
+async fn with_text_and_no_other_step_an_open_breaker_is_passed() {
+    let half = length() / 2;
+    let moody = Moody::new(503);
+    let failing = Arc::clone(&moody.0);
+    let memory = Memory::new(Script::new().forever(move |request| {
+        let request = request.json();
+        let messages = request["messages"].as_array().unwrap();
+        let cut = messages[0]["content"] == "Begin.";
+        match *failing.lock().unwrap() {
+            200 if cut && messages.len() == 1 => {
+                model().respond(&request).cut_at(half).ends(End::Stall)
+            }
+            200 => model().respond(&request),
+            _ => Exchange::reply(StatusCode::SERVICE_UNAVAILABLE),
+        }
+    }));
+    let hour = BreakerPolicy::new().open(Duration::from_secs(3600));
+    let policy = quick().max_attempts_without_progress(1).breaker(hour);
+    let client = builder(&memory).policy(policy).build().unwrap();
+    let mut request = Wire::Anthropic.request();
+    request["messages"][0]["content"] = json!("Begin.");
+    moody.turn(200);
+    let mut reply = client.stream(request);
+    first_text(&mut reply).await;
+    moody.turn(503);
+    kinds(&client, 5).await;
+    assert_eq!(states(&client), [Open]);
+    moody.turn(200);
+    assert_eq!(kinds(&client, 1).await, [ErrorKind::Denied]);
+    assert_eq!(reply.finish().await.unwrap().text(), TEXT);
+    assert_eq!(states(&client), [Open], "what was let through all the same changes nothing");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_breaker_can_be_set_and_switched_off() {
+    let memory = Moody::new(503).memory();
+    let off = once().breaker(BreakerPolicy::new().failures(0));
+    let client = builder(&memory).policy(off).build().unwrap();
+    assert_eq!(kinds(&client, 30).await, [ErrorKind::Overloaded; 30]);
+    assert!(client.breakers().is_empty());
+    let two = once().breaker(BreakerPolicy::new().failures(2).open(Duration::from_secs(5)));
+    let client = builder(&memory).policy(two).build().unwrap();
+    let (busy, denied) = (ErrorKind::Overloaded, ErrorKind::Denied);
+    assert_eq!(kinds(&client, 3).await, [busy, busy, denied]);
+    tokio::time::advance(Duration::from_secs(5)).await;
+    assert_eq!(kinds(&client, 2).await, [busy, denied]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn clients_with_other_chains_share_the_gate() {
+    let memory = Moody::new(503).memory();
+    let client = builder(&memory).policy(once()).build().unwrap();
+    let one = || Wire::Anthropic.upstream("one", "http://one.test");
+    let same = client.with_chain([one()]).unwrap();
+    let other = client.with_chain([one().model("another")]).unwrap();
+    kinds(&same, 3).await;
+    kinds(&client, 2).await;
+    assert_eq!(kinds(&same, 1).await, [ErrorKind::Denied]);
+    assert_eq!(kinds(&other, 1).await, [ErrorKind::Overloaded], "another model is another matter");
+    assert_eq!(client.breakers(), other.breakers());
+    let patient = client.with_policy(Policy::new());
+    assert_eq!(kinds(&patient, 1).await, [ErrorKind::Denied]);
+    assert_eq!(client.with_chain([Canned::text("no")]).err(), Some(unbroken::ConfigError::NoStep));
+    let twins = [one(), Wire::Anthropic.upstream("one", "http://two.test")];
+    assert_eq!(client.with_chain(twins).err(), Some(unbroken::ConfigError::DuplicateName));
+}
+
+/// Whoever asks for a thousand models does not make a client keep a thousand breakers, and an open one
+/// outlasts the closed.
+#[tokio::test(start_paused = true)]
+async fn breakers_are_bounded() {
+    let moody = Moody::new(503);
+    let memory = moody.memory();
+    let client = builder(&memory).policy(once()).build().unwrap();
+    kinds(&client, 5).await;
+    moody.turn(404);
+    for number in 0..1000 {
+        let mut request = Wire::Anthropic.request();
+        request["model"] = json!(format!("model-{number}"));
+        assert!(client.stream(request).finish().await.is_err());
+    }
+    assert_eq!(client.breakers().len(), 256);
+    assert_eq!(kinds(&client, 1).await, [ErrorKind::Denied]);
+}
