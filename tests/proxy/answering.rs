@@ -6,7 +6,7 @@ use futures_util::StreamExt as _;
 use http::StatusCode;
 use tower_service::Service as _;
 use unbroken::client::{Connection, Reqwest, Transport as _};
-use unbroken::testing::{Exchange, Fault, Flaky, Script, Server};
+use unbroken::testing::{End, Exchange, Fault, Flaky, Script, Server};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_answer_in_one_piece_is_passed_on() {
@@ -22,6 +22,69 @@ async fn an_answer_in_one_piece_is_passed_on() {
         assert_eq!(seen.json()["temperature"], 0.5);
         assert_eq!(seen.json().get("stream"), None, "it is not made a stream");
     }
+}
+
+/// An answer in one piece is tried again, on another step too, until there is a head.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_in_one_piece_is_tried_again() {
+    for dialect in DIALECTS {
+        let body = json!({"own": "body"});
+        let script = Script::new()
+            .exchange(Exchange::reply(StatusCode::SERVICE_UNAVAILABLE))
+            .exchange(Exchange::headless(End::Reset))
+            .forever(|_| Exchange::reply(StatusCode::PAYMENT_REQUIRED));
+        let first = Server::start(script).await;
+        let second = Server::start(Exchange::json(StatusCode::OK, &body)).await;
+        let proxy = Running::with(&format!(
+            "[upstreams.first]
+            dialect = '{0}'
+            url = '{1}'
+            [upstreams.second]
+            dialect = '{0}'
+            url = '{2}'
+            api_key_env = 'KEY_A'
+            [[routes]]
+            model = '*'
+            chain = [{{ upstream = 'first' }}, {{ upstream = 'second', model = 'other' }}]",
+            dialect.name(),
+            first.uri(),
+            second.uri()
+        ))
+        .await;
+        let got = proxy.ask(dialect.ask(&json!({"stream": false}))).await;
+        assert_eq!((got.status, got.json()), (200, body));
+        assert_eq!(first.requests().len(), 3);
+        let seen = &second.requests()[0];
+        assert_eq!(
+            (&seen.json()["model"], &seen.json()["stream"]),
+            (&json!("other"), &json!(false))
+        );
+        assert!(
+            seen.headers().values().any(|value| value.to_str().unwrap().contains("sk-own-key"))
+        );
+    }
+}
+
+/// What a breaker lets through shows in the numbers, and is what clients get.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_open_breaker_is_seen() {
+    let dialect = Dialect::Anthropic;
+    let failing = Script::new().forever(|_| Exchange::reply(StatusCode::INTERNAL_SERVER_ERROR));
+    let server = Server::start(failing).await;
+    let mut config = quick(Config::new()).upstream(&server.uri()).unwrap();
+    config.policy.breaker.failures = 2;
+    let proxy = Running::new(config).await;
+    for _ in 0..2 {
+        assert_eq!(proxy.ask(dialect.stream()).await.status, 500);
+    }
+    let before = server.requests().len();
+    let got = proxy.ask(dialect.stream()).await;
+    assert_eq!(got.status, 503);
+    assert_eq!(dialect.error(&got.body), "overloaded_error");
+    assert_eq!(server.requests().len(), before);
+    let got = proxy.ask(Sent::new("GET", "/metrics")).await;
+    let start = format!(r#"unbroken_breaker_state{{upstream="{}"}}"#, server.address());
+    assert_eq!(sample(got.text(), &start), Some(2.0));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -156,3 +156,33 @@ async fn a_client_needs_the_token_which_goes_no_further() {
     }
     assert_eq!(server.requests().len(), before + 4);
 }
+
+/// When nobody answers, the route's own answer comes, as a stream of the dialect.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_at_hand_comes_last() {
+    for dialect in DIALECTS {
+        for step in ["canned", "handoff"] {
+            let refusing = Script::new().forever(|_| Exchange::reply(StatusCode::FORBIDDEN));
+            let server = Server::start(refusing).await;
+            let proxy = Running::with(&format!(
+                "[upstreams.one]
+                dialect = '{}'
+                url = '{}'
+                [[routes]]
+                model = '*'
+                chain = [{{ upstream = 'one' }}, {{ {step} = 'Please call later.' }}]",
+                dialect.name(),
+                server.uri()
+            ))
+            .await;
+            let got = proxy.ask(dialect.stream()).await;
+            assert_eq!((got.status, &got.headers["content-type"]), (200, &EVENT_STREAM));
+            assert_eq!(dialect.text(&got.body), ("Please call later.".to_owned(), true));
+            assert_eq!(server.requests().len(), 1);
+            // There is none for an answer in one piece: then the upstream's own word counts.
+            assert_eq!(proxy.ask(dialect.ask(&json!({}))).await.status, 403);
+        }
+    }
+}
+
+const EVENT_STREAM: http::HeaderValue = http::HeaderValue::from_static("text/event-stream");
