@@ -30,7 +30,7 @@
 //!
 //! # Mounting it
 //!
-//! [`Proxy::router`] is an [`axum::Router`] for any server; [`serve`] is the one that `unbroken proxy`
+//! [`Proxy::router`] is an [`axum::Router`] for any server; [`serve()`] is the one that `unbroken proxy`
 //! uses, with its limits. A router that is nested under a prefix forwards paths without the prefix.
 //!
 //! ```
