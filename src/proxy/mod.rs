@@ -30,7 +30,7 @@
 //!
 //! # Mounting it
 //!
-//! [`Proxy::router`] is an [`axum::Router`] for any server; [`serve`] is the one that `unbroken proxy`
+//! [`Proxy::router`] is an [`axum::Router`] for any server; [`serve()`] is the one that `unbroken proxy`
 //! uses, with its limits. A router that is nested under a prefix forwards paths without the prefix.
 //!
 //! ```
@@ -174,7 +174,7 @@ impl Proxy {
         Account::new(meter, span, request.method().clone(), request.uri().path())
     }
 
-    async fn answer(&self, parts: Parts, body: Body, mut account: Account) -> Response {
+    async fn answer(&self, parts: Parts, body: Body, account: Account) -> Response {
         let mut parts = parts;
         let errors = Wire::of_errors(parts.uri.path());
         let refuse = |refusal, account| pass::answer(respond::refused(errors, refusal), account);
@@ -196,45 +196,45 @@ impl Proxy {
             Ok(body) => body,
             Err(refusal) => return refuse(refusal, account),
         };
-        let Ok(Value::Object(request)) = serde_json::from_slice(&body) else {
-            return self.pass(parts, body.into(), account).await;
-        };
-        let model = request.get("model").and_then(Value::as_str).unwrap_or_default();
-        let Some(chain) = self.shared.config.chain(wire, model) else {
-            account.is(Kind::Refused, Some(wire));
-            return refuse(Refusal::NoRoute, account);
-        };
-        if request.get("stream") == Some(&Value::Bool(true)) {
-            let headers = forward::recovered(&parts.headers);
-            account.is(Kind::Recovered, Some(wire));
-            match self.client(&chain, wire, &path, &headers) {
-                Ok(client) => {
-                    let stream = client.stream(request).wire_with(self.shared.config.wire);
-                    recover::respond(stream, wire, &self.shared.closing, account).await
-                }
-                Err(_) => refuse(Refusal::Path, account),
+        match serde_json::from_slice(&body) {
+            Ok(Value::Object(request)) => {
+                let ask = Ask { wire, path, headers: parts.headers, request: request.into() };
+                self.ask(ask, account).await
             }
-        } else {
-            let mut headers = forward::rewritten(&parts.headers);
-            // A stream would be asked for otherwise.
-            headers.entry(ACCEPT).or_insert(HeaderValue::from_static("application/json"));
-            account.is(Kind::Called, Some(wire));
-            match self.client(&chain, wire, &path, &headers) {
-                Ok(client) => call(&client, wire, request.into(), account).await,
-                Err(_) => refuse(Refusal::Path, account),
-            }
+            _ => self.pass(parts, body.into(), account).await,
         }
     }
 
-    /// The client with the chain of one request.
-    fn client(
-        &self,
-        chain: &[Link],
-        wire: Wire,
-        path: &PathAndQuery,
-        headers: &HeaderMap,
-    ) -> Result<Client, ConfigError> {
-        self.shared.client.with_chain(route::steps(chain, wire, path, headers)?)
+    /// Answers a request that may be tried again.
+    async fn ask(&self, ask: Ask, mut account: Account) -> Response {
+        let (wire, config) = (ask.wire, &self.shared.config);
+        let refuse = |refusal, account| pass::answer(respond::refused(wire, refusal), account);
+        account.is(Kind::Refused, Some(wire));
+        let model = ask.request.get("model").and_then(Value::as_str).unwrap_or_default();
+        let Some(chain) = config.chain(wire, model) else {
+            return refuse(Refusal::NoRoute, account);
+        };
+        let streams = ask.request.get("stream") == Some(&Value::Bool(true));
+        let headers = if streams {
+            forward::recovered(&ask.headers)
+        } else {
+            let mut headers = forward::rewritten(&ask.headers);
+            // A stream would be asked for otherwise.
+            headers.entry(ACCEPT).or_insert(HeaderValue::from_static("application/json"));
+            headers
+        };
+        let steps = route::steps(&chain, wire, &ask.path, &headers);
+        let Ok(client) = steps.and_then(|steps| self.shared.client.with_chain(steps)) else {
+            return refuse(Refusal::Path, account);
+        };
+        if streams {
+            account.is(Kind::Recovered, Some(wire));
+            let stream = client.stream(ask.request).wire_with(config.wire);
+            recover::respond(stream, wire, &self.shared.closing, account).await
+        } else {
+            account.is(Kind::Called, Some(wire));
+            call(&client, wire, ask.request, account).await
+        }
     }
 
     async fn pass(&self, parts: Parts, body: Body, mut account: Account) -> Response {
@@ -245,6 +245,14 @@ impl Proxy {
         account.is(Kind::Passed, None);
         pass::pass(&self.shared.passing, target, errors, parts, body, account).await
     }
+}
+
+/// A request for an answer.
+struct Ask {
+    wire: Wire,
+    path: PathAndQuery,
+    headers: HeaderMap,
+    request: Value,
 }
 
 impl fmt::Debug for Proxy {

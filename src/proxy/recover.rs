@@ -70,13 +70,14 @@ enum Item {
 
 impl Recovered {
     fn poll_item(&mut self, cx: &mut Context<'_>) -> Poll<Item> {
-        if self.closing.as_mut().poll(cx).is_ready() {
-            return Poll::Ready(Item::Closing);
-        }
-        // What the reply tells its observer then has the request's id on it.
-        let span = self.account.span().clone();
-        let _entered = span.enter();
-        let item = ready!(Pin::new(&mut self.stream).poll_next(cx));
+        let polled = {
+            // What the reply tells its observer then has the request's id on it.
+            let _entered = self.account.span().enter();
+            Pin::new(&mut self.stream).poll_next(cx)
+        };
+        let Poll::Ready(item) = polled else {
+            return self.closing.as_mut().poll(cx).map(|()| Item::Closing);
+        };
         if !self.stream.reply().transcript().parts().is_empty() {
             self.account.said();
         }

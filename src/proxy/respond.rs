@@ -7,6 +7,7 @@ use axum::response::Response;
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
 use http::{HeaderValue, StatusCode};
+use serde_json::Value;
 
 use super::forward;
 use super::route::Wire;
@@ -84,7 +85,9 @@ pub(super) fn failed(wire: Wire, error: &Error) -> Response {
     if let Some(rejection) = error.rejection() {
         return rejected(rejection);
     }
-    let body = error.fault_body().cloned().unwrap_or_else(|| {
+    // A page where an error should be is no error that a client could read.
+    let is_object = |body: &&Bytes| matches!(serde_json::from_slice(body), Ok(Value::Object(_)));
+    let body = error.fault_body().filter(is_object).cloned().unwrap_or_else(|| {
         let failure = wire.dialect().failure(error.kind(), error.code(), &error.to_string());
         failure.to_string().into()
     });

@@ -3,6 +3,9 @@
 use super::*;
 
 use http::StatusCode;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::time::Instant;
 use unbroken::testing::{Exchange, Script, Server};
 
 async fn behind() -> (Server, Running) {
@@ -69,4 +72,31 @@ async fn nothing_leads_elsewhere() {
     assert_eq!(got.status, 200);
     assert_eq!(server.requests()[0].path(), "/v1/models?a=1");
     assert_eq!(server.requests()[0].headers()["host"], server.address().to_string());
+}
+
+/// However little of a head comes: nothing at all, a byte that may begin HTTP/2, a line, a head after
+/// another request. (No real time passes.)
+#[tokio::test(start_paused = true)]
+async fn a_head_has_to_come_in_time() {
+    let (_server, proxy) = behind().await;
+    let line = "GET / HTTP/1.1\r\nhost: x\r\n";
+    let (fresh, used) = (["", "P", "PRI * HTTP/2.0\r\n", line], ["", "P", line]);
+    for (used, starts) in [(false, &fresh[..]), (true, &used)] {
+        for start in starts {
+            let began = Instant::now();
+            let mut stream = TcpStream::connect(proxy.address).await.unwrap();
+            if used {
+                stream.write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+                let mut answer = Vec::new();
+                while !answer.ends_with(b"ok") {
+                    stream.read_buf(&mut answer).await.unwrap();
+                }
+            }
+            stream.write_all(start.as_bytes()).await.unwrap();
+            // It may say why.
+            let _ = stream.read_to_end(&mut Vec::new()).await;
+            let waited = began.elapsed().as_secs();
+            assert!((29..=31).contains(&waited), "{start:?} {used}: {waited} s");
+        }
+    }
 }

@@ -88,6 +88,32 @@ async fn a_failure_without_a_status_gets_one() {
     }
 }
 
+/// An error inside a 200, or a page: nothing was sent on, so it can still have a status.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_error_before_content_gets_a_status_and_stays_the_upstreams_own() {
+    for dialect in DIALECTS {
+        let frame = match dialect {
+            Dialect::Anthropic => anthropic_error("invalid_request_error", "Own words."),
+            Dialect::Chat => openai_error("invalid_request_error", "Own words."),
+        };
+        let whole = dialect.model(TEXT).whole();
+        let faulted = whole.fault(Fault::Insert { at: 0, frame, end: End::Clean });
+        let server = Server::start(Script::new().forever(move |_| faulted.clone())).await;
+        let proxy = Running::to(&server.uri()).await;
+        let got = proxy.ask(dialect.stream()).await;
+        assert_eq!((got.status, dialect.error(&got.body)), (400, "invalid_request_error".into()));
+        assert_eq!(got.json()["error"]["message"], "Own words.");
+        assert_eq!(got.headers["content-type"], "application/json");
+
+        let page = Exchange::reply(StatusCode::OK).with_body("<html>Own words.</html>");
+        let server = Server::start(Script::new().forever(move |_| page.clone())).await;
+        let proxy = Running::to(&server.uri()).await;
+        let got = proxy.ask(dialect.stream()).await;
+        assert_eq!(got.status, 502);
+        dialect.error(&got.body);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_error_after_content_is_told_in_the_stream_which_then_ends_properly() {
     for dialect in DIALECTS {
