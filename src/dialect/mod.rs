@@ -99,6 +99,10 @@ pub trait Dialect: Debug + Send + Sync + 'static {
 
     /// The same as an event inside a stream. No terminal marker follows it.
     fn failure_frame(&self, failure: &Value) -> Bytes;
+
+    /// The error in `said`, the data of an event or a body, if it has one in this dialect's shape: what a
+    /// client of the dialect recognises as an error.
+    fn failure_in(&self, said: &[u8]) -> Option<Value>;
 }
 
 /// Reads the events of one attempt.

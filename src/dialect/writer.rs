@@ -27,6 +27,9 @@ pub trait Writer: Debug + Send {
     /// frame before it must have been lost.
     fn passes(&mut self, event: &sse::Event<'_>) -> bool;
 
+    /// Whether what has passed may go out before any content: the stream's own beginning is part of it.
+    fn has_begun(&self) -> bool;
+
     /// The writer as it stands now, to go back to if frames that passed do not go out after all.
     fn snapshot(&self) -> Box<dyn Writer>;
 

@@ -73,6 +73,8 @@ pub(super) struct Live {
     pub(super) terminal: bool,
     /// The data of the error event that ended it.
     pub(super) fault: Option<Bytes>,
+    /// A piece of a call that will never be whole went out to a client that cannot take it back.
+    pub(super) irrevocable: bool,
     /// All that is wanted of it is a response head that is a success.
     pub(super) head_only: bool,
     /// The HTTP exchange is over, or no longer ours.

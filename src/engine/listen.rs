@@ -18,6 +18,7 @@ use crate::event::{
 };
 use crate::policy::{ERROR_BODY_MAX, ToolDelivery};
 use crate::seam::{Straddled, Verdict};
+use crate::sse;
 
 impl Recovery {
     /// Reads one event of what has come; `false` when there is nothing to read.
@@ -41,14 +42,24 @@ impl Recovery {
                 if !is_read {
                     self.unreadable();
                 }
-                let raw = chunk.slice(..chunk.len() - rest.len());
+                // The parser does not wait for the LF of a CR LF, but a client may.
+                let half = rest.first() == Some(&b'\n')
+                    && chunk.get(chunk.len() - rest.len() - 1) == Some(&b'\r');
+                let raw = chunk.slice(..chunk.len() - rest.len() + usize::from(half));
                 let through = is_read && self.ended.is_none();
                 self.wire_frame(raw, &event, through, wire.decoder.holds());
                 if running {
                     self.keep_fault(event.data);
                 }
+                if let (true, Some((mut lf, after))) = (half, rest.split_at_checked(1)) {
+                    let _ = wire.parser.next_event(&mut lf);
+                    rest = after;
+                }
             }
-            Ok(None) => self.wire_piece(&chunk),
+            Ok(None) => {
+                let between = wire.parser.tail() == sse::Tail::Clean;
+                self.wire_piece(&chunk, between, wire.decoder.holds());
+            }
             Err(_) => self.cut_by(Cut::OverLimit),
         }
         wire.chunk = chunk.slice(chunk.len() - rest.len()..);

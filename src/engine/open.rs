@@ -144,6 +144,7 @@ impl Recovery {
             refused: None,
             terminal: false,
             fault: None,
+            irrevocable: false,
             head_only: self.plan.head_only,
             over: false,
             came: 0,

@@ -11,7 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 
-use super::attempt::{Body, Live, Slot, without_mark};
+use super::attempt::{Body, Live, without_mark};
 use super::decide::{self, Ended, Move, Standing, Wait};
 use super::open::Next;
 use super::{Current, End, Notice, Output, Recovery, Refusal, State};
@@ -20,7 +20,7 @@ use crate::error::{ErrorKind, Rejection};
 use crate::event::{
     Cut, Delta, Event, FinishReason, Interruption, Next as Told, PartKind, Position, Resume,
 };
-use crate::policy::{Delivery, ToolDelivery};
+use crate::policy::Delivery;
 use crate::report::Outcome;
 use crate::transcript::{PartState, Progress};
 
@@ -45,10 +45,11 @@ const FAR: Duration = Duration::from_secs(365 * 24 * 3600);
 impl Recovery {
     /// The attempt under way has ended and all that it said is handed out.
     pub(super) fn fall(&mut self) {
-        let (Some(end), Some(live)) = (self.ended.take(), self.live.take()) else {
+        let (Some(end), Some(mut live)) = (self.ended.take(), self.live.take()) else {
             return;
         };
         let body = mem::replace(&mut self.body, Body::Awaited);
+        live.irrevocable = self.wire_is_irrevocable(&live, &body);
         if !live.over {
             self.queue.push_back(Output::Abort(live.id));
         }
@@ -185,16 +186,9 @@ impl Recovery {
             retry_after_max: policy.retry_after_max,
             failures: self.course.failures,
             stale_used: self.course.stale_used,
-            irrevocable: self.is_irrevocable(live),
+            irrevocable: live.irrevocable,
             at_length: spent.zip(limit).is_some_and(|(spent, limit)| spent >= limit),
         }
-    }
-
-    /// A piece of a call that is not whole went out to a client that cannot take it back.
-    fn is_irrevocable(&self, live: &Live) -> bool {
-        self.plan.wire.is_some()
-            && self.plan.policy.tools == ToolDelivery::Live
-            && (live.slots.values().any(Slot::is_call) || !live.late.is_empty())
     }
 
     /// The request asks for one choice, so that it can be continued, and the caller wants that.
@@ -271,8 +265,10 @@ impl Recovery {
                     by: by.as_ref().map(|(by, _)| *by),
                 };
                 // The first request to another upstream is one like any other, and not one of the retries
-                // that its budget is for.
-                let next = Next { by, unbudgeted: true, ..Next::first() };
+                // that its budget is for; and what was denied cost nothing.
+                let other = self.upstream().name != fallen.live.upstream;
+                let unbudgeted = other || fallen.ended.cut == Cut::Denied;
+                let next = Next { by, unbudgeted, ..Next::first() };
                 return self.schedule(fallen, next, told);
             }
         }

@@ -43,6 +43,8 @@ fn events(bytes: &[u8], knows: fn(&str) -> bool) -> Vec<(String, Value)> {
             continue;
         }
         let data = match event.data {
+            // Nobody reads what is in it.
+            _ if event.event == "ping" => serde_json::json!({"type": "ping"}),
             "[DONE]" => Value::from("[DONE]"),
             data => serde_json::from_str(data).unwrap_or_else(|_| panic!("no JSON: {data}")),
         };
@@ -63,8 +65,8 @@ pub(crate) fn anthropic(bytes: &[u8]) -> Seen {
         let kind = data["type"].as_str().expect("an event has a type").to_owned();
         assert!(!seen.terminal && !seen.error, "{kind} after the end");
         match kind.as_str() {
-            "ping" => {}
             "error" => seen.error = true,
+            "ping" => assert!(seen.started, "a ping before message_start"),
             "message_start" => {
                 assert!(!seen.started, "two starts");
                 assert!(data["message"]["id"].is_string() && data["message"]["model"].is_string());
@@ -101,7 +103,10 @@ pub(crate) fn anthropic(bytes: &[u8]) -> Seen {
                 assert_eq!(data["index"], index, "another block ends");
                 let id = block["name"].as_str().unwrap_or_default();
                 match block["type"].as_str().expect("a block has a type") {
-                    "text" => seen.push("text", &content),
+                    "text" => {
+                        assert!(!content.is_empty(), "no provider takes an empty text back");
+                        seen.push("text", &content);
+                    }
                     "thinking" => seen.push("reasoning", &content),
                     "tool_use" if content.is_empty() => seen.push(&format!("call {id}"), "{}"),
                     "tool_use" => seen.push(&format!("call {id}"), &content),
@@ -131,8 +136,8 @@ pub(crate) fn anthropic(bytes: &[u8]) -> Seen {
     seen
 }
 
-/// The events of the Messages API; a `ping` is passed over unread.
-const ANTHROPIC: [&str; 7] = [
+/// The events of the Messages API.
+const ANTHROPIC: [&str; 8] = [
     "content_block_delta",
     "content_block_start",
     "content_block_stop",
@@ -140,6 +145,7 @@ const ANTHROPIC: [&str; 7] = [
     "message_delta",
     "message_start",
     "message_stop",
+    "ping",
 ];
 
 /// Reads a Chat Completions stream of one choice.

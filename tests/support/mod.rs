@@ -311,8 +311,8 @@ impl Run {
             )
         };
         assert_eq!(seen.terminal, self.result.is_ok(), "the end\n{}", story());
-        // Nothing goes out of an answer that fails before its first word.
-        let failed = self.result.is_err() && !bytes.is_empty() && seen.started;
+        // An answer that fails before anything went out has a status to say so.
+        let failed = self.result.is_err() && !bytes.is_empty();
         assert_eq!(seen.error, failed, "the error\n{}", story());
         let lasting = |kept: Vec<(String, String)>| -> Vec<(String, String)> {
             let mut lasting: Vec<(String, String)> = Vec::new();

@@ -117,6 +117,12 @@ impl Dialect for Anthropic {
     fn failure_frame(&self, failure: &Value) -> Bytes {
         frame_of("error", failure)
     }
+
+    fn failure_in(&self, said: &[u8]) -> Option<Value> {
+        let said: Value = serde_json::from_slice(said).ok()?;
+        let is_error = said.get("type") == Some(&json!("error"));
+        (is_error && said.get("error").is_some_and(Value::is_object)).then_some(said)
+    }
 }
 
 /// The API version that this dialect is written against; the only one there is

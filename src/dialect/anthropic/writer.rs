@@ -17,7 +17,7 @@ use super::super::wire::{self, Word};
 use super::super::writer::{Place, Writer, costly, frame, output_tokens};
 use super::decode::reason_of;
 use super::frame::Kind;
-use crate::event::{Annotation, Delta, Finish, FinishReason, PartKind};
+use crate::event::{Annotation, Delta, Finish, FinishReason, PartKind, Usage};
 use crate::report::{AttemptReport, Report};
 use crate::sse;
 
@@ -31,6 +31,8 @@ pub(super) struct MessageWriter {
     /// The request carries tools: a history is likely to come back, with its reasoning.
     holds_reasoning: bool,
     started: bool,
+    /// The last `message_start` that was withheld: who speaks, if nobody did before.
+    start: Option<Value>,
     /// The blocks that are open.
     open: Vec<Open>,
     next_index: u64,
@@ -99,6 +101,7 @@ impl MessageWriter {
             speaker: None,
             holds_reasoning: tools.is_some_and(|tools| !tools.is_empty()),
             started: false,
+            start: None,
             open: Vec::new(),
             next_index: 0,
             concluded: false,
@@ -110,6 +113,10 @@ impl MessageWriter {
     fn begin(&mut self, report: &Report, out: &mut Vec<u8>) {
         if std::mem::replace(&mut self.started, true) {
             return;
+        }
+        let own = self.start.take().filter(|_| self.speaker.is_none());
+        if let Some(start) = own {
+            return emit(&start, out);
         }
         let model = report.attempts.last().map(|attempt| &attempt.model);
         let speaking = self.speaker.as_ref().or(model);
@@ -294,24 +301,34 @@ impl Writer for MessageWriter {
         true
     }
 
+    fn has_begun(&self) -> bool {
+        self.started
+    }
+
     fn snapshot(&self) -> Box<dyn Writer> {
         Box::new(self.clone())
     }
 
     fn withheld(&mut self, event: &sse::Event<'_>) {
-        if let Some(conclusion) = conclusion_of(event) {
-            self.conclusion = Some(conclusion);
+        let data = event.data.trim();
+        let Ok(passed) = wire::object::<Passed<'_>>(data) else { return };
+        match Kind::of(passed.kind.given().unwrap_or(event.event)) {
+            Kind::MessageStart => self.start = serde_json::from_str(data).ok(),
+            Kind::MessageDelta => self.conclusion = serde_json::from_str(data).ok(),
+            _ => {}
         }
     }
 
     fn amend(&mut self, event: &sse::Event<'_>, report: &Report, out: &mut Vec<u8>) -> bool {
-        let Some(conclusion) = conclusion_of(event) else {
+        let data = event.data.trim();
+        let kind = wire::object::<Passed<'_>>(data).ok();
+        let kind = kind.and_then(|passed| passed.kind.given().map(Kind::of));
+        let Some(Kind::MessageDelta) = kind else { return false };
+        let Ok(mut whole) = serde_json::from_str::<Map<String, Value>>(data) else {
             return false;
         };
-        let Ok(mut whole) = serde_json::from_str::<Map<String, Value>>(event.data) else {
-            return false;
-        };
-        whole.insert("usage".to_owned(), Value::Object(merged(conclusion.usage, report)));
+        let usage = whole.remove("usage").and_then(|usage| serde_json::from_value(usage).ok());
+        whole.insert("usage".to_owned(), merged(usage.unwrap_or_default(), report).into());
         frame(event.event, &whole, out);
         true
     }
@@ -369,25 +386,12 @@ fn delta_of(index: u64, delta: &Value, out: &mut Vec<u8>) {
     emit(&json!({ "type": "content_block_delta", "index": index, "delta": delta }), out);
 }
 
-/// What a `message_delta` says.
-fn conclusion_of(event: &sse::Event<'_>) -> Option<Conclusion> {
-    let data = event.data.trim();
-    let passed = wire::object::<Passed<'_>>(data).ok()?;
-    let kind = Kind::of(passed.kind.given().unwrap_or(event.event));
-    matches!(kind, Kind::MessageDelta).then(|| serde_json::from_str(data).unwrap_or_default())
-}
-
 /// `usage`, of the attempt that completes the answer, with the counts of all attempts, and each of
 /// them in `iterations` where there are several.
 ///
 /// A `fallback_message` at the end is the vendor's sign that another model completed the answer.
 fn merged(mut usage: Map<String, Value>, report: &Report) -> Map<String, Value> {
-    let sum = report.usage();
-    let cached = sum.cached_input_tokens.saturating_add(sum.cache_write_tokens);
-    usage.insert("input_tokens".to_owned(), sum.input_tokens.saturating_sub(cached).into());
-    usage.insert("cache_creation_input_tokens".to_owned(), sum.cache_write_tokens.into());
-    usage.insert("cache_read_input_tokens".to_owned(), sum.cached_input_tokens.into());
-    usage.insert("output_tokens".to_owned(), output_tokens(report).into());
+    usage.extend(counts(report.usage(), output_tokens(report)));
     let mut attempts = costly(report).peekable();
     let first = attempts.peek().map(|first| Arc::clone(&first.model));
     let mut iterations: Vec<Value> = attempts.map(iteration).collect();
@@ -403,16 +407,23 @@ fn merged(mut usage: Map<String, Value>, report: &Report) -> Map<String, Value> 
 }
 
 fn iteration(attempt: &AttemptReport) -> Value {
-    let usage = attempt.usage.unwrap_or_default();
+    let mut iteration = Map::new();
+    iteration.insert("type".to_owned(), "message".into());
+    iteration.insert("model".to_owned(), (*attempt.model).into());
+    iteration.extend(counts(attempt.usage.unwrap_or_default(), attempt.output_tokens()));
+    iteration.into()
+}
+
+/// Counts by the provider's names, for which input from a cache is no input.
+fn counts(usage: Usage, output: u64) -> [(String, Value); 4] {
     let cached = usage.cached_input_tokens.saturating_add(usage.cache_write_tokens);
-    json!({
-        "type": "message",
-        "model": *attempt.model,
-        "input_tokens": usage.input_tokens.saturating_sub(cached),
-        "output_tokens": attempt.output_tokens(),
-        "cache_read_input_tokens": usage.cached_input_tokens,
-        "cache_creation_input_tokens": usage.cache_write_tokens,
-    })
+    [
+        ("input_tokens", usage.input_tokens.saturating_sub(cached)),
+        ("output_tokens", output),
+        ("cache_read_input_tokens", usage.cached_input_tokens),
+        ("cache_creation_input_tokens", usage.cache_write_tokens),
+    ]
+    .map(|(name, count)| (name.to_owned(), count.into()))
 }
 
 /// The provider's word for a reason.

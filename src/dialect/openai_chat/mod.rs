@@ -115,6 +115,13 @@ impl Dialect for OpenAiChat {
     fn failure_frame(&self, failure: &Value) -> Bytes {
         frame_of("message", failure)
     }
+
+    /// Whatever else the chunk had: a choice in it would be read as content.
+    fn failure_in(&self, said: &[u8]) -> Option<Value> {
+        let said: Value = serde_json::from_slice(said).ok()?;
+        let error = said.get("error").filter(|error| error.is_object())?;
+        Some(json!({ "error": error }))
+    }
 }
 
 /// Whether the request turns reasoning on, by any of the names that servers have for it.

@@ -29,12 +29,14 @@ pub(super) struct ChunkWriter {
     wants_usage: bool,
     /// The id and the time of the first chunk that went through.
     identity: Option<Identity>,
+    /// Those of the last chunk that did not.
+    learned: Option<Identity>,
     /// What the stream has of each choice.
     choices: BTreeMap<u32, Choice>,
     /// The index of each call that is written, by its part.
     calls: BTreeMap<u32, u32>,
-    /// The finish reason that was withheld last, in the provider's own word.
-    reason: Option<Box<str>>,
+    /// The finish reasons that were withheld, by choice, in the provider's own word.
+    reasons: BTreeMap<u32, Box<str>>,
     /// Reasoning goes by this name here.
     reasoning_field: &'static str,
     usage_sent: bool,
@@ -45,6 +47,14 @@ pub(super) struct ChunkWriter {
 struct Identity {
     id: Box<str>,
     created: u64,
+}
+
+impl Identity {
+    /// That of a chunk, if it has one.
+    fn of(seen: &Seen<'_>) -> Option<Self> {
+        let created = seen.created.0.unwrap_or_default();
+        seen.id.given().map(|id| Self { id: Box::from(id), created })
+    }
 }
 
 #[derive(Clone, Debug, Default)]
@@ -100,9 +110,10 @@ impl ChunkWriter {
             speaker: None,
             wants_usage: request.pointer("/stream_options/include_usage") == Some(&json!(true)),
             identity: None,
+            learned: None,
             choices: BTreeMap::new(),
             calls: BTreeMap::new(),
-            reason: None,
+            reasons: BTreeMap::new(),
             reasoning_field: "reasoning_content",
             usage_sent: false,
             done: false,
@@ -120,9 +131,9 @@ impl ChunkWriter {
     fn chunk(&mut self, choices: &Value, usage: Option<Value>, report: &Report, out: &mut Vec<u8>) {
         let model = report.attempts.last().map_or(&*self.model, |attempt| &*attempt.model);
         let speaking = self.speaker.as_deref().unwrap_or(model);
-        let identity = self
-            .identity
-            .get_or_insert_with(|| Identity { id: Box::from("chatcmpl-unbroken"), created: 0 });
+        let unknown = || Identity { id: Box::from("chatcmpl-unbroken"), created: 0 };
+        let learned = self.learned.take();
+        let identity = self.identity.get_or_insert_with(|| learned.unwrap_or_else(unknown));
         let mut chunk = json!({
             "id": *identity.id,
             "object": "chat.completion.chunk",
@@ -189,9 +200,8 @@ impl Writer for ChunkWriter {
             return true;
         };
         self.learn(&seen);
-        if let (None, Some(id)) = (&self.identity, seen.id.given()) {
-            let created = seen.created.0.unwrap_or_default();
-            self.identity = Some(Identity { id: Box::from(id), created });
+        if self.identity.is_none() {
+            self.identity = Identity::of(&seen);
         }
         self.usage_sent |= reports_usage(&seen);
         for choice in seen.choices.into_iter().flatten() {
@@ -206,6 +216,11 @@ impl Writer for ChunkWriter {
         true
     }
 
+    /// Any chunk will do for a beginning.
+    fn has_begun(&self) -> bool {
+        true
+    }
+
     fn snapshot(&self) -> Box<dyn Writer> {
         Box::new(self.clone())
     }
@@ -215,9 +230,11 @@ impl Writer for ChunkWriter {
             return;
         };
         self.learn(&seen);
-        let reasons = seen.choices.iter().flatten().map(|choice| &choice.finish_reason);
-        if let Some(reason) = reasons.filter_map(Word::given).next_back() {
-            self.reason = Some(Box::from(reason));
+        self.learned = Identity::of(&seen).or(self.learned.take());
+        for choice in seen.choices.iter().flatten() {
+            if let Some(reason) = choice.finish_reason.given() {
+                self.reasons.insert(choice.index.unwrap_or_default(), Box::from(reason));
+            }
         }
     }
 
@@ -235,6 +252,8 @@ impl Writer for ChunkWriter {
     }
 
     fn write(&mut self, delta: &Delta, place: &Place, report: &Report, out: &mut Vec<u8>) {
+        // What was counted before, by a server that counts in every chunk, is not all any more.
+        self.usage_sent = false;
         if let Some(piece) = self.piece(delta, place) {
             self.say(piece, place.choice, report, out);
         }
@@ -244,18 +263,21 @@ impl Writer for ChunkWriter {
         if self.done {
             return;
         }
-        let unfinished = !self.choices.values().any(|choice| choice.finished);
-        if unfinished {
-            let word = self.reason.take().filter(|word| reason_of(word) == finish.reason);
-            let word = word.as_deref().unwrap_or_else(|| word_of(&finish.reason));
-            if !self.choices.get(&0).is_some_and(|choice| choice.started) {
-                self.say(json!({ "content": "" }), 0, report, out);
-            }
-            let choices = json!([{ "index": 0, "delta": {}, "finish_reason": word }]);
-            self.chunk(&choices, None, report, out);
-        } else if ended {
-            // Many servers end without `[DONE]`; nothing is missing then.
+        if !self.choices.get(&0).is_some_and(|choice| choice.started) {
+            self.say(json!({ "content": "" }), 0, report, out);
+        }
+        let unfinished = self.choices.iter().filter(|(_, choice)| !choice.finished);
+        let unfinished: Vec<u32> = unfinished.map(|(choice, _)| *choice).collect();
+        // Many servers end without `[DONE]`; nothing is missing then.
+        if unfinished.is_empty() && ended {
             return;
+        }
+        for choice in unfinished {
+            let own = self.reasons.remove(&choice);
+            let own = own.filter(|word| choice > 0 || reason_of(word) == finish.reason);
+            let word = own.as_deref().unwrap_or_else(|| word_of(&finish.reason));
+            let choices = json!([{ "index": choice, "delta": {}, "finish_reason": word }]);
+            self.chunk(&choices, None, report, out);
         }
         let known = costly(report).any(|attempt| attempt.usage.is_some());
         if self.wants_usage && known && !self.usage_sent {

@@ -9,12 +9,12 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use super::super::attempt::Body;
+use super::super::attempt::{Body, Live, Slot};
 use super::super::decide::Ended;
 use super::super::{Output, Plan, Recovery, Step};
 use super::Wire;
 use crate::error::{Error, ErrorKind};
-use crate::event::{Cut, Event, PartKind, Timer};
+use crate::event::{Cut, Event, Timer};
 use crate::policy::{ToolDelivery, WIRE_KEEP_ALIVE};
 use crate::sse;
 
@@ -34,11 +34,13 @@ impl Recovery {
         }
     }
 
-    /// Bytes of the stream were read that end no event.
-    pub(in crate::engine) fn wire_piece(&mut self, raw: &[u8]) {
-        if let Some(wire) = &mut self.wire {
-            wire.piece(raw);
-        }
+    /// Bytes of the stream were read that end no event. `between`: no event has begun in them.
+    pub(in crate::engine) fn wire_piece(&mut self, raw: &[u8], between: bool, unnamed: bool) {
+        let holding = self.wire_holding(unnamed);
+        let Some(wire) = self.wire.as_mut() else { return };
+        let bytes = wire.piece(raw, between, holding, self.ledger.report());
+        self.write(bytes);
+        self.wire_limit();
     }
 
     /// An event was read: `through`, if nothing speaks against handing its frame on. `unnamed`: the
@@ -57,25 +59,49 @@ impl Recovery {
             return;
         }
         let bytes = wire.frame(raw, event, holding, self.ledger.report());
-        let waiting = wire.waiting;
         self.write(bytes);
-        if self.course.held.saturating_add(waiting) > self.plan.policy.answer_max {
+        self.wire_limit();
+    }
+
+    /// What waits is kept, and counts as what is kept.
+    fn wire_limit(&mut self) {
+        let Some(wire) = &self.wire else { return };
+        let policy = &self.plan.policy;
+        let over = self.course.held.saturating_add(wire.waiting) > policy.answer_max
+            || wire.partial.len() > policy.event_max;
+        if over {
             self.cut(Ended { cut: Cut::OverLimit, fault: None, transport: None });
         }
     }
 
-    /// Whether a block is open that goes out when it is whole; none once the answer is complete.
+    /// Whether a block is open that goes out when it is whole, or one that nothing has come of; none once
+    /// the answer is complete.
     fn wire_holding(&self, unnamed: bool) -> Option<bool> {
-        let (wire, live) = (self.wire.as_ref()?, self.live.as_ref()?);
+        let live = self.live.as_ref().filter(|_| self.wire.is_some())?;
         if live.finish.is_some() {
             return None;
         }
         let live_tools = self.plan.policy.tools == ToolDelivery::Live;
-        let open = live.slots.values().any(|slot| {
-            slot.is_whole(live_tools)
-                || wire.holds_reasoning && matches!(slot.kind, PartKind::Reasoning)
-        });
+        let waits =
+            |slot: &Slot| slot.is_whole(live_tools) || slot.part.is_none() && !slot.is_call();
+        let open = live.slots.values().any(waits);
         Some(open || !live_tools && (unnamed || !live.late.is_empty()))
+    }
+
+    /// Whether the end of this attempt leaves a piece of a call with a client that cannot take it back.
+    pub(in crate::engine) fn wire_is_irrevocable(&self, live: &Live, body: &Body) -> bool {
+        let unnamed = matches!(body, Body::Stream(stream) if stream.decoder.holds());
+        let begun = unnamed || live.slots.values().any(Slot::is_call) || !live.late.is_empty();
+        begun && self.wire_reads_on() && self.plan.policy.tools == ToolDelivery::Live
+    }
+
+    /// What follows is said by nobody upstream.
+    pub(in crate::engine) fn wire_speaks(&mut self, speaker: &str) {
+        let mut out = Vec::new();
+        if let Some(wire) = &mut self.wire {
+            wire.speaks(speaker, &mut out);
+        }
+        self.write(out.into());
     }
 
     /// What `event` brings to the client beside the frames that go through.
@@ -109,7 +135,7 @@ impl Recovery {
         self.wire.as_ref().is_some_and(|wire| wire.verbatim)
     }
 
-    /// The last word of a stream that has begun and cannot be completed: the provider's own error
+    /// The last word of a stream of which something is out and that cannot be completed: the provider's own error
     /// where it gave one.
     pub(in crate::engine) fn wire_failed(&mut self, error: &Error) {
         let Some(wire) = self.wire.as_mut().filter(|_| error.kind() != ErrorKind::Canceled) else {
@@ -119,9 +145,9 @@ impl Recovery {
         let unsettled = mem::take(&mut wire.unsettled);
         wire.said.retain(|delta| !unsettled.contains(&delta.part()));
         wire.cut(self.ledger.report(), &mut out);
-        if wire.begun {
-            let own = error.fault_body().and_then(|body| serde_json::from_slice(body).ok());
-            let failure = own.filter(|_| wire.native).unwrap_or_else(|| {
+        if wire.out || !out.is_empty() {
+            let own = error.fault_body().and_then(|body| wire.dialect.failure_in(body));
+            let failure = own.unwrap_or_else(|| {
                 wire.dialect.failure(error.kind(), error.code(), &error.to_string())
             });
             out.extend_from_slice(&wire.dialect.failure_frame(&failure));
@@ -154,6 +180,7 @@ impl Recovery {
         }
         if let Some(wire) = &mut self.wire {
             wire.written = self.now;
+            wire.out = true;
         }
         self.queue.push_back(Output::Wire(bytes));
     }

@@ -25,7 +25,7 @@ use bytes::Bytes;
 
 use self::tail::{Tail, each_event};
 use crate::dialect::{Dialect, Place, Writer};
-use crate::event::{Delta, Event, Finish, PartKind};
+use crate::event::{Annotation, Delta, Event, Finish, PartKind};
 use crate::policy::ToolDelivery;
 use crate::report::Report;
 use crate::sse;
@@ -96,19 +96,25 @@ pub(super) struct Wire {
     ended: bool,
     /// Bytes of the frame that is coming in.
     partial: Vec<u8>,
-    /// Frames that wait, in order.
+    /// Frames that wait, in order, and comments between them.
     frames: Vec<Bytes>,
     /// Their bytes.
     waiting: usize,
+    /// One of them is an event.
+    has_event: bool,
     /// The writer before the first of them.
     before: Option<Box<dyn Writer>>,
     /// What was said and is not out: by the frames that wait, or by none.
     said: Vec<Delta>,
-    /// Parts that an end of the attempt would still take back: reasoning that is held, calls of the
-    /// server's without a result.
+    /// Parts that an end of the attempt would still take back: reasoning that is held, as long as nothing
+    /// lasting has followed it; calls of the server's without a result.
     unsettled: BTreeSet<u32>,
     /// A frame is out.
     begun: bool,
+    /// Anything is out, be it only a sign of life.
+    out: bool,
+    /// Nothing of the attempt's body has come yet.
+    fresh: bool,
     /// When something last went out.
     written: Instant,
 }
@@ -118,6 +124,9 @@ struct Part {
     place: Place,
     /// It is no part of this stream.
     muted: bool,
+    /// The provider has signed it.
+    signed: bool,
+    closed: bool,
 }
 
 impl Wire {
@@ -144,10 +153,13 @@ impl Wire {
             partial: Vec::new(),
             frames: Vec::new(),
             waiting: 0,
+            has_event: false,
             before: None,
             said: Vec::new(),
             unsettled: BTreeSet::new(),
             begun: false,
+            out: false,
+            fresh: false,
             written: now,
         }
     }
@@ -158,21 +170,42 @@ impl Wire {
         self.continues = continues;
         self.verbatim = self.native && !continues && !self.begun && self.said.is_empty();
         self.ended = false;
-        self.partial.clear();
-        self.frames.clear();
-        self.waiting = 0;
-        self.before = None;
+        self.fresh = true;
+        self.drop_frames();
     }
 
-    /// A piece of a frame has come.
-    fn piece(&mut self, raw: &[u8]) {
-        if self.verbatim {
-            self.partial.extend_from_slice(raw);
+    fn drop_frames(&mut self) {
+        self.partial.clear();
+        self.frames.clear();
+        (self.waiting, self.has_event) = (0, false);
+        if let Some(before) = self.before.take() {
+            self.writer = before;
         }
     }
 
+    /// A piece of the stream has come that ends no event. `between`: it holds nothing but whole comments
+    /// if it ends with a line.
+    fn piece(
+        &mut self,
+        raw: &[u8],
+        between: bool,
+        holding: Option<bool>,
+        report: &Report,
+    ) -> Bytes {
+        if !self.verbatim {
+            return Bytes::new();
+        }
+        self.partial.extend_from_slice(raw);
+        if !between || !self.partial.ends_with(b"\n") && !self.partial.ends_with(b"\r") {
+            return Bytes::new();
+        }
+        let raw = mem::take(&mut self.partial);
+        self.queue(raw.into());
+        if self.waits(holding) { Bytes::new() } else { self.release(report) }
+    }
+
     /// A frame has come, and what it says has been told. `holding`: a block is open that is
-    /// delivered whole.
+    /// delivered whole; none if the answer is complete.
     fn frame(
         &mut self,
         raw: Bytes,
@@ -192,25 +225,38 @@ impl Wire {
             }
             return Bytes::new();
         }
-        let waits = match holding {
-            // The answer is complete.
-            None => false,
-            Some(holding) => {
-                // Up to its first word an attempt that dies can be replaced by another one whole.
-                holding || !self.unsettled.is_empty() || !self.begun && self.said.is_empty()
-            }
-        };
-        if waits && self.before.is_none() {
-            self.before = Some(self.writer.snapshot());
+        let waits = self.waits(holding);
+        if waits {
+            // What it learns from a frame that is dropped after all is who was speaking.
+            let before = self.before.get_or_insert_with(|| self.writer.snapshot());
+            before.withheld(event);
         }
         if !self.writer.passes(event) {
             let mut out = Vec::new();
             self.cut(report, &mut out);
             return out.into();
         }
+        self.queue(raw);
+        self.has_event = true;
+        if waits { Bytes::new() } else { self.release(report) }
+    }
+
+    fn queue(&mut self, raw: Bytes) {
+        let mut raw = raw;
+        // Behind what is out already a byte order mark would be text.
+        if mem::take(&mut self.fresh) && self.out && raw.starts_with(b"\xef\xbb\xbf") {
+            raw = raw.slice(3..);
+        }
         self.waiting += raw.len();
         self.frames.push(raw);
-        if waits { Bytes::new() } else { self.release(report) }
+    }
+
+    /// Whether what has come is to wait.
+    fn waits(&self, holding: Option<bool>) -> bool {
+        // Up to its first word an attempt that dies can be replaced by another one whole.
+        holding.is_some_and(|holding| {
+            holding || !self.unsettled.is_empty() || !self.begun && self.said.is_empty()
+        })
     }
 
     /// Lets the frames that wait go.
@@ -218,7 +264,7 @@ impl Wire {
         self.said.clear();
         self.waiting = 0;
         self.before = None;
-        self.begun |= !self.frames.is_empty();
+        self.begun |= mem::take(&mut self.has_event);
         let earlier = report.attempts.split_last().map_or(&[][..], |(_, earlier)| earlier);
         let amends = earlier.iter().any(|attempt| attempt.cost_something());
         let mut frames = mem::take(&mut self.frames);
@@ -253,53 +299,104 @@ impl Wire {
                 ),
                 out,
             ),
-            // An answer of no upstream's says so.
-            Event::Started(head) if head.attempt.is_none() => {
-                self.writer.speaks(&head.upstream);
-                comment(&format!("unbroken answer by={}", head.upstream), out);
-            }
             Event::Started(_) | Event::Interrupted(_) | Event::Rewind(_) | Event::Finished(_) => {}
         }
+    }
+
+    /// What follows is said by nobody upstream.
+    fn speaks(&mut self, speaker: &str, out: &mut Vec<u8>) {
+        self.writer.speaks(speaker);
+        comment(&format!("unbroken answer by={speaker}"), out);
     }
 
     fn delta(&mut self, delta: &Delta, report: &Report, out: &mut Vec<u8>) {
         if let Delta::Open { choice, kind, .. } = delta {
             let muted = self.continues && matches!(kind, PartKind::Reasoning);
-            self.parts.push(Part { place: Place::new(kind.clone(), *choice), muted });
+            let place = Place::new(kind.clone(), *choice);
+            self.parts.push(Part { place, muted, signed: false, closed: false });
         }
         let part = delta.part();
-        let Some(known) = self.parts.get(part as usize).filter(|known| !known.muted) else {
+        if self.parts.get(part as usize).is_none_or(|known| known.muted) {
             return;
+        }
+        if self.takes_back(delta) {
+            self.unsettled.remove(&part);
+            self.said.retain(|said| said.part() != part);
+        } else {
+            self.settle(delta);
+            self.said.push(delta.clone());
+        }
+        self.catch_up(report, out);
+    }
+
+    /// Whether `delta` means that its part, of which nothing is out, shall not go out.
+    fn takes_back(&mut self, delta: &Delta) -> bool {
+        let part = delta.part();
+        let begins = |said: &Delta| matches!(said, Delta::Open { .. }) && said.part() == part;
+        let unwritten = self.said.iter().any(begins);
+        let Some(known) = self.parts.get_mut(part as usize).filter(|_| unwritten) else {
+            return false;
         };
-        match (delta, &known.place.kind) {
-            (Delta::Open { .. }, PartKind::Reasoning) if self.holds_reasoning => {
-                self.unsettled.insert(part);
+        let gone = match delta {
+            Delta::Abandon { .. } => true,
+            // Written anew it would be refused where it comes back: nobody has signed it.
+            Delta::Close { .. } => {
+                let reasons = matches!(known.place.kind, PartKind::Reasoning);
+                reasons && self.holds_reasoning && !self.verbatim && !known.signed
             }
-            (Delta::Open { .. }, PartKind::ServerCall { .. }) => _ = self.unsettled.insert(part),
-            (Delta::Close { .. }, PartKind::Reasoning) => _ = self.unsettled.remove(&part),
+            _ => false,
+        };
+        known.muted |= gone;
+        gone
+    }
+
+    /// Which parts may still be taken back after `delta`.
+    fn settle(&mut self, delta: &Delta) {
+        let part = delta.part();
+        let Some(known) = self.parts.get_mut(part as usize) else { return };
+        known.closed |= matches!(delta, Delta::Close { .. });
+        known.signed |=
+            matches!(delta, Delta::Annotate { annotation: Annotation::Signature(_), .. });
+        let lasts = match (delta, &known.place.kind) {
+            (Delta::Open { .. }, PartKind::Reasoning | PartKind::RedactedReasoning) => {
+                if self.holds_reasoning {
+                    self.unsettled.insert(part);
+                }
+                false
+            }
+            (Delta::Open { .. }, PartKind::ServerCall { .. }) => {
+                self.unsettled.insert(part);
+                false
+            }
+            // A call that is written anew is written when it is whole.
+            (Delta::Open { .. }, PartKind::ToolCall { .. }) => {
+                if !self.verbatim {
+                    self.unsettled.insert(part);
+                }
+                false
+            }
+            (Delta::Close { .. } | Delta::Truncate { .. }, PartKind::ToolCall { .. }) => {
+                self.unsettled.remove(&part);
+                true
+            }
             (Delta::Close { .. }, PartKind::ServerResult { call }) => {
-                let parts = &self.parts;
+                let (call, parts) = (Arc::clone(call), &self.parts);
                 self.unsettled.retain(|part| {
                     let kind = parts.get(*part as usize).map(|part| &part.place.kind);
-                    !matches!(kind, Some(PartKind::ServerCall { id, .. }) if id == call)
+                    !matches!(kind, Some(PartKind::ServerCall { id, .. }) if *id == call)
                 });
+                true
             }
-            (Delta::Abandon { .. }, _) => {
-                self.unsettled.remove(&part);
-                let unwritten = |delta: &Delta| delta.part() == part;
-                if self
-                    .said
-                    .iter()
-                    .any(|said| matches!(said, Delta::Open { .. }) && unwritten(said))
-                {
-                    self.said.retain(|said| !unwritten(said));
-                    return self.catch_up(report, out);
-                }
-            }
-            _ => {}
+            (Delta::Append { .. }, PartKind::Text | PartKind::Refusal) => true,
+            _ => false,
+        };
+        if lasts {
+            let parts = &self.parts;
+            self.unsettled.retain(|part| {
+                let part = parts.get(*part as usize);
+                !part.is_some_and(|part| part.closed && is_reasoning(&part.place.kind))
+            });
         }
-        self.said.push(delta.clone());
-        self.catch_up(report, out);
     }
 
     /// Writes what was said and whose frames will not come, unless something before it may yet be
@@ -322,12 +419,7 @@ impl Wire {
     /// The attempt was cut: frames that wait will never be whole.
     fn cut(&mut self, report: &Report, out: &mut Vec<u8>) {
         self.verbatim = false;
-        self.partial.clear();
-        self.frames.clear();
-        self.waiting = 0;
-        if let Some(before) = self.before.take() {
-            self.writer = before;
-        }
+        self.drop_frames();
         self.catch_up(report, out);
     }
 
@@ -357,10 +449,12 @@ impl Wire {
     }
 
     fn keep_alive(&mut self, holding: bool, report: &Report, out: &mut Vec<u8>) {
-        if self.verbatim && !holding && self.unsettled.is_empty() {
+        let waits = holding || !self.unsettled.is_empty() || !self.writer.has_begun();
+        if self.verbatim && !waits {
             out.extend_from_slice(&self.release(report));
         }
-        self.writer.keep_alive(out);
+        // What waits is not out.
+        self.before.as_mut().unwrap_or(&mut self.writer).keep_alive(out);
     }
 }
 
@@ -375,6 +469,10 @@ impl fmt::Debug for Wire {
             .field("begun", &self.begun)
             .finish_non_exhaustive()
     }
+}
+
+const fn is_reasoning(kind: &PartKind) -> bool {
+    matches!(kind, PartKind::Reasoning | PartKind::RedactedReasoning)
 }
 
 /// An SSE comment of its own, out of band.
