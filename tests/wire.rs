@@ -4,6 +4,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may")]
 
+#[path = "wire/found.rs"]
+mod found;
 mod support;
 
 use std::time::Duration;

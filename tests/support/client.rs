@@ -168,7 +168,7 @@ pub(crate) fn openai_chat(bytes: &[u8]) -> Seen {
         assert_eq!(*identity.get_or_insert(mine.clone()), mine, "one id, one time");
         assert!(data["model"].is_string());
         if !data["usage"].is_null() {
-            assert!(seen.usage.is_null(), "two usages");
+            // Some servers count in every chunk; the last one counts.
             seen.usage = data["usage"].clone();
         }
         for choice in data["choices"].as_array().expect("choices") {
@@ -184,7 +184,6 @@ pub(crate) fn openai_chat(bytes: &[u8]) -> Seen {
                 let function = &call["function"];
                 if let Some(name) = function["name"].as_str() {
                     assert_eq!(index, calls.len() as u64, "calls are numbered without a gap");
-                    assert!(call["id"].is_string());
                     calls.insert(index, (name.to_owned(), String::new()));
                 }
                 let (_, arguments) = calls.get_mut(&index).expect("a call begins with its name");

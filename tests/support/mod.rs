@@ -75,6 +75,8 @@ pub(crate) fn run_gated(
         _ => None,
     });
     let client = first.filter(|_| plan.wire.is_some());
+    // The strict client reads one choice.
+    let strict = plan.request.get("n").is_none();
     let mut now = start;
     let mut engine = match Recovery::new(plan, now) {
         Ok(engine) => engine,
@@ -136,7 +138,7 @@ pub(crate) fn run_gated(
                     "law Terminal: nothing follows the end"
                 );
                 run.check(attempts_max);
-                if let Some(dialect) = client {
+                if let Some(dialect) = client.filter(|_| strict) {
                     run.check_wire(dialect);
                 }
                 return run;

@@ -408,7 +408,10 @@ impl Wire {
     }
 
     fn write_said(&mut self, report: &Report, out: &mut Vec<u8>) {
-        for delta in mem::take(&mut self.said) {
+        let mut said = mem::take(&mut self.said);
+        // Calls whose pieces came by turns are written one after the other, as the transcript has them.
+        said.sort_by_key(Delta::part);
+        for delta in said {
             if let Some(part) = self.parts.get(delta.part() as usize) {
                 self.writer.write(&delta, &part.place, report, out);
                 self.begun = true;
