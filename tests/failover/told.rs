@@ -34,6 +34,14 @@ impl Told {
         assert_eq!(self.models, models, "{dialect:?}\n{}", story());
     }
 
+    /// The client got `refusal` as the upstream said it.
+    #[track_caller]
+    pub(crate) fn is(&self, refusal: &Exchange) {
+        let text = |body: &[u8]| String::from_utf8_lossy(body).into_owned();
+        assert_eq!(text(&self.body), text(&refusal.body()));
+        assert_eq!(self.status, refusal.status().as_u16());
+    }
+
     fn names(&mut self, model: &Value) {
         let model = model.as_str().expect("a model has a name");
         if self.models.last().is_none_or(|last| last != model) {
