@@ -1,0 +1,161 @@
+//! S08, S10, S11, S14: streams that break, and who goes on.
+
+use super::*;
+
+use unbroken::testing::{Behaviour, End};
+
+/// Cut after forty words, then down.
+fn dies(dialect: Dialect) -> impl Plays {
+    let busy = dialect.refuses(503, "overloaded_error", "server_overloaded", "Overloaded");
+    let down = std::iter::repeat_n(Fault::instead(busy), 99);
+    flaky(dialect.model(), [Fault::close_at(dialect.after(40))].into_iter().chain(down))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s08_a_stream_that_is_cut_is_continued() {
+    both(async |dialect| {
+        let at = dialect.after(40);
+        for end in [End::Close, End::Clean] {
+            let cut = Fault::Cut { at, end };
+            let bench = Bench::new(dialect, "", flaky(dialect.model(), [cut]), well(dialect)).await;
+            let told = bench.ask().await;
+            told.is_whole(dialect, &[PRIMARY]);
+            assert!(told.body.starts_with(&dialect.body()[..at]), "what has come is not touched");
+            assert_eq!(bench.asked(), [Primary, Primary]);
+            // It is asked for the rest, and for nothing else.
+            let seen = bench.primary.requests().pop().unwrap().json();
+            assert_eq!(seen["messages"][0], dialect.request()["messages"][0]);
+            assert!(seen["messages"][1].to_string().contains(first(40)), "{seen}");
+        }
+    })
+    .await;
+}
+
+/// A reset may throw away what was on its way, so more than what was cut off is missing.
+#[tokio::test(flavor = "multi_thread")]
+async fn s08_a_stream_that_is_reset_is_continued() {
+    both(async |dialect| {
+        let reset = Fault::reset_at(dialect.after(40));
+        let bench = Bench::new(dialect, "", flaky(dialect.model(), [reset]), well(dialect)).await;
+        bench.ask().await.is_whole(dialect, &[PRIMARY]);
+        assert_eq!(bench.asked(), [Primary, Primary]);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s08_a_stream_that_is_cut_is_continued_by_the_fallback() {
+    both(async |dialect| {
+        let bench = Bench::new(dialect, "", dies(dialect), well(dialect)).await;
+        bench.ask().await.is_whole(dialect, dialect.handed_over());
+        assert_eq!(bench.asked(), [Primary, Primary, Primary, Fallback]);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s10_a_malformed_chunk_is_asked_for_again() {
+    both(async |dialect| {
+        for words in [0, 40, 59] {
+            // The event of the next word.
+            let at = if words == 0 { dialect.after(1) - 3 } else { dialect.after(words) };
+            let primary = flaky(dialect.model(), [Fault::Garble { at }]);
+            let bench = Bench::new(dialect, "", primary, well(dialect)).await;
+            bench.ask().await.is_whole(dialect, &[PRIMARY]);
+            assert_eq!(bench.asked(), [Primary, Primary]);
+        }
+    })
+    .await;
+}
+
+/// Where the last event begins: `[DONE]`, `message_stop`.
+fn last_event(dialect: Dialect) -> usize {
+    let body = dialect.body();
+    memchr::memmem::rfind(&body[..body.len() - 2], b"\n\n").unwrap() + 2
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s11_an_answer_with_a_finish_reason_is_complete() {
+    both(async |dialect| {
+        for end in [End::Clean, End::Close] {
+            let last = last_event(dialect);
+            let cut = Fault::Cut { at: last, end: end.clone() };
+            let bench = Bench::new(dialect, "", flaky(dialect.model(), [cut]), well(dialect)).await;
+            let told = bench.ask().await;
+            assert!(told.body.starts_with(&dialect.body()[..last]));
+            assert_eq!(bench.asked(), [Primary], "nothing is asked for again");
+            // Many servers of Chat Completions never send `[DONE]`: in order, nothing is missing then.
+            match (dialect, end) {
+                (Dialect::Chat, End::Clean) => {
+                    assert_eq!((&*told.text, told.error), (TEXT, None));
+                    assert_eq!(told.reason.as_deref(), Some("stop"));
+                    assert_eq!(told.body.len(), last);
+                }
+                _ => told.is_whole(dialect, &[PRIMARY]),
+            }
+        }
+    })
+    .await;
+}
+
+/// All sixty words are there, but nobody has said so.
+#[tokio::test(flavor = "multi_thread")]
+async fn s11_an_answer_without_a_finish_reason_is_not_complete() {
+    both(async |dialect| {
+        let at = dialect.after(60);
+        let done = Bytes::from_static(b"data: [DONE]\n\n");
+        let only_done = Fault::Insert { at, frame: done, end: End::Clean };
+        for fault in [Fault::end_at(at), only_done] {
+            let primary = flaky(dialect.model(), [fault.clone()]);
+            let bench = Bench::new(dialect, "", primary, well(dialect)).await;
+            bench.ask().await.is_whole(dialect, &[PRIMARY]);
+            assert_eq!(bench.asked(), [Primary, Primary]);
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s14_a_fallback_that_refuses_prefill_is_asked_another_way() {
+    both(async |dialect| {
+        let picky = flaky(dialect.model().on_prefill(Behaviour::RefusePrefill), []);
+        let prefills = "prefill = 'trailing'";
+        let bench = Bench::declared(dialect, "", prefills, dies(dialect), picky).await;
+        bench.ask().await.is_whole(dialect, dialect.handed_over());
+        assert_eq!(bench.asked(), [[Primary; 3].as_slice(), &[Fallback; 2]].concat());
+        assert_eq!(last_roles(&bench.fallback), ["assistant", "user"]);
+    })
+    .await;
+}
+
+/// So is one that refuses in words that nobody knows, and one that takes no assistant turn at all.
+#[tokio::test(flavor = "multi_thread")]
+async fn s14_a_fallback_that_refuses_every_assistant_turn_is_asked_another_way() {
+    both(async |dialect| {
+        let model = dialect.model();
+        let picky = move |request: &Value| {
+            let turns = request["messages"].as_array().unwrap();
+            if turns.iter().any(|turn| turn["role"] == "assistant") {
+                return dialect.refuses(400, "invalid_request_error", "no", "I will not.");
+            }
+            model.respond(request)
+        };
+        let prefills = "prefill = 'trailing'";
+        let bench = Bench::declared(dialect, "", prefills, dies(dialect), picky).await;
+        bench.ask().await.is_whole(dialect, dialect.handed_over());
+        assert_eq!(bench.asked(), [[Primary; 3], [Fallback; 3]].concat());
+        assert_eq!(last_roles(&bench.fallback), ["assistant", "user", "user"]);
+    })
+    .await;
+}
+
+/// Who has the last word in each request.
+fn last_roles(server: &Server) -> Vec<String> {
+    let requests = server.requests();
+    let roles = requests.iter().map(|request| {
+        let request = request.json();
+        let last = request["messages"].as_array().unwrap().last().unwrap();
+        last["role"].as_str().unwrap().to_owned()
+    });
+    roles.collect()
+}
