@@ -293,3 +293,17 @@ fn an_answer_at_hand_is_a_legal_stream_and_says_who_speaks() {
         assert!(text_of(&run).contains(": unbroken answer by=hand-off\n"));
     }
 }
+
+/// What waits for the end of its block is bounded as what is kept.
+#[test]
+fn frames_that_wait_are_bounded() {
+    let call = json!({"text": "x".repeat(2000)});
+    let answer = Answer::new().text("I write.").tool_call("call_1", "write", &call);
+    let model = Wire::Anthropic.model(&answer).deltas(Deltas::Chars(4));
+    for (most, fits) in [(20_000, false), (200_000, true)] {
+        let mut plan = wired(Wire::Anthropic.plan(Resume::Prefill, false), WireReasoning::Auto);
+        plan.policy = Policy::new().answer_max(most).into();
+        let run = run(plan, |request, _| model.respond(request));
+        assert_eq!(run.result.is_ok(), fits, "{:?}", run.result);
+    }
+}

@@ -108,6 +108,24 @@ fn check_prints_what_is_resolved_and_no_secret() {
     assert!(!out.contains("sk-"), "{out}");
 }
 
+/// The files that the documentation shows are ones that work.
+#[test]
+fn the_documented_configurations_are_valid() {
+    let read = |path: &str| {
+        std::fs::read_to_string(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap()
+    };
+    let manual = read("src/manual/proxy.md");
+    let block = manual.split("```toml\n").nth(1).unwrap().split("```").next().unwrap();
+    for text in [block, &read("examples/proxy/unbroken.toml")] {
+        let file = File::new("documented.toml", text);
+        let mut check = command(&["--check", "--config", file.path()]);
+        check.env("CLIENT_TOKEN", "token").env("ANTHROPIC_API_KEY", "sk-key");
+        let output = check.output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!((output.status.code(), said.as_str()), (Some(0), ""));
+    }
+}
+
 #[test]
 fn what_does_not_fit_is_told_by_line_with_exit_2() {
     let unknown = File::new("unknown.toml", &FILE.replace("idle_timeout", "idle_time"));

@@ -10,10 +10,11 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use super::super::attempt::Body;
+use super::super::decide::Ended;
 use super::super::{Output, Plan, Recovery, Step};
 use super::Wire;
 use crate::error::{Error, ErrorKind};
-use crate::event::{Event, PartKind, Timer};
+use crate::event::{Cut, Event, PartKind, Timer};
 use crate::policy::{ToolDelivery, WIRE_KEEP_ALIVE};
 use crate::sse;
 
@@ -50,17 +51,16 @@ impl Recovery {
         unnamed: bool,
     ) {
         let holding = self.wire_holding(unnamed);
-        let size = raw.len();
         let Some(wire) = self.wire.as_mut() else { return };
         if !through {
             wire.partial.clear();
             return;
         }
         let bytes = wire.frame(raw, event, holding, self.ledger.report());
-        let waits = bytes.is_empty() && wire.verbatim;
+        let waiting = wire.waiting;
         self.write(bytes);
-        if waits {
-            self.charge(size);
+        if self.course.held.saturating_add(waiting) > self.plan.policy.answer_max {
+            self.cut(Ended { cut: Cut::OverLimit, fault: None, transport: None });
         }
     }
 

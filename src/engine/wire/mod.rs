@@ -98,6 +98,8 @@ pub(super) struct Wire {
     partial: Vec<u8>,
     /// Frames that wait, in order.
     frames: Vec<Bytes>,
+    /// Their bytes.
+    waiting: usize,
     /// The writer before the first of them.
     before: Option<Box<dyn Writer>>,
     /// What was said and is not out: by the frames that wait, or by none.
@@ -141,6 +143,7 @@ impl Wire {
             ended: false,
             partial: Vec::new(),
             frames: Vec::new(),
+            waiting: 0,
             before: None,
             said: Vec::new(),
             unsettled: BTreeSet::new(),
@@ -157,6 +160,7 @@ impl Wire {
         self.ended = false;
         self.partial.clear();
         self.frames.clear();
+        self.waiting = 0;
         self.before = None;
     }
 
@@ -204,6 +208,7 @@ impl Wire {
             self.cut(report, &mut out);
             return out.into();
         }
+        self.waiting += raw.len();
         self.frames.push(raw);
         if waits { Bytes::new() } else { self.release(report) }
     }
@@ -211,6 +216,7 @@ impl Wire {
     /// Lets the frames that wait go.
     fn release(&mut self, report: &Report) -> Bytes {
         self.said.clear();
+        self.waiting = 0;
         self.before = None;
         self.begun |= !self.frames.is_empty();
         let earlier = report.attempts.split_last().map_or(&[][..], |(_, earlier)| earlier);
@@ -219,7 +225,7 @@ impl Wire {
         if let ([_], false) = (frames.as_slice(), amends) {
             return frames.pop().unwrap_or_default();
         }
-        let mut out = Vec::with_capacity(frames.iter().map(Bytes::len).sum());
+        let mut out = Vec::new();
         for raw in frames {
             let mut amended = false;
             if amends {
@@ -318,6 +324,7 @@ impl Wire {
         self.verbatim = false;
         self.partial.clear();
         self.frames.clear();
+        self.waiting = 0;
         if let Some(before) = self.before.take() {
             self.writer = before;
         }
