@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use tokio::net::TcpListener;
+use tokio::sync::oneshot;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
@@ -198,7 +199,7 @@ impl ProxyArguments {
     }
 
     async fn serve(&self, addresses: &[SocketAddr], proxy: Proxy) -> io::Result<()> {
-        let (mut once, mut twice) = (Signals::new()?, Signals::new()?);
+        let mut first = Signals::new()?;
         let listener = TcpListener::bind(addresses).await?;
         let address = listener.local_addr()?;
         if addresses.iter().any(|wanted| wanted.port() == 0) {
@@ -206,11 +207,18 @@ impl ProxyArguments {
             writeln!(out, "{}", address.port()).and_then(|()| out.flush())?;
         }
         tracing::info!(%address, "listening");
-        let stop = async move { once.next().await };
+        let (heard, again) = oneshot::channel();
+        let stop = async move {
+            first.next().await;
+            // It hears from here on, and not the first one again.
+            let _ = heard.send(Signals::new());
+        };
         // Whoever asks a second time does not want to wait.
         let now = async move {
-            twice.next().await;
-            twice.next().await;
+            match again.await {
+                Ok(Ok(mut again)) => again.next().await,
+                _ => std::future::pending().await,
+            }
         };
         tokio::select! {
             served = serve(listener, proxy, stop, self.shutdown_timeout) => served,

@@ -150,11 +150,13 @@ fn millis(wait: Duration) -> u64 {
 pub(super) struct Counted {
     body: Body,
     account: Account,
+    /// How it broke off, until what came before has been sent.
+    broken: Option<axum::Error>,
 }
 
 impl Counted {
     pub(super) const fn new(body: Body, account: Account) -> Self {
-        Self { body, account }
+        Self { body, account, broken: None }
     }
 }
 
@@ -166,13 +168,25 @@ impl HttpBody for Counted {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
-        match &frame {
-            Some(Ok(frame)) => self.account.sent(frame.data_ref().map_or(0, Bytes::len)),
-            Some(Err(_)) => self.account.failed(&"the upstream's body broke off"),
-            None => {}
+        if let Some(error) = self.broken.take() {
+            return Poll::Ready(Some(Err(error)));
         }
-        Poll::Ready(frame)
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        match frame {
+            Some(Ok(frame)) => {
+                self.account.sent(frame.data_ref().map_or(0, Bytes::len));
+                Poll::Ready(Some(Ok(frame)))
+            }
+            // hyper closes at an error without sending what it still holds, the head perhaps; it does
+            // send it whenever a body has nothing to give for now.
+            Some(Err(error)) => {
+                self.account.failed(&"the upstream's body broke off");
+                self.broken = Some(error);
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+            None => Poll::Ready(None),
+        }
     }
 
     fn is_end_stream(&self) -> bool {
