@@ -23,7 +23,7 @@ use crate::dialect::Dialect;
 use crate::engine::{Attempt, Input, Notice, Output, Plan, Recovery};
 use crate::error::{Error, ErrorKind};
 use crate::event::{AttemptId, Delta, Event, PartKind, Text};
-use crate::report::Report;
+use crate::report::{Outcome, Report};
 use crate::transcript::Transcript;
 
 /// One answer, over however many connections it takes.
@@ -330,7 +330,10 @@ impl Running {
 
     fn hear(&mut self, shared: &Shared, notice: &Notice) {
         shared.hear(notice);
-        if let Notice::Ended { verdict, .. } = notice {
+        if let Notice::Ended { verdict, outcome, .. } = notice {
+            if *outcome != Outcome::Finished {
+                self.head = None;
+            }
             let permit = self.permit.take();
             let change = permit.and_then(|permit| permit.settle(*verdict, shared.clock.now()));
             change.iter().for_each(|notice| shared.hear(notice));

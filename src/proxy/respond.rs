@@ -7,7 +7,6 @@ use axum::response::Response;
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
 use http::{HeaderValue, StatusCode};
-use serde_json::Value;
 
 use super::forward;
 use super::route::Wire;
@@ -85,13 +84,12 @@ pub(super) fn failed(wire: Wire, error: &Error) -> Response {
     if let Some(rejection) = error.rejection() {
         return rejected(rejection);
     }
+    let dialect = wire.dialect();
     // A page where an error should be is no error that a client could read.
-    let is_object = |body: &&Bytes| matches!(serde_json::from_slice(body), Ok(Value::Object(_)));
-    let body = error.fault_body().filter(is_object).cloned().unwrap_or_else(|| {
-        let failure = wire.dialect().failure(error.kind(), error.code(), &error.to_string());
-        failure.to_string().into()
-    });
-    json(status_of(wire, error.kind()), body)
+    let own = error.fault_body().and_then(|body| dialect.failure_in(body));
+    let body =
+        own.unwrap_or_else(|| dialect.failure(error.kind(), error.code(), &error.to_string()));
+    json(status_of(wire, error.kind()), body.to_string().into())
 }
 
 /// A pass-through that no upstream answered.
