@@ -109,7 +109,7 @@ fn tools() -> Value {
 fn a_failure_behind_a_sign_of_life_is_told() {
     let busy = Exchange::reply(StatusCode::SERVICE_UNAVAILABLE).header(RETRY_AFTER, 20_u16);
     for wire in [Wire::Anthropic, Wire::OpenAiChat] {
-        let run = play(plan(wire, json!({})), &[busy.clone()]);
+        let run = play(plan(wire, json!({})), std::slice::from_ref(&busy));
         assert!(run.result.is_err());
         assert!(text_of(&run).starts_with(": keep-alive\n\n"), "{}", text_of(&run));
     }
