@@ -65,7 +65,7 @@ impl Current {
             index,
             upstream: upstream.clone(),
             first_part,
-            request: Arc::new(request),
+            request,
             outline,
             capabilities,
             refused,

@@ -106,14 +106,16 @@ impl Upstream {
 
     /// The caller's request as this upstream gets it: its model, and `stream: true` if it is to be
     /// `streamed`. Nothing else is touched.
-    pub(super) fn prepare(&self, request: &Value, streamed: bool) -> Value {
-        let mut request = request.clone();
-        if let Some(fields) = request.as_object_mut() {
-            if let Some(model) = &self.model {
-                fields.insert("model".to_owned(), Value::from(&**model));
-            }
-            if streamed {
-                fields.insert("stream".to_owned(), Value::Bool(true));
+    pub(super) fn prepare(&self, request: &Arc<Value>, streamed: bool) -> Arc<Value> {
+        let model = self.model.as_ref().map(|model| ("model", Value::from(&**model)));
+        let stream = streamed.then_some(("stream", Value::Bool(true)));
+        let fields = [model, stream].into_iter().flatten();
+        let new: Vec<_> = fields.filter(|(name, value)| request.get(name) != Some(value)).collect();
+        let mut request = Arc::clone(request);
+        if !new.is_empty() {
+            // A request may hold megabytes of images, and each reply would hold them twice.
+            if let Some(fields) = Arc::make_mut(&mut request).as_object_mut() {
+                fields.extend(new.into_iter().map(|(name, value)| (name.to_owned(), value)));
             }
         }
         request
@@ -227,5 +229,26 @@ impl Refusal {
     /// `upstream` refuses `by` for `model`.
     pub fn new(upstream: impl Into<Arc<str>>, model: impl Into<Arc<str>>, by: Resume) -> Self {
         Self { upstream: upstream.into(), model: model.into(), by }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::dialect::Anthropic;
+
+    #[test]
+    fn a_request_that_stays_as_it_is_is_not_copied() {
+        let upstream = Upstream::new("a", Anthropic, Uri::from_static("https://a.example"));
+        let other = upstream.clone().model("other");
+        let streamed = Arc::new(json!({"model": "m", "stream": true}));
+        assert!(Arc::ptr_eq(&upstream.prepare(&streamed, true), &streamed));
+        assert!(Arc::ptr_eq(&upstream.prepare(&streamed, false), &streamed));
+        assert!(Arc::ptr_eq(&upstream.clone().model("m").prepare(&streamed, true), &streamed));
+        let prepared = other.prepare(&Arc::new(json!({"model": "m", "x": 1})), true);
+        assert_eq!(*prepared, json!({"model": "other", "x": 1, "stream": true}));
+        assert_eq!(*other.prepare(&Arc::new(json!([1])), true), json!([1]));
     }
 }
