@@ -246,7 +246,7 @@ mod tests {
         let streamed = Arc::new(json!({"model": "m", "stream": true}));
         assert!(Arc::ptr_eq(&upstream.prepare(&streamed, true), &streamed));
         assert!(Arc::ptr_eq(&upstream.prepare(&streamed, false), &streamed));
-        assert!(Arc::ptr_eq(&upstream.clone().model("m").prepare(&streamed, true), &streamed));
+        assert!(Arc::ptr_eq(&upstream.model("m").prepare(&streamed, true), &streamed));
         let prepared = other.prepare(&Arc::new(json!({"model": "m", "x": 1})), true);
         assert_eq!(*prepared, json!({"model": "other", "x": 1, "stream": true}));
         assert_eq!(*other.prepare(&Arc::new(json!([1])), true), json!([1]));
