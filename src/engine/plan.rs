@@ -25,6 +25,8 @@ pub struct Upstream {
     pub(crate) headers: HeaderMap,
     pub(crate) model: Option<Arc<str>>,
     pub(crate) declared: Declared,
+    /// The credentials are those of whoever asks.
+    pub(crate) on_behalf: bool,
 }
 
 impl Upstream {
@@ -42,6 +44,7 @@ impl Upstream {
             headers,
             model: None,
             declared: Declared::default(),
+            on_behalf: false,
         }
     }
 
@@ -50,6 +53,14 @@ impl Upstream {
     #[must_use]
     pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.headers.insert(name, value);
+        self
+    }
+
+    /// Says that the credentials are those of whoever asks, and differ from reply to reply. That an account
+    /// is limited in its rate then says nothing about the upstream, and does not count for its breaker.
+    #[must_use]
+    pub const fn on_behalf(mut self) -> Self {
+        self.on_behalf = true;
         self
     }
 

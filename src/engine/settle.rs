@@ -12,7 +12,7 @@ use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 
 use super::attempt::{Body, Live, without_mark};
-use super::decide::{self, Ended, Move, Standing, Wait};
+use super::decide::{self, Circumstances, Ended, Move, Standing, Wait};
 use super::open::Next;
 use super::{Current, End, Notice, Output, Recovery, Refusal, State};
 use crate::dialect::FaultClass;
@@ -137,7 +137,13 @@ impl Recovery {
         let code = ended.fault.as_ref().and_then(|fault| fault.code.clone());
         if ended.cut != Cut::Denied {
             let wrote = live.by.is_some();
-            let verdict = decide::verdict(&ended, wrote, live.fresh, self.course.stale_used);
+            let known = Circumstances {
+                wrote,
+                fresh: live.fresh,
+                stale_used: self.course.stale_used,
+                on_behalf: self.upstream().on_behalf,
+            };
+            let verdict = decide::verdict(&ended, known);
             self.close(&live, Outcome::Cut(ended.cut), code, verdict);
             self.clocks.last_new.get_or_insert(self.now);
             self.course.fresh_connection =
