@@ -200,6 +200,7 @@ impl Permit {
         let ((), notice) = match verdict {
             Verdict::Success => gate.act(key, now, |breaker| breaker.on_success(permit)),
             Verdict::Failure => gate.act(key, now, |breaker| breaker.on_failure(permit, now)),
+            Verdict::Retried => gate.act(key, now, |breaker| breaker.on_retried(permit, now)),
             Verdict::Uncounted => return None,
         };
         self.permit = None;

@@ -99,6 +99,8 @@ pub enum Verdict {
     Success,
     /// It does not. At most once for a reply and an (upstream, model).
     Failure,
+    /// It did not, and is asked again: what a retry heals is no failure. Enough to end a trial.
+    Retried,
     /// Nothing: the request or the caller is at fault, something new had come before it died, or
     /// nobody waited for its end.
     Uncounted,

@@ -19,7 +19,7 @@ use crate::error::{ConfigError, Error, ErrorKind};
 use crate::event::{Connection, PartKind, Resume};
 use crate::report::Report;
 use crate::seam::{Seam, Straddle};
-use crate::transcript::Transcript;
+use crate::transcript::{Progress, Transcript};
 
 /// The attempt to be opened next.
 #[derive(Debug)]
@@ -70,6 +70,7 @@ impl Current {
             capabilities,
             refused,
             barren: 0,
+            tried: false,
         })
     }
 }
@@ -121,8 +122,9 @@ impl Recovery {
             request: http,
             connection: if fresh { Connection::Fresh } else { Connection::Any },
             budgeted: self.course.after_barren && !next.free && !next.unbudgeted,
-            exempt: by.is_some() && !self.another_step_could_resume(),
+            exempt: (self.step.tried || by.is_some()) && !self.another_step_could_serve(),
         })));
+        self.step.tried = true;
         self.wire_attempt(by.is_some());
         self.body = Body::Awaited;
         self.live = Some(Live {
@@ -183,7 +185,10 @@ impl Recovery {
         headers
     }
 
-    fn another_step_could_resume(&self) -> bool {
+    fn another_step_could_serve(&self) -> bool {
+        if self.transcript.progress() == Progress::Nothing {
+            return self.has_next_step();
+        }
         (self.step.index + 1..self.plan.chain.len()).any(|index| {
             let step = Current::enter(&self.plan, index, self.course.next_part);
             step.is_ok_and(|step| self.best_rung(&step).is_some())

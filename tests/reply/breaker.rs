@@ -55,9 +55,9 @@ async fn five_replies_that_fail_stop_the_requests() {
     assert_eq!((states(&client), memory.requests().len()), (vec![Closed], 12));
     let fifth = hear(ask(&client)).await;
     assert_eq!(fifth.error().kind(), ErrorKind::Overloaded, "what ails it");
-    assert_eq!((states(&client), memory.requests().len()), (vec![Open], 13));
+    assert_eq!((states(&client), memory.requests().len()), (vec![Open], 15));
     assert_eq!(kinds(&client.clone(), 3).await, [ErrorKind::Denied; 3]);
-    assert_eq!(memory.requests().len(), 13);
+    assert_eq!(memory.requests().len(), 15);
     let report: BreakerReport = client.breakers().remove(0);
     assert_eq!((&*report.upstream, &*report.model), ("one", "claude-haiku-4-5"));
 }

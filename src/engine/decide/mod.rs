@@ -144,6 +144,8 @@ pub(super) struct Circumstances {
     pub(super) stale_used: bool,
     /// Its credentials are not everybody's.
     pub(super) on_behalf: bool,
+    /// The step is asked again: how the reply fares there is not known yet.
+    pub(super) again: bool,
 }
 
 /// What the end of an attempt says about its upstream (`recovery.md` 8).
@@ -151,12 +153,13 @@ pub(super) fn verdict(ended: &Ended, known: Circumstances) -> Verdict {
     if known.fresh || costs_nothing(ended, known.wrote, known.stale_used) {
         return Verdict::Uncounted;
     }
+    let failure = if known.again { Verdict::Retried } else { Verdict::Failure };
     match ended.cut {
         Cut::Unreachable | Cut::Reset if ended.transport == Some(TransportErrorKind::Request) => {
             Verdict::Uncounted
         }
         Cut::Unreachable | Cut::Reset | Cut::Truncated | Cut::Stalled { .. } | Cut::Garbled => {
-            Verdict::Failure
+            failure
         }
         // The model's words, our limits, our own word.
         Cut::Diverged | Cut::OverLimit | Cut::Denied => Verdict::Uncounted,
@@ -179,7 +182,7 @@ pub(super) fn verdict(ended: &Ended, known: Circumstances) -> Verdict {
                 | FaultClass::Unrecognised
                 | FaultClass::NoError,
             )
-            | None => Verdict::Failure,
+            | None => failure,
         },
     }
 }
