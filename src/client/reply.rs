@@ -16,6 +16,7 @@ use futures_core::Stream;
 use futures_core::stream::FusedStream;
 use serde_json::Value;
 
+use super::clock::Clock;
 use super::gate::Permit;
 use super::transport::{BoxBody, BoxOpen, TransportError};
 use super::{Client, Shared};
@@ -352,7 +353,8 @@ impl Running {
                         if self.keeps_head && head.status.is_success() {
                             self.head = Some(head.clone());
                         }
-                        let (status, headers) = (head.status, head.headers);
+                        let (status, mut headers) = (head.status, head.headers);
+                        Clock::stamp(&mut headers);
                         return Poll::Ready(Input::Head { id, status, headers });
                     }
                     Err(error) => self.failed(id, error),
