@@ -45,7 +45,8 @@ pub enum Notice {
         /// What it refused.
         class: FaultClass,
     },
-    /// A frame could not be read and was skipped, as a last resort.
+    /// A frame could not be read and was skipped, as a last resort; never in the wire view, whose client
+    /// could not be told.
     Skipped {
         /// The attempt.
         attempt: AttemptId,
