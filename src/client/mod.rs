@@ -148,6 +148,7 @@ impl Client {
     fn plan(&self, request: Value) -> Plan {
         Plan {
             request: Arc::new(request),
+            written: None,
             chain: Arc::clone(&self.chain.steps),
             policy: Arc::clone(&self.policy),
             wording: Arc::clone(&self.shared.wording),

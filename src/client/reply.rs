@@ -105,6 +105,18 @@ impl Reply {
         }
     }
 
+    /// Sends `body`, of which the request was read, in place of what that would be written as: to every
+    /// upstream that gets the caller's request unchanged, so one with `stream: true` and its model.
+    /// A parsed JSON text cannot be written again digit for digit and space for space. Call it before
+    /// the reply is polled; later it does nothing.
+    #[must_use]
+    pub fn written(mut self, body: Bytes) -> Self {
+        if let State::Planned(plan) = &mut self.state {
+            plan.written = Some(body);
+        }
+        self
+    }
+
     /// All that has been delivered so far.
     #[must_use]
     pub fn transcript(&self) -> &Transcript {

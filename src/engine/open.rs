@@ -9,6 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::ACCEPT;
 use http::{HeaderMap, HeaderValue, Method};
+use serde_json::Value;
 
 use super::attempt::{Body, Live};
 use super::ledger::Entry;
@@ -65,7 +66,7 @@ impl Current {
             index,
             upstream: upstream.clone(),
             first_part,
-            request: Arc::new(request),
+            request,
             outline,
             capabilities,
             refused,
@@ -103,8 +104,7 @@ impl Recovery {
         };
         let id = self.ledger.open(self.now, entry);
         let fresh = mem::take(&mut self.course.fresh_connection);
-        let body = serde_json::to_vec(&*request).unwrap_or_default();
-        let mut http = http::Request::new(Bytes::from(body));
+        let mut http = http::Request::new(self.written(&request));
         *http.method_mut() = Method::POST;
         *http.uri_mut() = upstream.uri.clone();
         *http.headers_mut() = self.headers(&upstream);
@@ -156,6 +156,12 @@ impl Recovery {
             fresh: false,
         });
         self.state = State::Attempting;
+    }
+
+    /// The body that says `request`: what the caller wrote, where it is his very request.
+    fn written(&self, request: &Arc<Value>) -> Bytes {
+        let own = self.plan.written.as_ref().filter(|_| Arc::ptr_eq(request, &self.plan.request));
+        own.cloned().unwrap_or_else(|| serde_json::to_vec(&**request).unwrap_or_default().into())
     }
 
     /// What a repetition of the answer would bring again beside its text, the first one last.

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use http::header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use serde_json::Value;
@@ -116,18 +117,20 @@ impl Upstream {
     }
 
     /// The caller's request as this upstream gets it: its model, and `stream: true` if it is to be
-    /// `streamed`. Nothing else is touched.
-    pub(super) fn prepare(&self, request: &Value, streamed: bool) -> Value {
-        let mut request = request.clone();
-        if let Some(fields) = request.as_object_mut() {
-            if let Some(model) = &self.model {
-                fields.insert("model".to_owned(), Value::from(&**model));
+    /// `streamed`. Nothing else is touched, and the request is the very same if these are right.
+    pub(super) fn prepare(&self, request: &Arc<Value>, streamed: bool) -> Arc<Value> {
+        let model = self.model.as_deref().map(|model| ("model", Value::from(model)));
+        let stream = streamed.then_some(("stream", Value::Bool(true)));
+        let mut prepared = Arc::clone(request);
+        for (name, value) in model.into_iter().chain(stream) {
+            if prepared.get(name) == Some(&value) {
+                continue;
             }
-            if streamed {
-                fields.insert("stream".to_owned(), Value::Bool(true));
+            if let Some(fields) = Arc::make_mut(&mut prepared).as_object_mut() {
+                fields.insert(name.to_owned(), value);
             }
         }
-        request
+        prepared
     }
 
     pub(super) fn capabilities(&self, outline: &Outline) -> Capabilities {
@@ -167,6 +170,9 @@ impl fmt::Debug for Upstream {
 pub struct Plan {
     /// The caller's request: a JSON object in the dialect of the first upstream.
     pub request: Arc<Value>,
+    /// The request as the caller wrote it, where there is such a text: it is sent in place of what
+    /// `request` would be written as, wherever nothing in it has to be changed.
+    pub written: Option<Bytes>,
     /// The steps, in the order in which they are tried; at least one is an upstream.
     pub chain: Arc<[Step]>,
     /// How hard to try.
@@ -199,6 +205,7 @@ impl Plan {
     ) -> Self {
         Self {
             request: request.into(),
+            written: None,
             chain: chain.into_iter().map(Into::into).collect(),
             policy: Arc::default(),
             wording: Arc::default(),
