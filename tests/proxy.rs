@@ -4,6 +4,8 @@
 
 #[path = "proxy/answering.rs"]
 mod answering;
+#[path = "proxy/closing.rs"]
+mod closing;
 #[path = "proxy/command.rs"]
 mod command;
 #[path = "proxy/limits.rs"]
@@ -123,7 +125,7 @@ fn frames(body: &[u8]) -> Vec<String> {
 struct Running {
     address: SocketAddr,
     /// Dropped, it stops.
-    _stop: oneshot::Sender<()>,
+    stop: Option<oneshot::Sender<()>>,
     task: JoinHandle<std::io::Result<()>>,
 }
 
@@ -152,7 +154,7 @@ impl Running {
         };
         let proxy = Proxy::new(config).unwrap();
         let task = tokio::spawn(serve(listener, proxy, stopped, wait));
-        Self { address, _stop: stop, task }
+        Self { address, stop: Some(stop), task }
     }
 
     async fn ask(&self, sent: Sent) -> wire::Answer {

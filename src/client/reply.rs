@@ -42,6 +42,7 @@ pub struct Reply {
     shared: Arc<Shared>,
     state: State,
     dialect: Arc<dyn Dialect>,
+    canceled: bool,
 }
 
 enum State {
@@ -102,6 +103,7 @@ impl Reply {
             shared: Arc::clone(&client.shared),
             state: State::Planned(Box::new(plan)),
             dialect: Arc::clone(&client.chain.dialect),
+            canceled: false,
         }
     }
 
@@ -193,7 +195,10 @@ impl Reply {
         let head_only = plan.head_only;
         let keeps_head = head_only || plan.wire.is_some();
         match Recovery::new(plan, now) {
-            Ok(engine) => {
+            Ok(mut engine) => {
+                if self.canceled {
+                    engine.handle_input(now, Input::Cancel);
+                }
                 self.state = State::Running(Box::new(Running {
                     engine,
                     exchange: Exchange::None,
@@ -247,6 +252,23 @@ impl Reply {
         match &self.state {
             State::Running(running) => running.head.as_ref(),
             State::Planned(_) | State::Unplanned { .. } => None,
+        }
+    }
+
+    /// Ends it as soon as may be.
+    pub(super) fn cancel(&mut self) {
+        self.canceled = true;
+        if let State::Running(running) = &mut self.state {
+            running.engine.handle_input(self.shared.clock.now(), Input::Cancel);
+        }
+    }
+
+    /// Whether the client of its wire view has all of it.
+    pub(super) fn is_told(&self) -> bool {
+        match &self.state {
+            State::Running(running) if running.done => running.failed.is_none(),
+            State::Running(running) => running.engine.is_told(),
+            State::Planned(_) | State::Unplanned { .. } => false,
         }
     }
 

@@ -29,7 +29,7 @@ use crate::policy::Delivery;
 /// [`WIRE_KEEP_ALIVE`](crate::policy::WIRE_KEEP_ALIVE).
 ///
 /// It ends after the end of the answer, or after exactly one `Err`. If frames had gone out, the `Err`
-/// comes behind the dialect's own error event, and there is no terminal marker; if the `Err` is the
+/// (of any kind but [`Canceled`](ErrorKind::Canceled)) comes behind the dialect's own error event, and there is no terminal marker; if the `Err` is the
 /// first item, nothing has gone out and it can still be told by a status.
 ///
 /// # Cancel safety
@@ -46,6 +46,19 @@ impl WireStream {
     #[must_use]
     pub fn head(&self) -> Option<&response::Parts> {
         self.reply.head()
+    }
+
+    /// Whether the terminal marker is out, so that nothing is lost on a client that leaves.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        self.reply.is_told()
+    }
+
+    /// Ends it as soon as may be, to be polled on: the end of an answer that is complete but for its last
+    /// frames, else an `Err` of kind [`Canceled`](ErrorKind::Canceled), which has no error event before
+    /// it. Does nothing to a stream that is over.
+    pub fn cancel(&mut self) {
+        self.reply.cancel();
     }
 
     /// The reply, to ask for its transcript and report.

@@ -94,7 +94,7 @@ impl Recovery {
     }
 
     /// The provider has said its last word.
-    fn is_past(&self) -> bool {
+    pub(super) fn is_past(&self) -> bool {
         self.live.as_ref().is_some_and(|live| live.terminal)
     }
 

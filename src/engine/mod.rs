@@ -108,7 +108,8 @@ pub enum Input {
     },
     /// Time passed.
     Tick,
-    /// The caller wants no more.
+    /// The caller wants no more: an answer whose finish marker was seen ends as complete, any other one
+    /// as [`Canceled`](crate::ErrorKind::Canceled).
     Cancel,
 }
 
@@ -304,6 +305,15 @@ impl Recovery {
         self.ledger.report()
     }
 
+    /// Whether a client of the wire view has been handed all of the answer, its terminal marker with it.
+    #[must_use]
+    pub fn is_told(&self) -> bool {
+        match self.queue.front() {
+            None => self.wire.is_some() && self.is_past(),
+            Some(output) => matches!(output, Output::Done(Ok(()))),
+        }
+    }
+
     /// One step of work; `false` when only an input or time can help. The queue is empty here, so
     /// the transcript holds all that happened.
     fn advance(&mut self) -> bool {
@@ -476,7 +486,9 @@ impl Recovery {
     }
 
     fn cancel(&mut self) {
-        if !matches!(self.state, State::Done) {
+        if self.live.as_ref().is_some_and(|live| live.finish.is_some()) {
+            self.ended.get_or_insert(End::Complete);
+        } else if !matches!(self.state, State::Done) {
             self.queue.clear();
             self.fail(crate::error::ErrorKind::Canceled);
         }

@@ -15,7 +15,7 @@ use http_body::{Frame, SizeHint};
 use tokio::time::Instant;
 use tracing::Span;
 
-use super::metrics::{Kind, Meter};
+use super::metrics::{Ending, Kind, Meter};
 use super::route::Wire;
 use crate::report::{Outcome, Report};
 
@@ -36,6 +36,7 @@ pub(super) struct Account {
     bytes: u64,
     report: Option<Report>,
     error: Option<String>,
+    ending: Ending,
 }
 
 impl Account {
@@ -44,7 +45,7 @@ impl Account {
             meter,
             span,
             method,
-            path: path.chars().take(PATH_MAX).collect(),
+            path: printable(path),
             wire: None,
             kind: Kind::Refused,
             upstream: None,
@@ -54,6 +55,7 @@ impl Account {
             bytes: 0,
             report: None,
             error: None,
+            ending: Ending::Gone,
         }
     }
 
@@ -86,8 +88,16 @@ impl Account {
         }
     }
 
+    /// There is no whole answer.
     pub(super) fn failed(&mut self, error: &dyn std::fmt::Display) {
-        self.error = Some(error.to_string());
+        (self.ending, self.error) = (Ending::Failed, Some(error.to_string()));
+    }
+
+    /// The client has all that there is. Until this or a failure is said, it may have gone away.
+    pub(super) fn whole(&mut self) {
+        if self.ending == Ending::Gone {
+            self.ending = Ending::Whole;
+        }
     }
 
     /// What an answer took, attempt by attempt.
@@ -109,7 +119,8 @@ impl Drop for Account {
             self.meter.active(-1.0);
         }
         let status = self.status.map_or(CLIENT_GONE, |status| status.as_u16());
-        self.meter.answered(self.wire, self.kind, status, self.bytes);
+        self.meter.answered(self.wire, self.kind, status, self.ending, self.bytes);
+        let gone = (self.ending == Ending::Gone).then_some("the client went away");
         let report = self.report.as_ref();
         let attempts = report.map_or(&[][..], |report| &report.attempts);
         let cuts = attempts.iter().filter(|attempt| matches!(attempt.outcome, Outcome::Cut(_)));
@@ -129,10 +140,15 @@ impl Drop for Account {
             bytes = self.bytes,
             first_delta_ms = self.first_delta.map(millis),
             total_ms = millis(self.began.elapsed()),
-            error = self.error.as_deref(),
+            error = self.error.as_deref().or(gone),
             "answered"
         );
     }
+}
+
+/// As much of `path` as is logged, with nothing in it that a terminal would act on.
+fn printable(path: &str) -> String {
+    path.chars().take(PATH_MAX).flat_map(char::escape_debug).collect()
 }
 
 /// The words of `all`, without those that repeat the one before.
@@ -150,13 +166,28 @@ fn millis(wait: Duration) -> u64 {
 pub(super) struct Counted {
     body: Body,
     account: Account,
+    /// How many bytes there are, if that is known: then hyper does not ask for the end.
+    length: Option<u64>,
     /// How it broke off, until what came before has been sent.
     broken: Option<axum::Error>,
 }
 
 impl Counted {
-    pub(super) const fn new(body: Body, account: Account) -> Self {
-        Self { body, account, broken: None }
+    /// The body of `response`, whose head is in `account`.
+    pub(super) fn new(body: Body, declared: Option<u64>, account: Account) -> Self {
+        let bodiless = [StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED];
+        let none = account.method == Method::HEAD
+            || account.status.is_some_and(|status| bodiless.contains(&status));
+        let length = if none { Some(0) } else { declared.or(body.size_hint().exact()) };
+        Self { body, account, length, broken: None }
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        if self.length.is_some_and(|length| self.account.bytes >= length) {
+            self.account.whole();
+        }
     }
 }
 
@@ -185,7 +216,10 @@ impl HttpBody for Counted {
                 cx.waker().wake_by_ref();
                 Poll::Pending
             }
-            None => Poll::Ready(None),
+            None => {
+                self.account.whole();
+                Poll::Ready(None)
+            }
         }
     }
 
@@ -203,3 +237,14 @@ const CLIENT_GONE: u16 = 499;
 
 /// Characters of a path that are logged.
 const PATH_MAX: usize = 200;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_in_the_log_is_one_line_of_what_can_be_seen() {
+        assert_eq!(printable("/v1/a\u{202e}\n\u{1b}[2J"), r"/v1/a\u{202e}\n\u{1b}[2J");
+        assert_eq!(printable(&"ä".repeat(300)), "ä".repeat(PATH_MAX));
+    }
+}

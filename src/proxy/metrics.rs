@@ -40,6 +40,27 @@ impl Kind {
     }
 }
 
+/// How the answer to a request ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ending {
+    /// The client got all of it.
+    Whole,
+    /// There was none, or it broke off.
+    Failed,
+    /// The client did not wait for the end.
+    Gone,
+}
+
+impl Ending {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Whole => "whole",
+            Self::Failed => "failed",
+            Self::Gone => "gone",
+        }
+    }
+}
+
 /// Counts.
 pub(super) struct Meter {
     recorder: PrometheusRecorder,
@@ -85,11 +106,18 @@ impl Meter {
     }
 
     /// A request is over.
-    pub(super) fn answered(&self, wire: Option<Wire>, kind: Kind, status: u16, bytes: u64) {
+    pub(super) fn answered(
+        &self,
+        wire: Option<Wire>,
+        kind: Kind,
+        status: u16,
+        ending: Ending,
+        bytes: u64,
+    ) {
         let dialect = wire.map_or("none", Wire::name);
         with_local_recorder(&self.recorder, || {
             counter!("unbroken_requests_total", "dialect" => dialect, "kind" => kind.as_str(),
-                "status" => status.to_string())
+                "status" => status.to_string(), "outcome" => ending.as_str())
             .increment(1);
             counter!("unbroken_bytes_total").increment(bytes);
         });

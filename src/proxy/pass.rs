@@ -75,7 +75,9 @@ pub(super) async fn pass(
 /// `response`, entered into `account` as it goes.
 pub(super) fn answer(response: Response, mut account: Account) -> Response {
     account.answers(response.status());
-    response.map(|body| Body::new(Counted::new(body, account)))
+    let declared = response.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok());
+    let declared = declared.and_then(|length| length.parse().ok());
+    response.map(|body| Body::new(Counted::new(body, declared, account)))
 }
 
 fn request(target: &Target, parts: Parts, body: Body) -> Option<reqwest::Request> {

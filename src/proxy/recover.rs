@@ -33,7 +33,7 @@ pub(super) async fn respond(
     closing: &CancellationToken,
     account: Account,
 ) -> Response {
-    let closing = Box::pin(closing.clone().cancelled_owned());
+    let closing = Some(Box::pin(closing.clone().cancelled_owned()));
     let mut stream = Recovered { stream, wire, closing, account, first: None, ended: false };
     let first = match poll_fn(|cx| stream.poll_item(cx)).await {
         Item::Bytes(bytes) => bytes,
@@ -54,7 +54,8 @@ pub(super) async fn respond(
 struct Recovered {
     stream: WireStream,
     wire: Wire,
-    closing: Pin<Box<WaitForCancellationFutureOwned>>,
+    /// None once it is due.
+    closing: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
     account: Account,
     /// What came before the response began.
     first: Option<Bytes>,
@@ -70,24 +71,33 @@ enum Item {
 
 impl Recovered {
     fn poll_item(&mut self, cx: &mut Context<'_>) -> Poll<Item> {
-        let polled = {
+        // Looked at first: a stream that always has something would never be asked to end.
+        if self.closing.as_mut().is_some_and(|closing| closing.as_mut().poll(cx).is_ready()) {
+            self.closing = None;
+            self.stream.cancel();
+        }
+        let item = {
             // What the reply tells its observer then has the request's id on it.
             let _entered = self.account.span().enter();
-            Pin::new(&mut self.stream).poll_next(cx)
-        };
-        let Poll::Ready(item) = polled else {
-            return self.closing.as_mut().poll(cx).map(|()| Item::Closing);
+            ready!(Pin::new(&mut self.stream).poll_next(cx))
         };
         if !self.stream.reply().transcript().parts().is_empty() {
             self.account.said();
         }
         Poll::Ready(match item {
             Some(Ok(bytes)) => Item::Bytes(bytes),
+            Some(Err(error)) if error.kind() == ErrorKind::Canceled && self.closing.is_none() => {
+                self.account.failed(&respond::CLOSING);
+                Item::Closing
+            }
             Some(Err(error)) => {
                 self.account.failed(&error);
                 Item::Failed(error)
             }
-            None => Item::Over,
+            None => {
+                self.account.whole();
+                Item::Over
+            }
         })
     }
 
@@ -129,7 +139,6 @@ impl Stream for Recovered {
             }
             Item::Closing => {
                 self.ended = true;
-                self.account.failed(&respond::CLOSING);
                 let dialect = self.wire.dialect();
                 dialect.failure_frame(&dialect.failure(
                     ErrorKind::Overloaded,
@@ -145,8 +154,9 @@ impl Stream for Recovered {
 
 impl Drop for Recovered {
     fn drop(&mut self) {
-        if !self.ended {
-            self.account.failed(&"the client went away");
+        // Many clients leave at the terminal marker, before the HTTP body ends.
+        if self.stream.is_complete() {
+            self.account.whole();
         }
         self.account.took(self.stream.reply().report());
     }

@@ -24,6 +24,19 @@ async fn an_answer_in_one_piece_is_passed_on() {
     }
 }
 
+/// Nobody here reads it, so it need not be one that can be read here.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_in_one_piece_may_be_encoded_in_any_way() {
+    let encoded = Exchange::reply(StatusCode::OK)
+        .header(http::header::CONTENT_ENCODING, http::HeaderValue::from_static("zstd"))
+        .with_body("encoded");
+    let server = Server::start(encoded).await;
+    let proxy = Running::to(&server.uri()).await;
+    let got = proxy.ask(Dialect::Chat.ask(&json!({}))).await;
+    assert_eq!((got.status, got.text()), (200, "encoded"));
+    assert_eq!(got.headers["content-encoding"], "zstd");
+}
+
 /// An answer in one piece is tried again, on another step too, until there is a head.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_answer_in_one_piece_is_tried_again() {
@@ -117,7 +130,11 @@ async fn the_numbers_add_up_and_name_nothing_that_a_client_sent() {
     let name = server.address();
     for (start, value) in [
         (
-            r#"unbroken_requests_total{dialect="anthropic",kind="recovered",status="200"}"#.into(),
+            concat!(
+                r#"unbroken_requests_total{dialect="anthropic",kind="recovered","#,
+                r#"status="200",outcome="whole"}"#
+            )
+            .into(),
             1.0,
         ),
         (format!(r#"unbroken_attempts_total{{upstream="{name}"}}"#), 2.0),

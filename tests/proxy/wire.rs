@@ -18,7 +18,7 @@ pub(crate) struct Sent {
 
 impl Sent {
     pub(crate) fn new(method: &str, path: &str) -> Self {
-        let headers = vec![("host".to_owned(), "proxy.example".to_owned())];
+        let headers = vec![("host".to_owned(), "localhost".to_owned())];
         Self { line: format!("{method} {path} HTTP/1.1\r\n"), headers, body: Vec::new() }
     }
 
@@ -29,6 +29,12 @@ impl Sent {
 
     pub(crate) fn header(mut self, name: &str, value: &str) -> Self {
         self.headers.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// To this host in place of `localhost`.
+    pub(crate) fn host(mut self, host: &str) -> Self {
+        self.headers[0].1 = host.to_owned();
         self
     }
 

@@ -1,0 +1,108 @@
+//! How answers end: at a shutdown, with clients that leave, and how that is counted.
+
+use super::*;
+
+use tokio::time::{sleep, timeout};
+use unbroken::testing::{Fault, Server};
+
+impl Dialect {
+    /// What stands in the frame that says why the answer ended.
+    const fn finish(self) -> &'static str {
+        match self {
+            Self::Anthropic => "end_turn",
+            Self::Chat => "\"stop\"",
+        }
+    }
+
+    const fn terminal(self) -> &'static str {
+        match self {
+            Self::Anthropic => "event: message_stop",
+            Self::Chat => "data: [DONE]",
+        }
+    }
+
+    /// A proxy whose upstream stalls at byte `at` of an answer, and a client that asks for it.
+    async fn stalled(self, at: usize, wait: Duration) -> (Server, Running, wire::Link) {
+        let stalled = self.model(TEXT).whole().fault(Fault::stall_at(at));
+        let server = Server::start(stalled).await;
+        let config = quick(Config::new()).upstream(&server.uri()).unwrap();
+        let proxy = Running::patient(config, wait).await;
+        let link = self.stream().to(proxy.address).await;
+        (server, proxy, link)
+    }
+
+    /// Where the terminal marker begins.
+    fn terminal_at(self) -> usize {
+        let body = self.model(TEXT).whole().body();
+        memchr::memmem::rfind(&body, self.terminal().as_bytes()).unwrap()
+    }
+}
+
+/// The upstream has said its finish marker, and then lingers: with its terminal marker or before it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_complete_answer_is_told_no_error_at_a_shutdown() {
+    for dialect in DIALECTS {
+        for at in [dialect.terminal_at(), usize::MAX] {
+            let (_server, mut proxy, mut link) = dialect.stalled(at, Duration::ZERO).await;
+            assert_eq!(link.head().await.0, 200);
+            let mut body = Vec::new();
+            while memchr::memmem::find(&body, dialect.finish().as_bytes()).is_none() {
+                body.extend_from_slice(&link.chunk().await.unwrap().unwrap());
+            }
+            drop(proxy.stop.take());
+            while let Some(chunk) = link.chunk().await.unwrap() {
+                body.extend_from_slice(&chunk);
+            }
+            let body = String::from_utf8(body).unwrap();
+            assert!(!body.contains("shutting down"), "{at}: {body}");
+            assert_eq!(body.matches(dialect.terminal()).count(), 1, "{at}: {body}");
+            assert_eq!(dialect.text(body.as_bytes()), (TEXT.to_owned(), true));
+        }
+    }
+}
+
+/// The sample of recovered requests that ended like `outcome`, once there is one.
+async fn counted(proxy: &Running, outcome: &str) -> bool {
+    let label = format!("outcome=\"{outcome}\"");
+    let once = async {
+        loop {
+            let got = proxy.ask(Sent::new("GET", "/metrics")).await;
+            let mut lines = got.text().lines().filter(|line| {
+                line.starts_with("unbroken_requests_total") && line.contains("recovered")
+            });
+            if let Some(line) = lines.next() {
+                return line.contains(&label);
+            }
+            sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(Duration::from_secs(4), once).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_leaves_with_the_whole_answer_has_not_gone_away() {
+    for dialect in DIALECTS {
+        let (_server, proxy, mut link) = dialect.stalled(usize::MAX, Duration::ZERO).await;
+        link.until(dialect.terminal()).await;
+        link.until("\n\n").await;
+        drop(link);
+        assert!(counted(&proxy, "whole").await);
+
+        let half = dialect.model(TEXT).whole().body().len() / 2;
+        let (_server, proxy, mut link) = dialect.stalled(half, Duration::ZERO).await;
+        link.until("data:").await;
+        drop(link);
+        assert!(counted(&proxy, "gone").await);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_fails_is_counted_as_one() {
+    for dialect in DIALECTS {
+        let server = Server::start(dialect.model(TEXT)).await;
+        server.refuse().await;
+        let proxy = Running::to(&server.uri()).await;
+        assert_eq!(proxy.ask(dialect.stream()).await.status, 502);
+        assert!(counted(&proxy, "failed").await);
+    }
+}
