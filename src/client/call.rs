@@ -43,7 +43,7 @@ impl Call {
     }
 
     /// Sends `body` in place of what the request would be written as. See [`Reply::written`].
-    pub fn written(self, body: Bytes) -> Self {
+    pub fn written(self, body: impl Into<Option<Bytes>>) -> Self {
         Self { reply: self.reply.written(body) }
     }
 

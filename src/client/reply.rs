@@ -112,9 +112,9 @@ impl Reply {
     /// A parsed JSON text cannot be written again digit for digit and space for space. Call it before
     /// the reply is polled; later it does nothing.
     #[must_use]
-    pub fn written(mut self, body: Bytes) -> Self {
+    pub fn written(mut self, body: impl Into<Option<Bytes>>) -> Self {
         if let State::Planned(plan) = &mut self.state {
-            plan.written = Some(body);
+            plan.written = body.into();
         }
         self
     }

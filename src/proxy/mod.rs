@@ -71,6 +71,8 @@ use http::header::{ACCEPT, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE};
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
@@ -82,9 +84,10 @@ use self::account::Account;
 use self::metrics::{Kind, Meter};
 use self::respond::Refusal;
 use self::route::{Link, Wire};
-use crate::client::{Client, ClientBuilder};
+use crate::client::{Call, Client, ClientBuilder};
 use crate::engine::Notice;
 use crate::error::ConfigError;
+use crate::policy::Budget;
 
 /// A reverse proxy. Clones are the same one.
 #[derive(Clone)]
@@ -119,6 +122,7 @@ impl Proxy {
         let counting = Arc::clone(&meter);
         let builder = Client::builder()
             .policy(config.policy.clone().tools(config.wire.tools))
+            .budget(Budget::new(RETRIES, RETRIES_PER_SECOND, RETRIES_PER_REQUEST))
             .observer(move |notice: &Notice| {
                 counting.observe(notice);
                 tell(notice);
@@ -198,7 +202,8 @@ impl Proxy {
         };
         match serde_json::from_slice(&body) {
             Ok(Value::Object(request)) => {
-                let ask = Ask { wire, path, headers: parts.headers, request: request.into() };
+                let (request, written) = (request.into(), unambiguous(body));
+                let ask = Ask { wire, path, headers: parts.headers, request, written };
                 self.ask(ask, account).await
             }
             _ => self.pass(parts, body.into(), account).await,
@@ -229,12 +234,38 @@ impl Proxy {
         };
         if streams {
             account.is(Kind::Recovered, Some(wire));
-            let stream = client.stream(ask.request).wire_with(config.wire);
+            let stream = client.stream(ask.request).written(ask.written).wire_with(config.wire);
             recover::respond(stream, wire, &self.shared.closing, account).await
         } else {
             account.is(Kind::Called, Some(wire));
-            call(&client, wire, ask.request, account).await
+            self.call(client.call(ask.request).written(ask.written), wire, account).await
         }
+    }
+
+    /// Answers with an answer in one piece.
+    async fn call(&self, call: Call, wire: Wire, mut account: Account) -> Response {
+        let mut call = call;
+        let answered = tokio::select! {
+            answered = &mut call => Some(answered),
+            () = self.shared.closing.cancelled() => None,
+        };
+        account.took(call.report());
+        let response = match answered {
+            Some(Ok(response)) => {
+                let (mut head, body) = response.into_parts();
+                head.headers = forward::end_to_end(&head.headers);
+                Response::from_parts(head, Body::from_stream(body))
+            }
+            Some(Err(error)) => {
+                account.failed(&error);
+                respond::failed(wire, &error)
+            }
+            None => {
+                account.failed(&respond::CLOSING);
+                respond::refused(wire, Refusal::Closing)
+            }
+        };
+        pass::answer(response, account)
     }
 
     async fn pass(&self, parts: Parts, body: Body, mut account: Account) -> Response {
@@ -253,6 +284,8 @@ struct Ask {
     path: PathAndQuery,
     headers: HeaderMap,
     request: Value,
+    /// What the request was read from.
+    written: Option<Bytes>,
 }
 
 impl fmt::Debug for Proxy {
@@ -281,22 +314,17 @@ async fn metrics(State(proxy): State<Proxy>, mut request: Request) -> Response {
     response
 }
 
-/// A request for an answer in one piece.
-async fn call(client: &Client, wire: Wire, request: Value, mut account: Account) -> Response {
-    let mut call = client.call(request);
-    let answered = (&mut call).await;
-    account.took(call.report());
-    match answered {
-        Ok(response) => {
-            let (mut head, body) = response.into_parts();
-            head.headers = forward::end_to_end(&head.headers);
-            pass::answer(Response::from_parts(head, Body::from_stream(body)), account)
-        }
-        Err(error) => {
-            account.failed(&error);
-            pass::answer(respond::failed(wire, &error), account)
-        }
+/// The request as it was written, if there are no two ways to read it: of a name that stands in it twice,
+/// an upstream may take the other one.
+fn unambiguous(body: Bytes) -> Option<Bytes> {
+    #[derive(Deserialize)]
+    struct Once {
+        #[serde(rename = "model")]
+        _model: Option<IgnoredAny>,
+        #[serde(rename = "stream")]
+        _stream: Option<IgnoredAny>,
     }
+    serde_json::from_slice::<Once>(&body).is_ok().then_some(body)
 }
 
 /// The body, if it is not too large.
@@ -355,6 +383,17 @@ fn tell(notice: &Notice) {
 const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
 const BEARER: &[u8] = b"bearer ";
+
+/// Retries that the proxy has for an upstream: it stands for very many callers, whose first attempts
+/// fail together when a balancer restarts.
+const RETRIES: u32 = 1000;
+
+/// Retries that come back every second.
+const RETRIES_PER_SECOND: u32 = 10;
+
+/// Retries that each request brings: an upstream that is down is asked twice as often as one that is
+/// not, at most.
+const RETRIES_PER_REQUEST: f64 = 1.0;
 
 /// Bytes of a request that is recovered or called. The largest that a provider takes is 32 MB
 /// (Anthropic, November 2026); 50 MB of images are seen at others.

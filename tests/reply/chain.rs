@@ -1,5 +1,7 @@
 //! One answer from more than one upstream.
 
+use bytes::Bytes;
+
 use super::*;
 
 #[tokio::test(start_paused = true)]
@@ -60,7 +62,7 @@ async fn a_request_as_it_was_written() {
         text.replacen('{', "{ \"stream\": true, \"seed\": 123456789012345678901234567890, ", 1);
     let request: serde_json::Value = serde_json::from_str(&exact).unwrap();
     let client = client(&memory);
-    let reply = client.stream(&request).written(exact.clone().into());
+    let reply = client.stream(&request).written(Bytes::from(exact.clone()));
     assert_eq!(reply.finish().await.unwrap().text(), TEXT);
     let sent: Vec<Vec<u8>> =
         memory.requests().iter().map(|request| request.body().to_vec()).collect();
@@ -68,7 +70,8 @@ async fn a_request_as_it_was_written() {
     assert_eq!(as_written, [true, true, false], "the last is a continuation");
     // Another model is another request.
     let other = one().model("claude-sonnet-4-5");
-    let reply = client.with_chain([other]).unwrap().stream(&request).written(exact.clone().into());
+    let reply =
+        client.with_chain([other]).unwrap().stream(&request).written(Bytes::from(exact.clone()));
     reply.finish().await.unwrap();
     let sent = memory.requests().pop().unwrap();
     assert_eq!(sent.json()["model"], "claude-sonnet-4-5");
