@@ -114,13 +114,13 @@ async fn a_call_that_runs_at_a_shutdown_is_answered() {
         let server = Server::start(Script::new().forever(|_| Exchange::headless(End::Stall))).await;
         let config = quick(Config::new()).upstream(&server.uri()).unwrap();
         let mut proxy = Running::patient(config, Duration::ZERO).await;
-        let mut link = dialect.ask(&json!({"stream": false})).to(proxy.address).await;
+        let link = dialect.ask(&json!({"stream": false})).to(proxy.address).await;
         server.log().arrived(1).await;
         drop(proxy.stop.take());
         let overloaded = if dialect == Dialect::Anthropic { 529 } else { 503 };
-        assert_eq!(link.head().await.0, overloaded);
-        let body = link.chunk().await.unwrap().unwrap();
-        dialect.error(&body);
+        let answer = link.answer().await;
+        assert_eq!((answer.status, answer.whole), (overloaded, true));
+        dialect.error(&answer.body);
         assert_eq!(server.log().outcome(0).await, unbroken::testing::Outcome::Closed);
     }
 }
