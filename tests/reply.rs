@@ -24,6 +24,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::FusedStream;
+use http::HeaderValue;
 use http::StatusCode;
 use http::header::RETRY_AFTER;
 use serde_json::json;

@@ -42,6 +42,11 @@ impl Call {
         Self { reply }
     }
 
+    /// Sends `body` in place of what the request would be written as. See [`Reply::written`].
+    pub fn written(self, body: impl Into<Option<Bytes>>) -> Self {
+        Self { reply: self.reply.written(body) }
+    }
+
     /// All that has been tried so far.
     #[must_use]
     pub fn report(&self) -> &Report {

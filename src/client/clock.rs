@@ -8,6 +8,9 @@ use std::hash::BuildHasher;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
+use http::header::DATE;
+use http::{HeaderMap, HeaderValue};
+
 /// A wall clock that gains more than this on the monotonic one means sleep; smaller differences are
 /// the wall clock being set right.
 const SLEEP_MIN: Duration = Duration::from_secs(10);
@@ -31,6 +34,15 @@ impl Clock {
     pub(super) fn now(&self) -> Instant {
         let (steady, wall) = read();
         self.0.lock().unwrap_or_else(PoisonError::into_inner).advance(steady, wall)
+    }
+
+    /// Dates the answer of a server that does not say when it answered: a date to wait
+    /// for counts from there.
+    pub(super) fn stamp(headers: &mut HeaderMap) {
+        let now = || HeaderValue::try_from(httpdate::fmt_http_date(read().1)).ok();
+        if let Some(now) = (!headers.contains_key(DATE)).then(now).flatten() {
+            headers.insert(DATE, now);
+        }
     }
 }
 

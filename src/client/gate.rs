@@ -24,6 +24,9 @@ const BUDGETS_MAX: usize = 256;
 /// asked for any model name.
 const BREAKERS_MAX: usize = 256;
 
+/// Longest name of a model, in bytes, that is kept after its request: whoever asks may make one up.
+const MODEL_MAX: usize = 256;
+
 #[derive(Debug)]
 pub(super) struct Gate {
     policy: BreakerPolicy,
@@ -95,7 +98,7 @@ impl Gate {
     ) -> Option<Permit> {
         let key =
             Key { upstream: Arc::clone(&attempt.upstream), model: Arc::clone(&attempt.model) };
-        let permit = if self.policy.failures == 0 {
+        let permit = if self.policy.failures == 0 || key.model.len() > MODEL_MAX {
             None
         } else {
             let (permit, notice) = self.act(&key, now, |breaker| breaker.try_acquire(now));
@@ -171,6 +174,9 @@ impl Gate {
     }
 
     pub(super) fn learn(&self, refusal: Refusal, now: Instant) {
+        if refusal.model.len() > MODEL_MAX {
+            return;
+        }
         let mut refusals = lock(&self.refusals);
         refusals.retain(|(known, _)| *known != refusal);
         if refusals.len() >= REFUSALS_MAX {
@@ -194,6 +200,7 @@ impl Permit {
         let ((), notice) = match verdict {
             Verdict::Success => gate.act(key, now, |breaker| breaker.on_success(permit)),
             Verdict::Failure => gate.act(key, now, |breaker| breaker.on_failure(permit, now)),
+            Verdict::Retried => gate.act(key, now, |breaker| breaker.on_retried(permit, now)),
             Verdict::Uncounted => return None,
         };
         self.permit = None;

@@ -3,6 +3,7 @@
 //! In: a request. Out: a [`Reply`]. It drives the engine and decides nothing. Law kept: *Terminal*
 //! — a reply is fused, and dropping it closes the upstream connection at once.
 
+mod alarm;
 mod call;
 mod chain;
 mod clock;
@@ -148,6 +149,7 @@ impl Client {
     fn plan(&self, request: Value) -> Plan {
         Plan {
             request: Arc::new(request),
+            written: None,
             chain: Arc::clone(&self.chain.steps),
             policy: Arc::clone(&self.policy),
             wording: Arc::clone(&self.shared.wording),

@@ -4,18 +4,19 @@
 //! believed, and the clock is believed, not the timer's wake-up.
 
 use std::fmt;
-use std::future::{Future, poll_fn};
+use std::future::poll_fn;
 use std::mem;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_core::Stream;
 use futures_core::stream::FusedStream;
 use serde_json::Value;
 
+use super::alarm::Alarm;
+use super::clock::Clock;
 use super::gate::Permit;
 use super::transport::{BoxBody, BoxOpen, TransportError, Unread};
 use super::{Client, Shared};
@@ -104,6 +105,18 @@ impl Reply {
             dialect: Arc::clone(&client.chain.dialect),
             canceled: false,
         }
+    }
+
+    /// Sends `body`, of which the request was read, in place of what that would be written as: to every
+    /// upstream that gets the caller's request unchanged, so one with `stream: true` and its model.
+    /// A parsed JSON text cannot be written again digit for digit and space for space. Call it before
+    /// the reply is polled; later it does nothing.
+    #[must_use]
+    pub fn written(mut self, body: impl Into<Option<Bytes>>) -> Self {
+        if let State::Planned(plan) = &mut self.state {
+            plan.written = body.into();
+        }
+        self
     }
 
     /// All that has been delivered so far.
@@ -334,8 +347,7 @@ impl Running {
     }
 
     fn hand_out(&mut self, item: Item) -> Poll<Option<Result<Item, Error>>> {
-        // Whoever has an item may take his time before he polls again.
-        self.alarm.awaited = None;
+        self.alarm.unattended();
         Poll::Ready(Some(Ok(item)))
     }
 
@@ -378,7 +390,8 @@ impl Running {
                         if self.keeps_head && head.status.is_success() {
                             self.head = Some(head.clone());
                         }
-                        let (status, headers) = (head.status, head.headers);
+                        let (status, mut headers) = (head.status, head.headers);
+                        Clock::stamp(&mut headers);
                         return Poll::Ready(Input::Head { id, status, headers });
                     }
                     Err(error) => self.failed(id, error),
@@ -420,76 +433,6 @@ impl Shared {
         if let Some(observer) = &self.observer {
             observer.observe(notice);
         }
-    }
-}
-
-/// The timer that wakes a reply.
-#[derive(Default)]
-struct Alarm {
-    sleep: Option<Pin<Box<tokio::time::Sleep>>>,
-    /// The deadline that somebody is waiting for.
-    awaited: Option<Instant>,
-    /// A deadline that passed unobserved, and is believed only after another look at the body.
-    doubted: Option<Instant>,
-}
-
-/// Longest sleep before the clock is looked at again: a timer may stand still while the machine sleeps.
-const SLICE: Duration = Duration::from_secs(10);
-
-/// A deadline that nobody waited for when it passed, or that passed longer ago than this: the caller
-/// did not poll, or the machine slept. The upstream may have spoken meanwhile, and gets a moment to be
-/// heard.
-const LATE: Duration = Duration::from_secs(1);
-
-/// That moment.
-const GRACE: Duration = Duration::from_millis(250);
-
-impl Alarm {
-    /// Ready when the clock has passed `until`; `listening`: an upstream may still be heard.
-    fn poll(
-        &mut self,
-        clock: &super::Clock,
-        until: Option<Instant>,
-        listening: bool,
-        cx: &mut Context<'_>,
-    ) -> Poll<()> {
-        let Some(until) = until else {
-            return Poll::Pending;
-        };
-        loop {
-            let now = clock.now();
-            let left = until.saturating_duration_since(now);
-            let late = self.awaited != Some(until) || now.saturating_duration_since(until) > LATE;
-            let wait = if !left.is_zero() {
-                self.awaited = Some(until);
-                left.min(SLICE)
-            } else if listening && late && self.doubted != Some(until) {
-                self.doubted = Some(until);
-                GRACE
-            } else if self.doubted == Some(until) && self.is_armed(cx) {
-                return Poll::Pending;
-            } else {
-                self.sleep = None;
-                return Poll::Ready(());
-            };
-            self.arm(wait);
-            if self.is_armed(cx) {
-                return Poll::Pending;
-            }
-        }
-    }
-
-    fn arm(&mut self, wait: Duration) {
-        let at = tokio::time::Instant::now() + wait;
-        match &mut self.sleep {
-            Some(sleep) => sleep.as_mut().reset(at),
-            None => self.sleep = Some(Box::pin(tokio::time::sleep_until(at))),
-        }
-    }
-
-    /// Whether the timer is still running; then the task is woken when it is not.
-    fn is_armed(&mut self, cx: &mut Context<'_>) -> bool {
-        self.sleep.as_mut().is_some_and(|sleep| sleep.as_mut().poll(cx).is_pending())
     }
 }
 

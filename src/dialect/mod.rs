@@ -24,6 +24,7 @@ mod fault;
 mod ladder;
 mod openai_chat;
 mod request;
+pub(crate) mod surrogate;
 #[cfg(test)]
 mod trace;
 mod wire;

@@ -24,7 +24,8 @@ impl Recovery {
 
     /// The answer is complete.
     pub(super) fn complete(&mut self, live: &Live, reason: FinishReason, inferred: bool) {
-        self.close(live, Outcome::Finished, None, Verdict::Success);
+        self.ledger.close(self.now, Outcome::Finished, None, live);
+        self.tell_ended(live, Outcome::Finished, Verdict::Success);
         self.close_parts(live.by.is_some());
         self.finish(reason, inferred);
     }
@@ -59,14 +60,8 @@ impl Recovery {
         self.end(Finish { reason, inferred, usage, source: Source::Model });
     }
 
-    /// An attempt that was sent is over: it is booked, and whoever watches over upstreams is told.
-    pub(super) fn close(
-        &mut self,
-        live: &Live,
-        outcome: Outcome,
-        code: Option<Arc<str>>,
-        verdict: Verdict,
-    ) {
+    /// Tells whoever watches over upstreams that an attempt that was sent is over.
+    pub(super) fn tell_ended(&mut self, live: &Live, outcome: Outcome, verdict: Verdict) {
         let (upstream, model) = (Arc::clone(&live.upstream), Arc::clone(&live.model));
         let key = (Arc::clone(&upstream), Arc::clone(&model));
         // A reply that tries again and again is still one caller's experience.
@@ -75,7 +70,6 @@ impl Recovery {
         if verdict == Verdict::Failure {
             self.course.blamed.push(key);
         }
-        self.ledger.close(self.now, outcome, code, live);
         let attempt = live.id;
         let notice = Notice::Ended { attempt, upstream, model, outcome, verdict };
         self.queue.push_back(Output::Notice(notice));
@@ -102,7 +96,8 @@ impl Recovery {
             if !live.over {
                 self.queue.push_back(Output::Abort(live.id));
             }
-            self.close(&live, Outcome::Canceled, None, Verdict::Uncounted);
+            self.ledger.close(self.now, Outcome::Canceled, None, &live);
+            self.tell_ended(&live, Outcome::Canceled, Verdict::Uncounted);
         }
         self.ended = None;
         let mut error = Error::new(kind, self.transcript.clone(), self.ledger.report().clone());

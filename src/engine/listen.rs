@@ -12,7 +12,7 @@ use super::attempt::{Body, Slot};
 use super::decide::Ended;
 use super::deliver::{is_json, shared};
 use super::{End, Notice, Output, Recovery};
-use crate::dialect::{Fault, FaultClass, Signal};
+use crate::dialect::{Decoder, Fault, FaultClass, Signal, surrogate};
 use crate::event::{
     Annotation, Cut, Delta, Event, FinishReason, Head, Join, PartKind, Resumption, Text,
 };
@@ -37,8 +37,7 @@ impl Recovery {
         match wire.parser.next_event(&mut rest) {
             Ok(Some(event)) => {
                 let running = self.ended.is_none();
-                let mut sink = |signal: Signal<'_>| self.hear(signal, &chunk);
-                let is_read = wire.decoder.decode(&event, &mut sink).is_ok() || self.is_past();
+                let is_read = self.decode(&mut *wire.decoder, &event, &chunk) || self.is_past();
                 if !is_read {
                     self.unreadable();
                 }
@@ -67,6 +66,33 @@ impl Recovery {
         true
     }
 
+    /// Whether `event` could be read. One that says nothing before half a UTF-16 pair gets in the way is
+    /// read without that; but the arguments of a call are not changed.
+    fn decode(&mut self, decoder: &mut dyn Decoder, event: &sse::Event<'_>, chunk: &Bytes) -> bool {
+        let mut said = false;
+        let mut sink = |signal: Signal<'_>| {
+            said = true;
+            self.hear(signal, chunk);
+        };
+        if decoder.decode(event, &mut sink).is_ok() {
+            return true;
+        }
+        let data = (!said).then(|| surrogate::replaced(event.data)).flatten();
+        data.is_some_and(|data| {
+            let event = sse::Event { data: &data, ..*event };
+            let mut sink = |signal: Signal<'_>| match signal {
+                Signal::Append { slot, .. } if self.is_call(slot) => self.cut_by(Cut::Garbled),
+                signal => self.hear(signal, chunk),
+            };
+            decoder.decode(&event, &mut sink).is_ok()
+        })
+    }
+
+    fn is_call(&self, slot: u32) -> bool {
+        let slot = self.live.as_ref().and_then(|live| live.slots.get(&slot));
+        slot.is_some_and(Slot::is_call)
+    }
+
     /// The provider has said its last word.
     pub(super) fn is_past(&self) -> bool {
         self.live.as_ref().is_some_and(|live| live.terminal)
@@ -93,9 +119,10 @@ impl Recovery {
         // answer.
         let again = self.ledger.last_cut() == Some(Cut::Garbled)
             && self.live.as_ref().is_some_and(|live| !live.fresh && !live.is_catching_up());
-        if self.plan.recorded || again && !self.has_next_step() {
+        // A client cannot be told of a gap in an answer that ends in order.
+        let skips = self.plan.recorded || again && !self.has_next_step();
+        if skips && self.wire.is_none() {
             self.ledger.skipped();
-            self.wire_cut();
             if let Some(live) = &self.live {
                 let attempt = live.id;
                 self.queue.push_back(Output::Notice(Notice::Skipped { attempt }));

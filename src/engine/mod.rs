@@ -174,6 +174,8 @@ struct Current {
     refused: Vec<Resume>,
     /// Attempts in a row that brought nothing new.
     barren: u32,
+    /// An attempt was made: the breaker, which gates new replies and the choice of a step, has had its say.
+    tried: bool,
 }
 
 /// What has happened so far that later decisions depend on.

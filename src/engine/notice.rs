@@ -45,7 +45,8 @@ pub enum Notice {
         /// What it refused.
         class: FaultClass,
     },
-    /// A frame could not be read and was skipped, as a last resort.
+    /// A frame could not be read and was skipped, as a last resort; never in the wire view, whose client
+    /// could not be told.
     Skipped {
         /// The attempt.
         attempt: AttemptId,
@@ -99,6 +100,8 @@ pub enum Verdict {
     Success,
     /// It does not. At most once for a reply and an (upstream, model).
     Failure,
+    /// It did not, and is asked again: what a retry heals is no failure. Enough to end a trial.
+    Retried,
     /// Nothing: the request or the caller is at fault, something new had come before it died, or
     /// nobody waited for its end.
     Uncounted,

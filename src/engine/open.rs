@@ -9,6 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::ACCEPT;
 use http::{HeaderMap, HeaderValue, Method};
+use serde_json::Value;
 
 use super::attempt::{Body, Live};
 use super::ledger::Entry;
@@ -19,7 +20,7 @@ use crate::error::{ConfigError, Error, ErrorKind};
 use crate::event::{Connection, PartKind, Resume};
 use crate::report::Report;
 use crate::seam::{Seam, Straddle};
-use crate::transcript::Transcript;
+use crate::transcript::{Progress, Transcript};
 
 /// The attempt to be opened next.
 #[derive(Debug)]
@@ -70,6 +71,7 @@ impl Current {
             capabilities,
             refused,
             barren: 0,
+            tried: false,
         })
     }
 }
@@ -102,8 +104,7 @@ impl Recovery {
         };
         let id = self.ledger.open(self.now, entry);
         let fresh = mem::take(&mut self.course.fresh_connection);
-        let body = serde_json::to_vec(&*request).unwrap_or_default();
-        let mut http = http::Request::new(Bytes::from(body));
+        let mut http = http::Request::new(self.written(&request));
         *http.method_mut() = Method::POST;
         *http.uri_mut() = upstream.uri.clone();
         *http.headers_mut() = self.headers(&upstream);
@@ -121,8 +122,9 @@ impl Recovery {
             request: http,
             connection: if fresh { Connection::Fresh } else { Connection::Any },
             budgeted: self.course.after_barren && !next.free && !next.unbudgeted,
-            exempt: by.is_some() && !self.another_step_could_resume(),
+            exempt: (self.step.tried || by.is_some()) && !self.another_step_could_serve(),
         })));
+        self.step.tried = true;
         self.wire_attempt(by.is_some());
         self.body = Body::Awaited;
         self.live = Some(Live {
@@ -156,6 +158,12 @@ impl Recovery {
         self.state = State::Attempting;
     }
 
+    /// The body that says `request`: what the caller wrote, where it is his very request.
+    fn written(&self, request: &Arc<Value>) -> Bytes {
+        let own = self.plan.written.as_ref().filter(|_| Arc::ptr_eq(request, &self.plan.request));
+        own.cloned().unwrap_or_else(|| serde_json::to_vec(&**request).unwrap_or_default().into())
+    }
+
     /// What a repetition of the answer would bring again beside its text, the first one last.
     pub(super) fn repeatable(&self) -> Vec<PartKind> {
         let whole = |kind: &PartKind| {
@@ -183,7 +191,10 @@ impl Recovery {
         headers
     }
 
-    fn another_step_could_resume(&self) -> bool {
+    fn another_step_could_serve(&self) -> bool {
+        if self.transcript.progress() == Progress::Nothing {
+            return self.has_next_step();
+        }
         (self.step.index + 1..self.plan.chain.len()).any(|index| {
             let step = Current::enter(&self.plan, index, self.course.next_part);
             step.is_ok_and(|step| self.best_rung(&step).is_some())

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use http::header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use serde_json::Value;
@@ -25,6 +26,8 @@ pub struct Upstream {
     pub(crate) headers: HeaderMap,
     pub(crate) model: Option<Arc<str>>,
     pub(crate) declared: Declared,
+    /// The credentials are those of whoever asks.
+    pub(crate) on_behalf: bool,
 }
 
 impl Upstream {
@@ -42,6 +45,7 @@ impl Upstream {
             headers,
             model: None,
             declared: Declared::default(),
+            on_behalf: false,
         }
     }
 
@@ -50,6 +54,14 @@ impl Upstream {
     #[must_use]
     pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.headers.insert(name, value);
+        self
+    }
+
+    /// Says that the credentials are those of whoever asks, and differ from reply to reply. That an account
+    /// is limited in its rate then says nothing about the upstream, and does not count for its breaker.
+    #[must_use]
+    pub const fn on_behalf(mut self) -> Self {
+        self.on_behalf = true;
         self
     }
 
@@ -105,20 +117,20 @@ impl Upstream {
     }
 
     /// The caller's request as this upstream gets it: its model, and `stream: true` if it is to be
-    /// `streamed`. Nothing else is touched.
+    /// `streamed`. Nothing else is touched, and the request is the very same if these are right.
     pub(super) fn prepare(&self, request: &Arc<Value>, streamed: bool) -> Arc<Value> {
-        let model = self.model.as_ref().map(|model| ("model", Value::from(&**model)));
+        let model = self.model.as_deref().map(|model| ("model", Value::from(model)));
         let stream = streamed.then_some(("stream", Value::Bool(true)));
-        let fields = [model, stream].into_iter().flatten();
-        let new: Vec<_> = fields.filter(|(name, value)| request.get(name) != Some(value)).collect();
-        let mut request = Arc::clone(request);
-        if !new.is_empty() {
-            // A request may hold megabytes of images, and each reply would hold them twice.
-            if let Some(fields) = Arc::make_mut(&mut request).as_object_mut() {
-                fields.extend(new.into_iter().map(|(name, value)| (name.to_owned(), value)));
+        let mut prepared = Arc::clone(request);
+        for (name, value) in model.into_iter().chain(stream) {
+            if prepared.get(name) == Some(&value) {
+                continue;
+            }
+            if let Some(fields) = Arc::make_mut(&mut prepared).as_object_mut() {
+                fields.insert(name.to_owned(), value);
             }
         }
-        request
+        prepared
     }
 
     pub(super) fn capabilities(&self, outline: &Outline) -> Capabilities {
@@ -158,6 +170,9 @@ impl fmt::Debug for Upstream {
 pub struct Plan {
     /// The caller's request: a JSON object in the dialect of the first upstream.
     pub request: Arc<Value>,
+    /// The request as the caller wrote it, where there is such a text: it is sent in place of what
+    /// `request` would be written as, wherever nothing in it has to be changed.
+    pub written: Option<Bytes>,
     /// The steps, in the order in which they are tried; at least one is an upstream.
     pub chain: Arc<[Step]>,
     /// How hard to try.
@@ -190,6 +205,7 @@ impl Plan {
     ) -> Self {
         Self {
             request: request.into(),
+            written: None,
             chain: chain.into_iter().map(Into::into).collect(),
             policy: Arc::default(),
             wording: Arc::default(),

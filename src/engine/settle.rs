@@ -12,7 +12,7 @@ use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 
 use super::attempt::{Body, Live, without_mark};
-use super::decide::{self, Ended, Move, Standing, Wait};
+use super::decide::{self, Circumstances, Ended, Move, Standing, Wait};
 use super::open::Next;
 use super::{Current, End, Notice, Output, Recovery, Refusal, State};
 use crate::dialect::FaultClass;
@@ -136,20 +136,29 @@ impl Recovery {
         let Fallen { live, ended, rejection } = *fallen;
         let code = ended.fault.as_ref().and_then(|fault| fault.code.clone());
         if ended.cut != Cut::Denied {
-            let wrote = live.by.is_some();
-            let verdict = decide::verdict(&ended, wrote, live.fresh, self.course.stale_used);
-            self.close(&live, Outcome::Cut(ended.cut), code, verdict);
+            self.ledger.close(self.now, Outcome::Cut(ended.cut), code, &live);
             self.clocks.last_new.get_or_insert(self.now);
             self.course.fresh_connection =
                 matches!(ended.cut, Cut::Stalled { .. } | Cut::Reset | Cut::Unreachable);
-            if !decide::costs_nothing(&ended, wrote, self.course.stale_used) {
+            if !decide::costs_nothing(&ended, live.by.is_some(), self.course.stale_used) {
                 self.course.failures += 1;
                 self.course.after_barren = !live.fresh;
                 self.step.barren = if live.fresh { 0 } else { self.step.barren + 1 };
             }
         }
-        self.tell(&live, &ended);
         let todo = decide::decide(&ended, &self.standing(&live));
+        if ended.cut != Cut::Denied {
+            let known = Circumstances {
+                wrote: live.by.is_some(),
+                fresh: live.fresh,
+                stale_used: self.course.stale_used,
+                on_behalf: self.upstream().on_behalf,
+                again: self.is_affordable(&todo),
+            };
+            let verdict = decide::verdict(&ended, known);
+            self.tell_ended(&live, Outcome::Cut(ended.cut), verdict);
+        }
+        self.tell(&live, &ended);
         let fallen = Fallen { live, ended, rejection };
         if !fallen.is_ours() && fallen.ended.cut != Cut::Denied {
             self.course.ailment = Some((fallen.ended.clone(), fallen.rejection.clone()));
@@ -169,6 +178,17 @@ impl Recovery {
                 self.step.refused.extend(fallen.live.by);
                 self.again(fallen, if free { Wait::Free } else { Wait::None });
             }
+        }
+    }
+
+    /// Whether `todo` is another attempt on this step that the limits of the reply allow.
+    fn is_affordable(&self, todo: &Move) -> bool {
+        match todo {
+            Move::Again(Wait::Free) | Move::Down { free: true } => true,
+            Move::Again(_) | Move::Down { .. } => {
+                self.ledger.counted() < self.plan.policy.max_attempts
+            }
+            _ => false,
         }
     }
 

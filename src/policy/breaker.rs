@@ -214,6 +214,14 @@ impl Breaker {
         }
     }
 
+    /// The request failed, and is tried again: that ends a trial, and counts for nothing else yet.
+    pub fn on_retried(&mut self, permit: Permit, now: Instant) {
+        match self.state {
+            State::HalfOpen { .. } => self.on_failure(permit, now),
+            State::Closed { .. } | State::Open { .. } => {}
+        }
+    }
+
     /// Nobody will know how the request went, or it says nothing about the upstream: a trial gives its
     /// place back.
     pub fn on_abandoned(&mut self, permit: Permit) {

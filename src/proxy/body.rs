@@ -11,6 +11,8 @@ use bytes::{Bytes, BytesMut};
 use futures_core::Stream as _;
 use http::HeaderMap;
 use http::header::CONTENT_LENGTH;
+use serde::Deserialize;
+use serde::de::IgnoredAny;
 use tokio::time::timeout;
 
 use super::respond::Refusal;
@@ -38,6 +40,19 @@ pub(super) async fn read(headers: &HeaderMap, body: Body) -> Result<Bytes, Refus
         read.extend_from_slice(&chunk);
     }
     if values(&read) > VALUES_MAX { Err(Refusal::TooLarge) } else { Ok(read.freeze()) }
+}
+
+/// The request as it was written, if there are no two ways to read it: of a name that stands in it twice,
+/// an upstream may take the other one.
+pub(super) fn unambiguous(body: Bytes) -> Option<Bytes> {
+    #[derive(Deserialize)]
+    struct Once {
+        #[serde(rename = "model")]
+        _model: Option<IgnoredAny>,
+        #[serde(rename = "stream")]
+        _stream: Option<IgnoredAny>,
+    }
+    serde_json::from_slice::<Once>(&body).is_ok().then_some(body)
 }
 
 /// At least as many as `json` has values, in one pass that looks at nothing but marks outside texts.

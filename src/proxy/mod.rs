@@ -68,6 +68,7 @@ use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::Response;
 use axum::routing::get;
+use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::request::Parts;
 use http::uri::PathAndQuery;
@@ -83,10 +84,11 @@ use self::account::Account;
 use self::metrics::{Kind, Meter};
 use self::respond::Refusal;
 use self::route::Wire;
-use crate::client::Client;
+use crate::client::{Call, Client};
 use crate::dialect::Anthropic;
 use crate::engine::{Notice, Upstream};
 use crate::error::ConfigError;
+use crate::policy::Budget;
 
 /// A reverse proxy. Clones are the same one.
 #[derive(Clone)]
@@ -123,6 +125,7 @@ impl Proxy {
             // A client has a chain, and this one's is never used: every request has its own.
             .step(Upstream::new(Arc::clone(&first.name), Anthropic, first.base.clone()))
             .policy(config.policy.clone().tools(config.wire.tools))
+            .budget(Budget::new(RETRIES, RETRIES_PER_SECOND, RETRIES_PER_REQUEST))
             .observer(move |notice: &Notice| {
                 counting.observe(notice);
                 tell(notice);
@@ -188,7 +191,8 @@ impl Proxy {
         };
         match serde_json::from_slice(&body) {
             Ok(Value::Object(request)) => {
-                let ask = Ask { wire, path, headers: parts.headers, request: request.into() };
+                let (request, written) = (request.into(), body::unambiguous(body));
+                let ask = Ask { wire, path, headers: parts.headers, request, written };
                 self.ask(ask, account).await
             }
             // Somebody else may make something of it.
@@ -220,12 +224,38 @@ impl Proxy {
         };
         if streams {
             account.is(Kind::Recovered, Some(wire));
-            let stream = client.stream(ask.request).wire_with(config.wire);
+            let stream = client.stream(ask.request).written(ask.written).wire_with(config.wire);
             recover::respond(stream, wire, &self.shared.closing, account).await
         } else {
             account.is(Kind::Called, Some(wire));
-            call(&client, wire, ask.request, account).await
+            self.call(client.call(ask.request).written(ask.written), wire, account).await
         }
+    }
+
+    /// Answers with an answer in one piece.
+    async fn call(&self, call: Call, wire: Wire, mut account: Account) -> Response {
+        let mut call = call;
+        let answered = tokio::select! {
+            answered = &mut call => Some(answered),
+            () = self.shared.closing.cancelled() => None,
+        };
+        account.took(call.report());
+        let response = match answered {
+            Some(Ok(response)) => {
+                let (mut head, body) = response.into_parts();
+                head.headers = forward::returned(&head.headers);
+                Response::from_parts(head, Body::from_stream(body))
+            }
+            Some(Err(error)) => {
+                account.failed(&error);
+                respond::failed(wire, &error)
+            }
+            None => {
+                account.failed(&respond::CLOSING);
+                respond::refused(wire, Refusal::Closing)
+            }
+        };
+        pass::answer(response, account)
     }
 
     async fn pass(&self, parts: Parts, body: Body, mut account: Account) -> Response {
@@ -244,6 +274,8 @@ struct Ask {
     path: PathAndQuery,
     headers: HeaderMap,
     request: Value,
+    /// What the request was read from.
+    written: Option<Bytes>,
 }
 
 impl fmt::Debug for Proxy {
@@ -276,24 +308,6 @@ async fn metrics(State(proxy): State<Proxy>, request: Request) -> Response {
     response
 }
 
-/// A request for an answer in one piece.
-async fn call(client: &Client, wire: Wire, request: Value, mut account: Account) -> Response {
-    let mut call = client.call(request);
-    let answered = (&mut call).await;
-    account.took(call.report());
-    match answered {
-        Ok(response) => {
-            let (mut head, body) = response.into_parts();
-            head.headers = forward::returned(&head.headers);
-            pass::answer(Response::from_parts(head, Body::from_stream(body)), account)
-        }
-        Err(error) => {
-            account.failed(&error);
-            pass::answer(respond::failed(wire, &error), account)
-        }
-    }
-}
-
 /// What an operator should see at once, with the id of the request that is polled.
 fn tell(notice: &Notice) {
     match notice {
@@ -321,3 +335,14 @@ fn tell(notice: &Notice) {
         _ => {}
     }
 }
+
+/// Retries that the proxy has for an upstream: it stands for very many callers, whose first attempts
+/// fail together when a balancer restarts.
+const RETRIES: u32 = 1000;
+
+/// Retries that come back every second.
+const RETRIES_PER_SECOND: u32 = 10;
+
+/// Retries that each request brings: an upstream that is down is asked twice as often as one that is
+/// not, at most.
+const RETRIES_PER_REQUEST: f64 = 1.0;

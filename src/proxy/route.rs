@@ -156,6 +156,9 @@ impl Target {
             Wire::OpenAiChat => Upstream::new(name, OpenAiChat, uri),
         };
         upstream = upstream.declare(self.declared.clone());
+        if !self.has_own_key() {
+            upstream = upstream.on_behalf();
+        }
         let headers = match self.has_own_key() {
             true => forward::anonymous(headers.clone()),
             false => headers.clone(),

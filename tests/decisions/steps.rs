@@ -80,24 +80,26 @@ fn with_text_delivered_the_last_step_is_exempt_from_the_breaker() {
         seen.push(attempt.exempt);
         true
     });
-    assert_eq!((seen, run.result.is_err()), (vec![false; 3], true), "nothing was delivered");
+    // A reply that was let in tries as often as it may.
+    assert_eq!((seen, run.result.is_err()), (vec![false, true, true], true));
 }
 
 #[test]
 fn one_reply_counts_at_most_one_failure_of_an_upstream_and_only_without_new_content() {
-    use Verdict::{Failure, Success, Uncounted};
+    use Verdict::{Failure, Retried, Success, Uncounted};
     let run = play(two(), vec![status(503); 3], vec![status(503), status(503)]);
+    // Not before it is known how the reply fares there.
     let expected = [
+        ("one", Retried),
+        ("one", Retried),
         ("one", Failure),
-        ("one", Uncounted),
-        ("one", Uncounted),
-        ("two", Failure),
-        ("two", Uncounted),
+        ("two", Retried),
+        ("two", Retried),
         ("two", Success),
     ];
     assert_eq!(verdicts(&run), expected);
     let run = play(one(), vec![cut(50), Exchange::headless(End::Reset)], vec![]);
-    assert_eq!(verdicts(&run), [("one", Uncounted), ("one", Failure), ("one", Success)]);
+    assert_eq!(verdicts(&run), [("one", Uncounted), ("one", Retried), ("one", Success)]);
     let run = play(one(), vec![error(400, "invalid_request_error", "no")], vec![]);
     assert_eq!(verdicts(&run), [("one", Uncounted)]);
     // The same upstream with another model is another matter.
@@ -231,7 +233,7 @@ fn a_request_that_is_not_streamed_is_done_with_a_head_that_is_a_success() {
     assert_eq!(run.result.as_ref().err().map(|e| e.kind()), None);
     assert_eq!(run.requests, [request.clone(), request], "sent as it is");
     assert_eq!(run.took, Duration::from_secs(7));
-    assert_eq!(verdicts(&run), [("one", Verdict::Failure), ("one", Verdict::Success)]);
+    assert_eq!(verdicts(&run), [("one", Verdict::Retried), ("one", Verdict::Success)]);
     let finish = run.transcript.finish().unwrap();
     assert_eq!((&finish.reason, finish.inferred), (&FinishReason::Unstated, true));
 }

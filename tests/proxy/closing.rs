@@ -3,7 +3,7 @@
 use super::*;
 
 use tokio::time::{sleep, timeout};
-use unbroken::testing::{Fault, Server};
+use unbroken::testing::{End, Exchange, Fault, Script, Server};
 
 impl Dialect {
     /// What stands in the frame that says why the answer ended.
@@ -104,5 +104,23 @@ async fn an_answer_that_fails_is_counted_as_one() {
         let proxy = Running::to(&server.uri()).await;
         assert_eq!(proxy.ask(dialect.stream()).await.status, 502);
         assert!(counted(&proxy, "failed").await);
+    }
+}
+
+/// Whoever waits for an answer in one piece is told that it will not come.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_that_runs_at_a_shutdown_is_answered() {
+    for dialect in DIALECTS {
+        let server = Server::start(Script::new().forever(|_| Exchange::headless(End::Stall))).await;
+        let config = quick(Config::new()).upstream(&server.uri()).unwrap();
+        let mut proxy = Running::patient(config, Duration::ZERO).await;
+        let link = dialect.ask(&json!({"stream": false})).to(proxy.address).await;
+        server.log().arrived(1).await;
+        drop(proxy.stop.take());
+        let overloaded = if dialect == Dialect::Anthropic { 529 } else { 503 };
+        let answer = link.answer().await;
+        assert_eq!((answer.status, answer.whole), (overloaded, true));
+        dialect.error(&answer.body);
+        assert_eq!(server.log().outcome(0).await, unbroken::testing::Outcome::Closed);
     }
 }

@@ -2,6 +2,9 @@
 
 use super::*;
 
+use std::collections::HashSet;
+use std::sync::Mutex;
+
 use bytes::Bytes;
 use http::StatusCode;
 use http::header::{CONTENT_ENCODING, HeaderName, HeaderValue, RETRY_AFTER};
@@ -245,5 +248,53 @@ async fn a_sign_of_life_comes_before_the_upstream_has_said_anything() {
             body.extend_from_slice(&chunk);
         }
         assert_eq!(dialect.text(&body), (TEXT.to_owned(), true));
+    }
+}
+
+/// A parsed request cannot be written again digit for digit.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_arrives_as_it_was_written() {
+    for dialect in DIALECTS {
+        for stream in [true, false] {
+            let server = Server::start(dialect.model(TEXT)).await;
+            let proxy = Running::to(&server.uri()).await;
+            let plain = json!({"model": "m", "max_tokens": 9, "messages": [], "stream": stream});
+            let exact = plain.to_string().replacen(
+                '{',
+                "{ \"seed\" : 123456789012345678901234567890.10, ",
+                1,
+            );
+            proxy.ask(Sent::post(dialect.path(), exact.clone())).await;
+            assert_eq!(server.log().requests()[0].body(), exact.as_bytes());
+            // What can be read in two ways is written in one.
+            let twice = exact.replacen('{', "{\"model\": \"the-dear-one\", ", 1);
+            proxy.ask(Sent::post(dialect.path(), twice)).await;
+            let sent = server.log().requests().pop().unwrap();
+            assert_eq!(sent.body().windows(7).filter(|at| at == b"\"model\"").count(), 1);
+        }
+    }
+}
+
+/// A balancer restarts, and the first attempts of very many callers fail together.
+#[tokio::test(flavor = "multi_thread")]
+async fn many_first_attempts_fail_together() {
+    let dialect = Dialect::Anthropic;
+    let callers = Mutex::new(HashSet::new());
+    let server = Server::start(Script::new().forever(move |request| {
+        let request = request.json();
+        match callers.lock().unwrap().insert(request["max_tokens"].as_u64()) {
+            true => Exchange::headless(End::Reset),
+            false => dialect.model(TEXT).respond(&request),
+        }
+    }))
+    .await;
+    let proxy = Running::to(&server.uri()).await;
+    let mut links = Vec::new();
+    for caller in 0..100 {
+        let ask = dialect.ask(&json!({"stream": true, "max_tokens": 1000 + caller}));
+        links.push(ask.to(proxy.address).await);
+    }
+    for mut link in links {
+        assert_eq!(link.head().await.0, 200);
     }
 }

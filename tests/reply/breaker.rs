@@ -55,9 +55,9 @@ async fn five_replies_that_fail_stop_the_requests() {
     assert_eq!((states(&client), memory.requests().len()), (vec![Closed], 12));
     let fifth = hear(ask(&client)).await;
     assert_eq!(fifth.error().kind(), ErrorKind::Overloaded, "what ails it");
-    assert_eq!((states(&client), memory.requests().len()), (vec![Open], 13));
+    assert_eq!((states(&client), memory.requests().len()), (vec![Open], 15));
     assert_eq!(kinds(&client.clone(), 3).await, [ErrorKind::Denied; 3]);
-    assert_eq!(memory.requests().len(), 13);
+    assert_eq!(memory.requests().len(), 15);
     let report: BreakerReport = client.breakers().remove(0);
     assert_eq!((&*report.upstream, &*report.model), ("one", "claude-haiku-4-5"));
 }
@@ -267,4 +267,33 @@ async fn breakers_are_bounded() {
     }
     assert_eq!(client.breakers().len(), 256);
     assert_eq!(kinds(&client, 1).await, [ErrorKind::Denied]);
+}
+
+/// An account that is limited says nothing about the upstream to those who have another.
+#[tokio::test(start_paused = true)]
+async fn a_rate_limit_counts_where_the_credentials_are_everybodys() {
+    for (on_behalf, state) in [(false, Open), (true, Closed)] {
+        let memory = Moody::new(429).memory();
+        let upstream = match on_behalf {
+            true => one().on_behalf(),
+            false => one(),
+        };
+        let client = Client::builder().step(upstream).transport(memory.clone()).policy(once());
+        let client = client.build().unwrap();
+        assert_eq!(kinds(&client, 5).await, [ErrorKind::RateLimited; 5]);
+        assert_eq!(states(&client), [state]);
+    }
+}
+
+/// A name that somebody made up is not kept.
+#[tokio::test(start_paused = true)]
+async fn a_model_with_too_long_a_name_has_no_breaker() {
+    let memory = Moody::new(503).memory();
+    let client = builder(&memory).policy(once()).build().unwrap();
+    let mut request = Wire::Anthropic.request();
+    request["model"] = json!("m".repeat(257));
+    for _ in 0..6 {
+        assert_eq!(hear(client.stream(&request)).await.error().kind(), ErrorKind::Overloaded);
+    }
+    assert_eq!(states(&client), []);
 }

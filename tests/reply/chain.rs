@@ -1,5 +1,7 @@
 //! One answer from more than one upstream.
 
+use bytes::Bytes;
+
 use super::*;
 
 #[tokio::test(start_paused = true)]
@@ -48,4 +50,29 @@ async fn a_silent_upstream_is_left_at_once() {
     let heard = hear(ask(&builder(&memory).step(second).build().unwrap())).await;
     assert_eq!(heard.text(), TEXT, "{}", heard.story());
     assert_eq!(memory.requests().len(), 2);
+}
+
+/// What the caller wrote goes out as he wrote it, as long as it says what the upstream is to get.
+#[tokio::test(start_paused = true)]
+async fn a_request_as_it_was_written() {
+    let half = length() / 2;
+    let memory = flaky([Fault::BeforeHead(End::Reset), Fault::reset_at(half)]);
+    let text = Wire::Anthropic.request().to_string();
+    let exact =
+        text.replacen('{', "{ \"stream\": true, \"seed\": 123456789012345678901234567890, ", 1);
+    let request: serde_json::Value = serde_json::from_str(&exact).unwrap();
+    let client = client(&memory);
+    let reply = client.stream(&request).written(Bytes::from(exact.clone()));
+    assert_eq!(reply.finish().await.unwrap().text(), TEXT);
+    let sent: Vec<Vec<u8>> =
+        memory.requests().iter().map(|request| request.body().to_vec()).collect();
+    let as_written = sent.iter().map(|body| body == exact.as_bytes()).collect::<Vec<_>>();
+    assert_eq!(as_written, [true, true, false], "the last is a continuation");
+    // Another model is another request.
+    let other = one().model("claude-sonnet-4-5");
+    let reply =
+        client.with_chain([other]).unwrap().stream(&request).written(Bytes::from(exact.clone()));
+    reply.finish().await.unwrap();
+    let sent = memory.requests().pop().unwrap();
+    assert_eq!(sent.json()["model"], "claude-sonnet-4-5");
 }

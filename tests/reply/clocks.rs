@@ -159,3 +159,13 @@ async fn the_clocks_of_an_attempt_start_when_it_is_sent() {
     assert_eq!(memory.requests().len(), 2);
     assert!(reply.report().attempts[1].opened >= Duration::from_secs(400));
 }
+
+/// A server that does not say what time it is: its date is taken at its word.
+#[tokio::test(start_paused = true)]
+async fn a_date_to_wait_for_counts_from_now_where_the_server_has_no_clock() {
+    let busy = Exchange::reply(StatusCode::SERVICE_UNAVAILABLE)
+        .header(RETRY_AFTER, HeaderValue::from_static("Fri, 31 Dec 9999 23:59:59 GMT"));
+    let memory = Memory::new(Script::new().forever(move |_| busy.clone()));
+    let error = ask(&client(&memory)).finish().await.unwrap_err();
+    assert_eq!((error.kind(), memory.requests().len()), (ErrorKind::Overloaded, 1));
+}

@@ -16,7 +16,7 @@ use super::support::{Run, client, run};
 use super::{bytes, text_of, wired};
 
 /// A plan for a request with these fields besides.
-fn plan(wire: Wire, fields: Value) -> Plan {
+pub(crate) fn plan(wire: Wire, fields: Value) -> Plan {
     let mut plan = wired(wire.plan(Resume::Prefill, false), WireReasoning::Auto);
     let mut request = (*plan.request).clone();
     for (name, value) in fields.as_object().unwrap() {
@@ -27,7 +27,7 @@ fn plan(wire: Wire, fields: Value) -> Plan {
 }
 
 /// One request after another gets these; the last again and again.
-fn play(plan: Plan, exchanges: &[Exchange]) -> Run {
+pub(crate) fn play(plan: Plan, exchanges: &[Exchange]) -> Run {
     let mut next = exchanges.iter();
     let mut last = None;
     run(plan, move |_, _| {
@@ -89,7 +89,7 @@ fn thought(index: u32, signature: &str) -> [Value; 4] {
     ]
 }
 
-fn chunk(delta: Value, finish: Value) -> String {
+pub(crate) fn chunk(delta: Value, finish: Value) -> String {
     let choices = json!([{"index": 0, "delta": delta, "finish_reason": finish}]);
     chat("c1", choices)
 }

@@ -119,7 +119,7 @@ impl Dialect for OpenAiChat {
     /// Whatever else the chunk had: a choice in it would be read as content.
     fn failure_in(&self, said: &[u8]) -> Option<Value> {
         let said: Value = serde_json::from_slice(said).ok()?;
-        let error = said.get("error").filter(|error| error.is_object())?;
+        let error = said.get("error").filter(|error| error.is_object() || error.is_string())?;
         Some(json!({ "error": error }))
     }
 }

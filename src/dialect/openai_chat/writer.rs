@@ -279,7 +279,8 @@ impl Writer for ChunkWriter {
             let choices = json!([{ "index": choice, "delta": {}, "finish_reason": word }]);
             self.chunk(&choices, None, report, out);
         }
-        let known = costly(report).any(|attempt| attempt.usage.is_some());
+        // A server that ended in order and counted nothing has nothing to add; what was cut is estimated.
+        let known = !ended || costly(report).any(|attempt| attempt.usage.is_some());
         if self.wants_usage && known && !self.usage_sent {
             self.chunk(&json!([]), Some(merged(report)), report, out);
         }

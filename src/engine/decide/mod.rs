@@ -133,18 +133,33 @@ pub(super) fn costs_nothing(ended: &Ended, wrote: bool, stale_used: bool) -> boo
     row(ended, wrote) == Row::Ours || is_first_stale(ended, stale_used)
 }
 
-/// What the end of an attempt says about its upstream (`recovery.md` 8). `fresh`: it had brought
-/// something new.
-pub(super) fn verdict(ended: &Ended, wrote: bool, fresh: bool, stale_used: bool) -> Verdict {
-    if fresh || costs_nothing(ended, wrote, stale_used) {
+/// What else is known of an attempt whose end is judged.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Circumstances {
+    /// It was a continuation that we wrote.
+    pub(super) wrote: bool,
+    /// It had brought something new.
+    pub(super) fresh: bool,
+    /// A dead reused connection has been replaced already.
+    pub(super) stale_used: bool,
+    /// Its credentials are not everybody's.
+    pub(super) on_behalf: bool,
+    /// The step is asked again: how the reply fares there is not known yet.
+    pub(super) again: bool,
+}
+
+/// What the end of an attempt says about its upstream (`recovery.md` 8).
+pub(super) fn verdict(ended: &Ended, known: Circumstances) -> Verdict {
+    if known.fresh || costs_nothing(ended, known.wrote, known.stale_used) {
         return Verdict::Uncounted;
     }
+    let failure = if known.again { Verdict::Retried } else { Verdict::Failure };
     match ended.cut {
         Cut::Unreachable | Cut::Reset if ended.transport == Some(TransportErrorKind::Request) => {
             Verdict::Uncounted
         }
         Cut::Unreachable | Cut::Reset | Cut::Truncated | Cut::Stalled { .. } | Cut::Garbled => {
-            Verdict::Failure
+            failure
         }
         // The model's words, our limits, our own word.
         Cut::Diverged | Cut::OverLimit | Cut::Denied => Verdict::Uncounted,
@@ -159,6 +174,7 @@ pub(super) fn verdict(ended: &Ended, wrote: bool, fresh: bool, stale_used: bool)
                 | FaultClass::Auth
                 | FaultClass::Billing,
             ) => Verdict::Uncounted,
+            Some(FaultClass::RateLimited) if known.on_behalf => Verdict::Uncounted,
             Some(
                 FaultClass::Transient
                 | FaultClass::Overloaded
@@ -166,7 +182,7 @@ pub(super) fn verdict(ended: &Ended, wrote: bool, fresh: bool, stale_used: bool)
                 | FaultClass::Unrecognised
                 | FaultClass::NoError,
             )
-            | None => Verdict::Failure,
+            | None => failure,
         },
     }
 }

@@ -152,14 +152,21 @@ fn what_counts_against_an_upstream() {
     for (ends, expected) in [(&yes[..], Verdict::Failure), (&no[..], Verdict::Uncounted)] {
         for ended in ends {
             for wrote in [false, true] {
-                assert_eq!(verdict(ended, wrote, false, true), expected, "{ended:?}");
-                assert_eq!(verdict(ended, wrote, true, true), Verdict::Uncounted, "{ended:?}");
+                let known = Circumstances { wrote, stale_used: true, ..Circumstances::default() };
+                assert_eq!(verdict(ended, known), expected, "{ended:?}");
+                let fresh = Circumstances { fresh: true, ..known };
+                assert_eq!(verdict(ended, fresh), Verdict::Uncounted, "{ended:?}");
             }
         }
     }
     let stale = broken(TransportErrorKind::Stale);
-    assert_eq!(verdict(&stale, false, false, false), Verdict::Uncounted, "nobody saw the request");
-    assert_eq!(verdict(&stale, false, false, true), Verdict::Failure);
+    let known = Circumstances::default();
+    assert_eq!(verdict(&stale, known), Verdict::Uncounted, "nobody saw the request");
+    let again = Circumstances { stale_used: true, ..known };
+    assert_eq!(verdict(&stale, again), Verdict::Failure);
+    let limited = rejected(429, FaultClass::RateLimited);
+    let on_behalf = Circumstances { on_behalf: true, ..known };
+    assert_eq!(verdict(&limited, on_behalf), Verdict::Uncounted, "the account is limited");
 }
 
 #[test]

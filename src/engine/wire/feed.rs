@@ -146,7 +146,9 @@ impl Recovery {
         wire.said.retain(|delta| !unsettled.contains(&delta.part()));
         wire.cut(self.ledger.report(), &mut out);
         if wire.out || !out.is_empty() {
-            let own = error.fault_body().and_then(|body| wire.dialect.failure_in(body));
+            let rejection = error.rejection().map(|rejection| &rejection.body);
+            let said = error.fault_body().or(rejection);
+            let own = said.and_then(|body| wire.dialect.failure_in(body));
             let failure = own.unwrap_or_else(|| {
                 wire.dialect.failure(error.kind(), error.code(), &error.to_string())
             });

@@ -368,6 +368,15 @@ impl Wire {
                 self.unsettled.insert(part);
                 false
             }
+            // A refusal is not resumed: what was cut is said again from its start.
+            (Delta::Open { .. }, PartKind::Refusal) => {
+                self.unsettled.insert(part);
+                false
+            }
+            (Delta::Close { .. }, PartKind::Refusal) => {
+                self.unsettled.remove(&part);
+                true
+            }
             // A call that is written anew is written when it is whole.
             (Delta::Open { .. }, PartKind::ToolCall { .. }) => {
                 if !self.verbatim {
@@ -387,7 +396,7 @@ impl Wire {
                 });
                 true
             }
-            (Delta::Append { .. }, PartKind::Text | PartKind::Refusal) => true,
+            (Delta::Append { .. }, PartKind::Text) => true,
             _ => false,
         };
         if lasts {

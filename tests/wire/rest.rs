@@ -1,0 +1,112 @@
+//! What a client is told where an upstream breaks off at an awkward place.
+
+use serde_json::{Value, json};
+use unbroken::ErrorKind;
+use unbroken::testing::Exchange;
+
+use super::found::{chunk, plan, play};
+use super::support::client;
+use super::support::subjects::Wire;
+use super::{bytes, text_of};
+
+fn say(delta: Value) -> String {
+    chunk(delta, Value::Null)
+}
+
+fn words(words: &str) -> String {
+    say(json!({"content": words}))
+}
+
+/// The first chunk.
+fn hello(words: &str) -> String {
+    say(json!({"role": "assistant", "content": words}))
+}
+
+fn stop() -> String {
+    chunk(json!({}), json!("stop"))
+}
+
+const DONE: &str = "data: [DONE]\n\n";
+
+/// Usage was asked for and fell into the gap: it is estimated.
+#[test]
+fn usage_is_told_where_the_upstream_could_not() {
+    let fields = json!({"stream_options": {"include_usage": true}});
+    for (name, body, reset, told) in [
+        ("behind the finish", hello("Hello there my friend") + &stop(), true, true),
+        ("an end in order", hello("Hello there my friend") + &stop() + DONE, false, false),
+    ] {
+        let only = Exchange::stream(body);
+        let only = if reset { only.reset() } else { only };
+        let run = play(plan(Wire::OpenAiChat, fields.clone()), &[only]);
+        assert!(run.result.is_ok(), "{name}");
+        let usage = client::openai_chat(bytes(&run)).usage;
+        assert_eq!(usage["completion_tokens"].as_u64().is_some_and(|it| it > 0), told, "{name}");
+    }
+}
+
+/// A refusal is not continued but said again, so it goes out when it is whole.
+#[test]
+fn a_refusal_is_told_once() {
+    let half = say(json!({"role": "assistant", "refusal": "I cannot "}));
+    let whole = half.clone() + &say(json!({"refusal": "help with that."})) + &stop() + DONE;
+    let all = [Exchange::stream(half).reset(), Exchange::stream(whole)];
+    let run = play(plan(Wire::OpenAiChat, json!({})), &all);
+    let said = text_of(&run);
+    assert!(run.result.is_ok(), "{said}");
+    assert_eq!(said.matches("I cannot").count(), 1, "{said}");
+    assert_eq!(said.matches("help with that.").count(), 1, "{said}");
+}
+
+/// The provider's own words for why it rejected the continuation.
+#[test]
+fn a_rejection_behind_text_is_told_in_the_providers_words() {
+    let error = json!({"error": {"message": "gone", "type": "odd_error", "code": "odd"}});
+    let gone = Exchange::json(http::StatusCode::UNAUTHORIZED, &error);
+    let all = [Exchange::stream(hello("Hello there my friend, ")).reset(), gone];
+    let run = play(plan(Wire::OpenAiChat, json!({})), &all);
+    assert_eq!(run.result.as_ref().unwrap_err().kind(), ErrorKind::Authentication);
+    let said = text_of(&run);
+    assert!(said.trim().ends_with(&format!("data: {error}")), "{said}");
+    let plain = "data: {\"error\":\"engine died\"}\n\n".to_owned();
+    let all =
+        [Exchange::stream(hello("Hello there my friend, ") + &plain), Exchange::stream(plain)];
+    let run = play(plan(Wire::OpenAiChat, json!({})), &all);
+    assert!(text_of(&run).contains("{\"error\":\"engine died\"}"), "{}", text_of(&run));
+}
+
+/// A client would take the answer for whole.
+#[test]
+fn a_gap_is_no_end_in_order() {
+    let rubbish = "data: {\"choices\":[{\"delta\":{\"content\":7}}]}\n\n";
+    let first = hello("Hello there my friend, ") + rubbish + &words("bye.") + &stop() + DONE;
+    let next = rubbish.to_owned() + &words("bye.") + &stop() + DONE;
+    let run =
+        play(plan(Wire::OpenAiChat, json!({})), &[Exchange::stream(first), Exchange::stream(next)]);
+    let error = run.result.as_ref().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Garbled, "{}", text_of(&run));
+    assert_eq!(run.report.skipped_frames(), 0);
+}
+
+/// Servers that cut by UTF-16 units send both halves; a text cannot hold one. No client of ours can
+/// read the frames either, so this one has none.
+#[test]
+fn half_a_pair_is_no_cut() {
+    let play = |body: String| {
+        let mut plan = plan(Wire::OpenAiChat, json!({}));
+        plan.wire = None;
+        play(plan, &[Exchange::stream(body)])
+    };
+    let split = r#"data: {"id":"c1","choices":[{"index":0,"delta":{"content":"\ud83c"}}]}"#;
+    let rest = split.replace("d83c", "df89");
+    let run = play(hello("Hi ") + &format!("{split}\n\n{rest}\n\n") + &stop() + DONE);
+    assert_eq!((run.transcript.text(), run.requests.len()), ("Hi \u{fffd}\u{fffd}".to_owned(), 1));
+    // The arguments of a call are nobody's to change.
+    let function = json!({"name": "f", "arguments": "{\"a\":\"X\"}"});
+    let call =
+        json!({"tool_calls": [{"index": 0, "id": "c", "type": "function", "function": function}]});
+    let call = say(call).replace('X', "\\ud83c");
+    let run = play(call + &chunk(json!({}), json!("tool_calls")) + DONE);
+    let calls = run.transcript.tool_calls().count();
+    assert_eq!((run.report.skipped_frames() > 0, calls), (true, 0));
+}
