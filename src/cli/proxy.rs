@@ -35,13 +35,13 @@ pub(super) struct ProxyArguments {
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// How long an upstream may take to its first byte [default: 60s, or 300s for silent ones].
-    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", value_parser = timeout)]
     first_event_timeout: Option<Duration>,
     /// How long an upstream may be silent [default: 90s, or 300s for silent ones].
-    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", value_parser = timeout)]
     idle_timeout: Option<Duration>,
     /// How long an upstream may send nothing but pings [default: 300s].
-    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", value_parser = timeout)]
     delta_timeout: Option<Duration>,
     /// Attempts of one answer in all [default: 20].
     #[arg(long, value_name = "N")]
@@ -150,7 +150,6 @@ impl ProxyArguments {
         }
         if let Some(initial) = self.backoff_initial {
             config.policy.backoff.initial = initial;
-            config.policy.backoff.max = config.policy.backoff.max.max(initial);
         }
         config.wire.reasoning = match self.reasoning {
             ReasoningName::Auto => WireReasoning::Auto,
@@ -224,6 +223,14 @@ impl ProxyArguments {
             served = serve(listener, proxy, stop, self.shutdown_timeout) => served,
             () = now => Ok(()),
         }
+    }
+}
+
+/// A wait that something can be quick enough for.
+fn timeout(text: &str) -> Result<Duration, String> {
+    match humantime::parse_duration(text) {
+        Ok(wait) if wait.is_zero() => Err("a timeout of zero lets nothing through".to_owned()),
+        wait => wait.map_err(|error| error.to_string()),
     }
 }
 

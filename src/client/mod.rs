@@ -11,7 +11,7 @@ mod events;
 mod gate;
 mod reply;
 #[cfg(feature = "reqwest")]
-mod reqwest;
+pub(crate) mod reqwest;
 mod transport;
 mod wire;
 

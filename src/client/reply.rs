@@ -18,7 +18,7 @@ use serde_json::Value;
 
 use super::clock::Clock;
 use super::gate::Permit;
-use super::transport::{BoxBody, BoxOpen, TransportError};
+use super::transport::{BoxBody, BoxOpen, TransportError, Unread};
 use super::{Client, Shared};
 use crate::dialect::Dialect;
 use crate::engine::{Attempt, Input, Notice, Output, Plan, Recovery};
@@ -359,7 +359,11 @@ impl Running {
             return self.engine.handle_input(now, Input::Denied { id: attempt.id });
         }
         self.engine.handle_input(now, Input::Sent { id: attempt.id });
-        let opening = shared.transport.open(attempt.request, attempt.connection);
+        let mut request = attempt.request;
+        if self.head_only {
+            request.extensions_mut().insert(Unread);
+        }
+        let opening = shared.transport.open(request, attempt.connection);
         self.exchange = Exchange::Opening(attempt.id, opening);
     }
 

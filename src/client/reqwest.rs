@@ -18,7 +18,7 @@ use http_body::Body as _;
 use reqwest::redirect;
 use tokio::time::Instant;
 
-use super::transport::{Transport, TransportError};
+use super::transport::{Transport, TransportError, Unread};
 use crate::error::ConfigError;
 use crate::event::{Connection, TransportErrorKind};
 
@@ -37,7 +37,8 @@ const POOL_IDLE: Duration = Duration::from_secs(20);
 ///
 /// Requests go out with `accept-encoding: identity`. A body that comes encoded all the same is decoded
 /// (`gzip`, `br`, `deflate`); a success in any other encoding is a failed exchange
-/// ([`TransportErrorKind::Protocol`]).
+/// ([`TransportErrorKind::Protocol`]), unless its body is only handed on
+/// ([`Client::call`](crate::Client::call)).
 #[derive(Clone, Debug)]
 pub struct Reqwest {
     pooled: reqwest::Client,
@@ -65,20 +66,25 @@ impl std::fmt::Debug for Setup {
 
 impl Setup {
     fn build(&self, idle_per_host: usize) -> Result<reqwest::Client, ConfigError> {
-        (self.configure)(reqwest::Client::builder())
-            .connect_timeout(self.connect)
-            .redirect(redirect::Policy::none())
-            .referer(false)
-            .retry(reqwest::retry::never())
-            .tcp_keepalive(KEEP_ALIVE)
-            .http2_keep_alive_interval(KEEP_ALIVE)
-            .http2_keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
-            .http2_keep_alive_while_idle(true)
-            .pool_idle_timeout(POOL_IDLE)
+        stack((self.configure)(reqwest::Client::builder()), self.connect)
             .pool_max_idle_per_host(idle_per_host)
             .build()
             .map_err(|_| ConfigError::Transport)
     }
+}
+
+/// What every HTTP stack of this crate has, over what is set already.
+pub(crate) fn stack(builder: reqwest::ClientBuilder, connect: Duration) -> reqwest::ClientBuilder {
+    builder
+        .connect_timeout(connect)
+        .redirect(redirect::Policy::none())
+        .referer(false)
+        .retry(reqwest::retry::never())
+        .tcp_keepalive(KEEP_ALIVE)
+        .http2_keep_alive_interval(KEEP_ALIVE)
+        .http2_keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
+        .http2_keep_alive_while_idle(true)
+        .pool_idle_timeout(POOL_IDLE)
 }
 
 impl Reqwest {
@@ -131,12 +137,13 @@ impl Transport for Reqwest {
         let client = self.client(connection).clone();
         let warm = Arc::clone(&self.warm);
         let authority = request.uri().authority().cloned();
+        let readable = request.extensions().get::<Unread>().is_none();
         let reusable = connection == Connection::Any && is_warm(&warm, authority.as_ref());
         async move {
             let request = reqwest::Request::try_from(request).map_err(request_error)?;
             let response =
                 client.execute(request).await.map_err(|error| open_error(error, reusable))?;
-            if response.status().is_success() && is_encoded(response.headers()) {
+            if readable && response.status().is_success() && is_encoded(response.headers()) {
                 return Err(TransportError::new(TransportErrorKind::Protocol));
             }
             Ok(http::Response::from(response).map(|body| ReqwestBody {

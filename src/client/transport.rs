@@ -87,6 +87,10 @@ impl StdError for TransportError {
     }
 }
 
+/// On a request, as an extension: nobody here reads the response, so its body may be encoded in any way.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Unread;
+
 /// A body of any transport.
 pub(super) type BoxBody = Pin<Box<dyn Stream<Item = Result<Bytes, TransportError>> + Send>>;
 

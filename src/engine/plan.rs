@@ -117,7 +117,8 @@ impl Upstream {
     }
 
     /// The caller's request as this upstream gets it: its model, and `stream: true` if it is to be
-    /// `streamed`. Nothing else is touched, and the request is the very same if these are right.
+    /// `streamed`. Nothing else is touched, and a request that has these already is not copied: it may hold
+    /// megabytes of images.
     pub(super) fn prepare(&self, request: &Arc<Value>, streamed: bool) -> Arc<Value> {
         let model = self.model.as_deref().map(|model| ("model", Value::from(model)));
         let stream = streamed.then_some(("stream", Value::Bool(true)));
@@ -245,5 +246,26 @@ impl Refusal {
     /// `upstream` refuses `by` for `model`.
     pub fn new(upstream: impl Into<Arc<str>>, model: impl Into<Arc<str>>, by: Resume) -> Self {
         Self { upstream: upstream.into(), model: model.into(), by }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::dialect::Anthropic;
+
+    #[test]
+    fn a_request_that_stays_as_it_is_is_not_copied() {
+        let upstream = Upstream::new("a", Anthropic, Uri::from_static("https://a.example"));
+        let other = upstream.clone().model("other");
+        let streamed = Arc::new(json!({"model": "m", "stream": true}));
+        assert!(Arc::ptr_eq(&upstream.prepare(&streamed, true), &streamed));
+        assert!(Arc::ptr_eq(&upstream.prepare(&streamed, false), &streamed));
+        assert!(Arc::ptr_eq(&upstream.model("m").prepare(&streamed, true), &streamed));
+        let prepared = other.prepare(&Arc::new(json!({"model": "m", "x": 1})), true);
+        assert_eq!(*prepared, json!({"model": "other", "x": 1, "stream": true}));
+        assert_eq!(*other.prepare(&Arc::new(json!([1])), true), json!([1]));
     }
 }

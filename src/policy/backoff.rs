@@ -16,7 +16,7 @@ pub const BACKOFF_MAX: Duration = Duration::from_secs(8);
 pub struct Backoff {
     /// Upper bound of the first wait.
     pub initial: Duration,
-    /// Upper bound of any wait.
+    /// Upper bound of any wait, unless the first one's is higher.
     pub max: Duration,
 }
 
@@ -31,6 +31,12 @@ impl Backoff {
     #[must_use]
     pub const fn new(initial: Duration, max: Duration) -> Self {
         Self { initial, max }
+    }
+
+    /// Upper bound of any wait: the maximum, but no less than the initial one.
+    #[must_use]
+    pub fn longest(&self) -> Duration {
+        self.max.max(self.initial)
     }
 
     /// The waits in order, without end; the same for the same seed.
@@ -77,7 +83,7 @@ impl Iterator for Delays {
 
     fn next(&mut self) -> Option<Duration> {
         let factor = 1_u32.checked_shl(self.nth).unwrap_or(u32::MAX);
-        let bound = self.backoff.initial.saturating_mul(factor).min(self.backoff.max);
+        let bound = self.backoff.initial.saturating_mul(factor).min(self.backoff.longest());
         self.nth = self.nth.saturating_add(1);
         let share = (self.draw() >> 11) as f64 / (1_u64 << 53) as f64;
         Some(bound.mul_f64(share))
@@ -108,6 +114,14 @@ mod tests {
         }
         assert!((200..300).contains(&low), "{low} of 1000 in the lowest quarter");
         assert!((200..300).contains(&high), "{high} of 1000 in the highest quarter");
+    }
+
+    /// A maximum that was not thought of does not undo the initial wait.
+    #[test]
+    fn the_maximum_is_no_less_than_the_initial_wait() {
+        let initial = Duration::from_secs(20);
+        let longest = Backoff::new(initial, BACKOFF_MAX).delays(1).take(200).max().unwrap();
+        assert!(longest > BACKOFF_MAX && longest <= initial, "{longest:?}");
     }
 
     #[test]

@@ -4,25 +4,26 @@
 //! hand a client's credentials to an upstream that has a key of its own, nor a client token to anyone.
 
 use http::header::{
-    ACCEPT_ENCODING, AUTHORIZATION, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, COOKIE, EXPECT,
-    HOST, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
+    ACCEPT, ACCEPT_ENCODING, ALT_SVC, AUTHORIZATION, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH,
+    CONTENT_TYPE, COOKIE, EXPECT, HOST, STRICT_TRANSPORT_SECURITY, TE, TRAILER, TRANSFER_ENCODING,
+    UPGRADE, USER_AGENT,
 };
 use http::{HeaderMap, HeaderName};
 
 /// `headers` without those that are meant for one connection only (RFC 9110 section 7.6.1): the ones
 /// that `Connection` names, itself, and the ones that are so by nature.
-pub(super) fn end_to_end(headers: &HeaderMap) -> HeaderMap {
+fn end_to_end(headers: &HeaderMap) -> HeaderMap {
     let mut kept = headers.clone();
     for value in headers.get_all(CONNECTION) {
         for name in value.as_bytes().split(|byte| *byte == b',') {
             if let Ok(name) = HeaderName::from_bytes(name.trim_ascii()) {
-                remove(&mut kept, &name);
+                kept.remove(name);
             }
         }
     }
     for name in headers.keys() {
         if HOP_BY_HOP.contains(name) || name.as_str().starts_with("proxy-") {
-            remove(&mut kept, name);
+            kept.remove(name);
         }
     }
     kept
@@ -51,6 +52,18 @@ pub(super) fn anonymous(headers: HeaderMap) -> HeaderMap {
     without(headers, &CREDENTIALS)
 }
 
+/// What of `headers` an upstream gets that the client may not know of: how to answer, and whose
+/// program asks. What else a header means to it nobody knows; a key may be among them.
+pub(super) fn foreign(headers: &HeaderMap) -> HeaderMap {
+    let mut kept = HeaderMap::new();
+    for (name, value) in headers {
+        if FOREIGN.contains(name) || name.as_str().starts_with("x-stainless-") {
+            kept.append(name, value.clone());
+        }
+    }
+    kept
+}
+
 /// Whether `name` carries credentials.
 pub(super) fn is_credential(name: &HeaderName) -> bool {
     CREDENTIALS.contains(name)
@@ -62,20 +75,21 @@ pub(super) fn is_settable(name: &HeaderName) -> bool {
     !framing.contains(name) && !HOP_BY_HOP.contains(name) && !name.as_str().starts_with("proxy-")
 }
 
+/// The headers of a response: what is said of the upstream's own origin does not hold for this one.
+pub(super) fn returned(headers: &HeaderMap) -> HeaderMap {
+    without(end_to_end(headers), &[ALT_SVC, STRICT_TRANSPORT_SECURITY])
+}
+
 /// The headers of a response whose body is written here.
 pub(super) fn answered(headers: &HeaderMap) -> HeaderMap {
-    without(end_to_end(headers), &[CONTENT_LENGTH, CONTENT_ENCODING])
+    without(returned(headers), &[CONTENT_LENGTH, CONTENT_ENCODING])
 }
 
 fn without(mut headers: HeaderMap, names: &[HeaderName]) -> HeaderMap {
     for name in names {
-        remove(&mut headers, name);
+        headers.remove(name);
     }
     headers
-}
-
-fn remove(headers: &mut HeaderMap, name: &HeaderName) {
-    headers.remove(name);
 }
 
 /// Headers for one connection only; `proxy-…` are as well.
@@ -96,6 +110,16 @@ const CREDENTIALS: [HeaderName; 5] = [
     HeaderName::from_static("x-api-key"),
     HeaderName::from_static("api-key"),
     HeaderName::from_static("x-goog-api-key"),
+];
+
+/// What goes to any upstream, beside the `x-stainless-…` of the vendors' SDKs.
+const FOREIGN: [HeaderName; 6] = [
+    CONTENT_TYPE,
+    ACCEPT,
+    USER_AGENT,
+    HeaderName::from_static("anthropic-version"),
+    HeaderName::from_static("anthropic-beta"),
+    HeaderName::from_static("openai-beta"),
 ];
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
@@ -150,6 +174,32 @@ mod tests {
             ("anthropic-beta", "f"),
         ]);
         assert_eq!(anonymous(sent), headers(&[("anthropic-beta", "f")]));
+    }
+
+    #[test]
+    fn what_goes_to_any_upstream_is_known() {
+        let sent = headers(&[
+            ("anthropic-beta", "a"),
+            ("anthropic-beta", "b"),
+            ("x-stainless-lang", "js"),
+            ("user-agent", "SDK/1"),
+            ("x-portkey-api-key", "c"),
+            ("openai-organization", "d"),
+        ]);
+        let kept = headers(&[
+            ("anthropic-beta", "a"),
+            ("anthropic-beta", "b"),
+            ("x-stainless-lang", "js"),
+            ("user-agent", "SDK/1"),
+        ]);
+        assert_eq!(foreign(&sent), kept);
+    }
+
+    #[test]
+    fn what_an_upstream_says_of_its_origin_stays_there() {
+        let said =
+            headers(&[("alt-svc", "h3"), ("strict-transport-security", "a"), ("x-kept", "b")]);
+        assert_eq!(returned(&said), headers(&[("x-kept", "b")]));
     }
 
     #[test]

@@ -19,8 +19,9 @@
 //! upstream for everything else, else nowhere (404). Its path and query are put behind the configured
 //! address, and its headers go along, except those of one connection, `Host`, `Expect`, and, where the
 //! body is written anew, the body's length and encoding. An upstream with a key of its own gets none of the
-//! client's credentials. A path with a `.` or `..` segment is refused (400): it could leave the
-//! configured address.
+//! client's credentials, and a step on another origin than the first of its route gets no header or query
+//! parameter of the client's but a few that say how to answer. A path with a `.` or `..` segment is refused
+//! (400): it could leave the configured address.
 //!
 //! # When it fails
 //!
@@ -31,7 +32,9 @@
 //! # Mounting it
 //!
 //! [`Proxy::router`] is an [`axum::Router`] for any server; [`serve()`] is the one that `unbroken proxy`
-//! uses, with its limits. A router that is nested under a prefix forwards paths without the prefix.
+//! uses, with its limits. A router that is nested under a prefix forwards paths without the prefix. With
+//! keys or headers of the configuration's own it needs a client token to answer under another name than
+//! `localhost` or an address (403): a page in a browser could use the keys otherwise.
 //!
 //! ```
 //! use unbroken::proxy::{Config, Proxy};
@@ -43,6 +46,8 @@
 //! ```
 
 mod account;
+mod admit;
+mod body;
 mod config;
 mod forward;
 mod metrics;
@@ -54,9 +59,7 @@ mod serve;
 
 use std::collections::hash_map::RandomState;
 use std::fmt;
-use std::future::poll_fn;
 use std::hash::BuildHasher as _;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -65,14 +68,11 @@ use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::Response;
 use axum::routing::get;
-use bytes::{Bytes, BytesMut};
-use futures_core::Stream as _;
-use http::header::{ACCEPT, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE};
+use bytes::Bytes;
+use http::header::CONTENT_TYPE;
 use http::request::Parts;
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderName, HeaderValue, Method};
-use serde::Deserialize;
-use serde::de::IgnoredAny;
+use http::{HeaderMap, HeaderValue, Method};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
@@ -83,9 +83,10 @@ pub use self::serve::serve;
 use self::account::Account;
 use self::metrics::{Kind, Meter};
 use self::respond::Refusal;
-use self::route::{Link, Wire};
-use crate::client::{Call, Client, ClientBuilder};
-use crate::engine::Notice;
+use self::route::Wire;
+use crate::client::{Call, Client};
+use crate::dialect::Anthropic;
+use crate::engine::{Notice, Upstream};
 use crate::error::ConfigError;
 use crate::policy::Budget;
 
@@ -111,23 +112,25 @@ impl Proxy {
     /// A proxy that does what `config` says.
     ///
     /// # Errors
-    /// There is no upstream, or the HTTP stack cannot be set up.
+    /// There is no upstream, the client token cannot be sent in a header, or the HTTP stack cannot be set
+    /// up.
     pub fn new(config: Config) -> Result<Self, ConfigError> {
         let meter = Arc::new(Meter::new());
-        let path = PathAndQuery::from_static("/");
         let first = config.targets().next().ok_or(ConfigError::NoStep)?;
-        let wire = first.wire.unwrap_or(Wire::Anthropic);
-        let link = Link::Upstream { target: Arc::clone(first), model: None };
-        let steps = route::steps(&[link], wire, &path, &HeaderMap::new())?;
+        if config.token().is_some_and(|token| !token.is_sendable()) {
+            return Err(ConfigError::Key);
+        }
         let counting = Arc::clone(&meter);
-        let builder = Client::builder()
+        let client = Client::builder()
+            // A client has a chain, and this one's is never used: every request has its own.
+            .step(Upstream::new(Arc::clone(&first.name), Anthropic, first.base.clone()))
             .policy(config.policy.clone().tools(config.wire.tools))
             .budget(Budget::new(RETRIES, RETRIES_PER_SECOND, RETRIES_PER_REQUEST))
             .observer(move |notice: &Notice| {
                 counting.observe(notice);
                 tell(notice);
-            });
-        let client = steps.into_iter().fold(builder, ClientBuilder::step).build()?;
+            })
+            .build()?;
         Ok(Self {
             shared: Arc::new(Shared {
                 client,
@@ -156,20 +159,6 @@ impl Proxy {
         self.shared.closing.cancel();
     }
 
-    /// Whether `headers` have the token, if one is demanded. The header that has it goes no further.
-    fn admits(&self, headers: &mut HeaderMap) -> bool {
-        let Some(token) = self.shared.config.token() else { return true };
-        let mut admitted = false;
-        for name in [AUTHORIZATION, X_API_KEY] {
-            let claimed = headers.get(&name).map(|value| claim(value.as_bytes()));
-            if claimed.is_some_and(|claimed| token.is(claimed)) {
-                headers.remove(name);
-                admitted = true;
-            }
-        }
-        admitted
-    }
-
     fn account(&self, request: &Request) -> Account {
         let number = self.shared.requests.fetch_add(1, Ordering::Relaxed);
         let id = format!("{:08x}-{number}", self.shared.ids);
@@ -180,10 +169,10 @@ impl Proxy {
 
     async fn answer(&self, parts: Parts, body: Body, account: Account) -> Response {
         let mut parts = parts;
-        let errors = Wire::of_errors(parts.uri.path());
+        let errors = Wire::of_errors(&parts);
         let refuse = |refusal, account| pass::answer(respond::refused(errors, refusal), account);
-        if !self.admits(&mut parts.headers) {
-            return refuse(Refusal::Token, account);
+        if let Err(refusal) = admit::admit(&self.shared.config, &mut parts) {
+            return refuse(refusal, account);
         }
         if parts.method == Method::CONNECT {
             return refuse(Refusal::Method, account);
@@ -196,17 +185,21 @@ impl Proxy {
         let Some(wire) = wire else {
             return self.pass(parts, body, account).await;
         };
-        let body = match read(&parts.headers, body).await {
+        let body = match body::read(&parts.headers, body).await {
             Ok(body) => body,
             Err(refusal) => return refuse(refusal, account),
         };
         match serde_json::from_slice(&body) {
             Ok(Value::Object(request)) => {
-                let (request, written) = (request.into(), unambiguous(body));
+                let (request, written) = (request.into(), body::unambiguous(body));
                 let ask = Ask { wire, path, headers: parts.headers, request, written };
                 self.ask(ask, account).await
             }
-            _ => self.pass(parts, body.into(), account).await,
+            // Somebody else may make something of it.
+            _ if self.shared.config.fallback().is_some() => {
+                self.pass(parts, body.into(), account).await
+            }
+            _ => refuse(Refusal::NoObject, account),
         }
     }
 
@@ -223,14 +216,11 @@ impl Proxy {
         let headers = if streams {
             forward::recovered(&ask.headers)
         } else {
-            let mut headers = forward::rewritten(&ask.headers);
-            // A stream would be asked for otherwise.
-            headers.entry(ACCEPT).or_insert(HeaderValue::from_static("application/json"));
-            headers
+            forward::rewritten(&ask.headers)
         };
         let steps = route::steps(&chain, wire, &ask.path, &headers);
         let Ok(client) = steps.and_then(|steps| self.shared.client.with_chain(steps)) else {
-            return refuse(Refusal::Path, account);
+            return refuse(Refusal::Address, account);
         };
         if streams {
             account.is(Kind::Recovered, Some(wire));
@@ -253,7 +243,7 @@ impl Proxy {
         let response = match answered {
             Some(Ok(response)) => {
                 let (mut head, body) = response.into_parts();
-                head.headers = forward::end_to_end(&head.headers);
+                head.headers = forward::returned(&head.headers);
                 Response::from_parts(head, Body::from_stream(body))
             }
             Some(Err(error)) => {
@@ -269,7 +259,7 @@ impl Proxy {
     }
 
     async fn pass(&self, parts: Parts, body: Body, mut account: Account) -> Response {
-        let errors = Wire::of_errors(parts.uri.path());
+        let errors = Wire::of_errors(&parts);
         let Some(target) = self.shared.config.fallback() else {
             return pass::answer(respond::refused(errors, Refusal::NoRoute), account);
         };
@@ -298,58 +288,24 @@ async fn answer(State(proxy): State<Proxy>, request: Request) -> Response {
     let account = proxy.account(&request);
     let span = account.span().clone();
     let (parts, body) = request.into_parts();
-    proxy.answer(parts, body, account).instrument(span).await
+    let version = parts.version;
+    let mut response = proxy.answer(parts, body, account).instrument(span).await;
+    // Whatever the upstream speaks.
+    *response.version_mut() = version;
+    response
 }
 
-async fn metrics(State(proxy): State<Proxy>, mut request: Request) -> Response {
-    if !proxy.admits(request.headers_mut()) {
-        return respond::refused(Wire::OpenAiChat, Refusal::Token);
-    }
+async fn metrics(State(proxy): State<Proxy>, request: Request) -> Response {
     let Shared { config, client, meter, .. } = &*proxy.shared;
+    if let Err(refusal) = admit::admit(config, &mut request.into_parts().0) {
+        return respond::refused(Wire::OpenAiChat, refusal);
+    }
     let names = config.targets().map(|target| &*target.name);
     meter.breakers(names, &client.breakers());
     let mut response = Response::new(meter.render().into());
     let text = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
     response.headers_mut().insert(CONTENT_TYPE, text);
     response
-}
-
-/// The request as it was written, if there are no two ways to read it: of a name that stands in it twice,
-/// an upstream may take the other one.
-fn unambiguous(body: Bytes) -> Option<Bytes> {
-    #[derive(Deserialize)]
-    struct Once {
-        #[serde(rename = "model")]
-        _model: Option<IgnoredAny>,
-        #[serde(rename = "stream")]
-        _stream: Option<IgnoredAny>,
-    }
-    serde_json::from_slice::<Once>(&body).is_ok().then_some(body)
-}
-
-/// The body, if it is not too large.
-async fn read(headers: &HeaderMap, body: Body) -> Result<Bytes, Refusal> {
-    let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok());
-    if length.is_some_and(|length| length.parse().map_or(true, |length: usize| length > BODY_MAX)) {
-        return Err(Refusal::TooLarge);
-    }
-    let (mut chunks, mut read) = (body.into_data_stream(), BytesMut::new());
-    while let Some(chunk) = poll_fn(|cx| Pin::new(&mut chunks).poll_next(cx)).await {
-        let chunk = chunk.map_err(|_| Refusal::Unread)?;
-        if read.len().saturating_add(chunk.len()) > BODY_MAX {
-            return Err(Refusal::TooLarge);
-        }
-        read.extend_from_slice(&chunk);
-    }
-    Ok(read.freeze())
-}
-
-/// What a header claims to be the token.
-fn claim(value: &[u8]) -> &[u8] {
-    match value.split_at_checked(BEARER.len()) {
-        Some((scheme, token)) if scheme.eq_ignore_ascii_case(BEARER) => token.trim_ascii(),
-        _ => value,
-    }
 }
 
 /// What an operator should see at once, with the id of the request that is polled.
@@ -380,10 +336,6 @@ fn tell(notice: &Notice) {
     }
 }
 
-const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
-
-const BEARER: &[u8] = b"bearer ";
-
 /// Retries that the proxy has for an upstream: it stands for very many callers, whose first attempts
 /// fail together when a balancer restarts.
 const RETRIES: u32 = 1000;
@@ -394,7 +346,3 @@ const RETRIES_PER_SECOND: u32 = 10;
 /// Retries that each request brings: an upstream that is down is asked twice as often as one that is
 /// not, at most.
 const RETRIES_PER_REQUEST: f64 = 1.0;
-
-/// Bytes of a request that is recovered or called. The largest that a provider takes is 32 MB
-/// (Anthropic, November 2026); 50 MB of images are seen at others.
-const BODY_MAX: usize = 64 * 1024 * 1024;

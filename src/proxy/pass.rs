@@ -6,9 +6,7 @@
 //! character that an address may not hold is written escaped. The last two mean the same as before.
 
 use std::pin::Pin;
-use std::sync::Mutex;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use axum::body::{Body, HttpBody};
 use axum::response::Response;
@@ -16,32 +14,23 @@ use bytes::Bytes;
 use http::header::CONTENT_LENGTH;
 use http::request::Parts;
 use http_body::{Frame, SizeHint};
-use reqwest::redirect;
+use sync_wrapper::SyncWrapper;
 
 use super::account::{Account, Counted};
+use super::forward;
+use super::respond::{self, Refusal};
 use super::route::{Target, Wire};
-use super::{forward, respond};
+use crate::client::reqwest::stack;
 use crate::error::ConfigError;
 use crate::policy::{CONNECT, Policy};
 
-/// The HTTP stack for it.
+/// The HTTP stack for it: that of the clients, but nothing is decoded.
 ///
 /// # Errors
 /// TLS cannot be set up.
 pub(super) fn client(policy: &Policy) -> Result<reqwest::Client, ConfigError> {
-    reqwest::Client::builder()
-        .connect_timeout(policy.timeouts.connect.unwrap_or(CONNECT))
-        .redirect(redirect::Policy::none())
-        .referer(false)
-        .retry(reqwest::retry::never())
-        .tcp_keepalive(KEEP_ALIVE)
-        .http2_keep_alive_interval(KEEP_ALIVE)
-        .pool_idle_timeout(POOL_IDLE)
-        .no_gzip()
-        .no_brotli()
-        .no_deflate()
-        .build()
-        .map_err(|_| ConfigError::Transport)
+    let stack = stack(reqwest::Client::builder(), policy.timeouts.connect.unwrap_or(CONNECT));
+    stack.no_gzip().no_brotli().no_deflate().build().map_err(|_| ConfigError::Transport)
 }
 
 /// Passes a request on to `target`. `error_wire`: how the client reads an error.
@@ -56,12 +45,12 @@ pub(super) async fn pass(
     account.goes_to(&target.name);
     let response = match request(target, parts, body) {
         Some(request) => client.execute(request).await,
-        None => return answer(respond::unreachable(error_wire), account),
+        None => return answer(respond::refused(error_wire, Refusal::Address), account),
     };
     match response {
         Ok(response) => {
             let (mut head, body) = http::Response::from(response).into_parts();
-            head.headers = forward::end_to_end(&head.headers);
+            head.headers = forward::returned(&head.headers);
             answer(Response::from_parts(head, Body::new(body)), account)
         }
         Err(error) => {
@@ -95,17 +84,16 @@ fn request(target: &Target, parts: Parts, body: Body) -> Option<reqwest::Request
     Some(request)
 }
 
-/// A request's body on its way. The HTTP stack wants bodies that threads may share; nobody does, so
-/// the lock is never taken.
+/// A request's body on its way. The HTTP stack wants bodies that threads may share; nobody does.
 struct Upload {
-    body: Mutex<Body>,
+    body: SyncWrapper<Body>,
     size: SizeHint,
 }
 
 impl Upload {
     fn new(body: Body) -> Self {
         let size = body.size_hint();
-        Self { body: Mutex::new(body), size }
+        Self { body: SyncWrapper::new(body), size }
     }
 }
 
@@ -117,8 +105,7 @@ impl HttpBody for Upload {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        let body = self.body.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner);
-        Pin::new(body).poll_frame(cx)
+        Pin::new(self.body.get_mut()).poll_frame(cx)
     }
 
     fn is_end_stream(&self) -> bool {
@@ -129,10 +116,3 @@ impl HttpBody for Upload {
         self.size
     }
 }
-
-/// How often an upstream is asked whether it lives.
-const KEEP_ALIVE: Duration = Duration::from_secs(20);
-
-/// How long an idle connection is kept: shorter than most balancers keep theirs, since a request on one
-/// that is dead fails.
-const POOL_IDLE: Duration = Duration::from_secs(20);

@@ -17,16 +17,24 @@ use crate::error::{Error, ErrorKind, Rejection};
 pub(super) enum Refusal {
     /// No token, or a wrong one.
     Token,
+    /// What a page in a browser may have sent, where it could use keys.
+    Page,
     /// No route for the model and no upstream for everything else.
     NoRoute,
     /// A path that cannot be passed on as it is.
     Path,
+    /// A path and a query that make no address with the upstream's.
+    Address,
     /// A method that is not for an upstream.
     Method,
-    /// A body over the limit.
+    /// A body over a limit.
     TooLarge,
     /// A body that ended early.
     Unread,
+    /// A body that did not go on.
+    Slow,
+    /// A body that is no request for an answer, and nobody who might make something of it.
+    NoObject,
     /// The proxy is going away.
     Closing,
 }
@@ -40,6 +48,13 @@ pub(super) fn refused(wire: Wire, refusal: Refusal) -> Response {
             "invalid_api_key",
             "this proxy needs its client token, as `authorization: Bearer` or `x-api-key`",
         ),
+        Refusal::Page => (
+            StatusCode::FORBIDDEN,
+            ErrorKind::Authentication,
+            "forbidden",
+            "this proxy has keys of its own and no client token, so it answers neither by a name other \
+             than localhost nor across sites; see client_token_env",
+        ),
         Refusal::NoRoute => (
             StatusCode::NOT_FOUND,
             ErrorKind::UnknownModel,
@@ -51,6 +66,12 @@ pub(super) fn refused(wire: Wire, refusal: Refusal) -> Response {
             ErrorKind::InvalidRequest,
             "invalid_path",
             "a path with `.` or `..` in it cannot be passed on",
+        ),
+        Refusal::Address => (
+            StatusCode::BAD_REQUEST,
+            ErrorKind::InvalidRequest,
+            "invalid_path",
+            "the path and the query make no address with the upstream's",
         ),
         Refusal::Method => (
             StatusCode::METHOD_NOT_ALLOWED,
@@ -69,6 +90,18 @@ pub(super) fn refused(wire: Wire, refusal: Refusal) -> Response {
             ErrorKind::InvalidRequest,
             "invalid_body",
             "the request's body could not be read",
+        ),
+        Refusal::Slow => (
+            StatusCode::REQUEST_TIMEOUT,
+            ErrorKind::InvalidRequest,
+            "request_timeout",
+            "the request's body did not go on for too long",
+        ),
+        Refusal::NoObject => (
+            StatusCode::BAD_REQUEST,
+            ErrorKind::InvalidRequest,
+            "invalid_body",
+            "the request's body is not a JSON object",
         ),
         Refusal::Closing => {
             (status_of(wire, ErrorKind::Overloaded), ErrorKind::Overloaded, "closing", CLOSING)
@@ -101,7 +134,7 @@ pub(super) fn unreachable(wire: Wire) -> Response {
 
 /// An upstream's own rejection. Its body is as it came, so it keeps its encoding.
 fn rejected(rejection: &Rejection) -> Response {
-    let mut headers = forward::end_to_end(&rejection.headers);
+    let mut headers = forward::returned(&rejection.headers);
     headers.remove(CONTENT_LENGTH);
     headers.remove(TRANSFER_ENCODING);
     let mut response = Response::new(Body::from(rejection.body.clone()));

@@ -7,6 +7,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use globset::GlobMatcher;
+use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 
@@ -34,10 +35,15 @@ impl Wire {
         }
     }
 
-    /// The format that a client who calls `path` understands an error in: what is below
-    /// `/v1/messages` (batches, token counts) is Anthropic's, and everything else OpenAI's.
-    pub(super) fn of_errors(path: &str) -> Self {
-        if path.contains("/v1/messages") { Self::Anthropic } else { Self::OpenAiChat }
+    /// The format that a client understands an error in: Anthropic's if it calls anything below
+    /// `/v1/messages` (batches, token counts) or says so by a header, else OpenAI's.
+    pub(super) fn of_errors(parts: &Parts) -> Self {
+        let named = parts.headers.contains_key("anthropic-version");
+        match Self::of_path(parts.uri.path()) {
+            Some(wire) => wire,
+            None if named || parts.uri.path().contains("/v1/messages") => Self::Anthropic,
+            None => Self::OpenAiChat,
+        }
     }
 
     /// The format that a configuration calls `name`.
@@ -195,6 +201,13 @@ pub(super) enum Link {
 }
 
 impl Link {
+    fn target(&self) -> Option<&Target> {
+        match self {
+            Self::Upstream { target, .. } => Some(target),
+            Self::Canned(_) | Self::HandOff(_) => None,
+        }
+    }
+
     fn step(
         &self,
         wire: Wire,
@@ -241,7 +254,27 @@ pub(super) fn steps(
     path: &PathAndQuery,
     headers: &HeaderMap,
 ) -> Result<Vec<Step>, ConfigError> {
-    chain.iter().map(|link| link.step(wire, path, headers)).collect()
+    let first = chain.iter().find_map(Link::target).map(|target| target.origin());
+    let foreign = (foreign(path)?, forward::foreign(headers));
+    let step = |link: &Link| {
+        let strange = link.target().is_some_and(|target| Some(target.origin()) != first);
+        if strange {
+            link.step(wire, &foreign.0, &foreign.1)
+        } else {
+            link.step(wire, path, headers)
+        }
+    };
+    chain.iter().map(step).collect()
+}
+
+/// `path` for an upstream that the client may not know of: a query may hold a key, and of all that SDKs
+/// put there only `beta` says how to answer.
+fn foreign(path: &PathAndQuery) -> Result<PathAndQuery, ConfigError> {
+    let pairs = path.query().unwrap_or_default().split('&');
+    let known: Vec<&str> = pairs.filter(|pair| pair.starts_with("beta=")).collect();
+    let mark = if known.is_empty() { "" } else { "?" };
+    let kept = format!("{}{mark}{}", path.path(), known.join("&"));
+    kept.parse().map_err(|_| ConfigError::Address)
 }
 
 /// Whether `path` cannot be put behind an address as it is: it is none (`*`), or it has a segment that
@@ -279,6 +312,18 @@ mod tests {
             let target = Target::new("t", base.parse().unwrap());
             let joined = target.uri(&path.parse().unwrap()).unwrap();
             assert_eq!(joined.to_string(), uri, "{base} and {path}");
+        }
+    }
+
+    #[test]
+    fn a_query_stays_with_the_origin_that_it_is_for() {
+        for (path, kept) in [
+            ("/v1/messages", "/v1/messages"),
+            ("/v1/messages?beta=true", "/v1/messages?beta=true"),
+            ("/v1/messages?key=sk-a&beta=true&beta2=1", "/v1/messages?beta=true"),
+            ("/v1/messages?key=sk-a", "/v1/messages"),
+        ] {
+            assert_eq!(foreign(&path.parse().unwrap()).unwrap(), kept);
         }
     }
 

@@ -16,6 +16,7 @@ use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::service::TowerToHyperService;
+use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
@@ -87,6 +88,9 @@ async fn connection(
 ) {
     // An error means that the client is gone already, which is found out soon enough.
     let _ = stream.set_nodelay(true);
+    // One that is gone without a word (a laptop that sleeps) would be written to for a long time.
+    let alive = TcpKeepalive::new().with_time(KEEP_ALIVE);
+    let _ = SockRef::from(&stream).set_tcp_keepalive(&alive);
     let (asked, inner) = (Arc::new(AtomicBool::new(false)), TowerToHyperService::new(router));
     let flag = Arc::clone(&asked);
     let service = service_fn(move |request| {
@@ -139,8 +143,8 @@ fn is_of_one_connection(error: &io::Error) -> bool {
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
 }
 
-/// How long a request's head may take.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a request's head may take, and the next piece of a body that is read here.
+pub(super) const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Headers of a request; clients of providers send about thirty.
 const HEADERS_MAX: usize = 128;
@@ -152,10 +156,12 @@ const BUFFER_MAX: usize = 64 * 1024;
 /// The same for the head of an HTTP/2 request.
 const HEAD_MAX: u32 = 64 * 1024;
 
-/// Requests that one HTTP/2 connection may have open: a gateway in front of this one has them all.
-const STREAMS_MAX: u32 = 10_000;
+/// Requests that one HTTP/2 connection may have open: a gateway in front of this one may have many on
+/// each, and a client that means no good has only so many bodies kept.
+const STREAMS_MAX: u32 = 1000;
 
-/// How often an HTTP/2 client is asked whether it lives, and how long the answer may take.
+/// How often a client is asked whether it lives: by the kernel, and over HTTP/2, where the answer may take
+/// as long.
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
 
 /// Between two tries to accept where the system refuses.

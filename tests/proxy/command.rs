@@ -140,6 +140,7 @@ fn what_does_not_fit_is_told_by_line_with_exit_2() {
         (&["--upstream", "api.anthropic.com"], "--upstream: it is not an address"),
         (&["--upstream", "http://a.example", "--listen", "0.0.0.0:0"], "--allow-remote"),
         (&["--upstream", "http://a.example", "--idle-timeout", "soon"], "--idle-timeout"),
+        (&["--upstream", "http://a.example", "--idle-timeout", "0s"], "a timeout of zero"),
         (&remote, "client_token_env"),
     ] {
         let (status, out, said) = run(flags);

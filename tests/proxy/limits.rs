@@ -44,6 +44,40 @@ async fn a_body_of_no_declared_length_has_a_limit_too() {
     assert_eq!(server.requests().len(), 0);
 }
 
+/// A parsed value takes many times the bytes that it is written in.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_of_too_many_values_is_refused_before_it_is_parsed() {
+    let (server, proxy) = behind().await;
+    for dialect in DIALECTS {
+        let many = format!("{{\"stream\":true,\"x\":[0{}]}}", ",0".repeat(1_000_000));
+        let got = proxy.ask(Sent::post(dialect.path(), many)).await;
+        assert_eq!(got.status, 413);
+        dialect.error(&got.body);
+        assert_eq!(server.requests().len(), 0);
+    }
+    let text = format!("{{\"x\":\"\\\"{}\"}}", ",[".repeat(1_000_000));
+    assert_eq!(proxy.ask(Sent::post("/v1/messages", text)).await.status, 200, "it is one text");
+}
+
+/// (No real time passes.)
+#[tokio::test(start_paused = true)]
+async fn a_body_has_to_go_on_in_time() {
+    let (server, proxy) = behind().await;
+    for dialect in DIALECTS {
+        let sent = Sent::new("POST", dialect.path()).header("content-length", "10");
+        let began = Instant::now();
+        let mut link = sent.to(proxy.address).await;
+        tokio::time::sleep(Duration::from_secs(20)).await;
+        link.send(b"{").await;
+        let got = link.answer().await;
+        assert_eq!(got.status, 408);
+        dialect.error(&got.body);
+        let waited = began.elapsed().as_secs();
+        assert!((49..=51).contains(&waited), "{waited} s");
+    }
+    assert_eq!(server.requests().len(), 0);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn heads_have_limits() {
     let (server, proxy) = behind().await;

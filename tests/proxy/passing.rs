@@ -15,6 +15,8 @@ async fn any_request_goes_through_byte_for_byte() {
         .header("x-own".parse().unwrap(), HeaderValue::from_static("kept"))
         .header("connection".parse().unwrap(), HeaderValue::from_static("x-hop"))
         .header("x-hop".parse().unwrap(), HeaderValue::from_static("1"))
+        .header("alt-svc".parse().unwrap(), HeaderValue::from_static("h3=\":443\""))
+        .header("strict-transport-security".parse().unwrap(), HeaderValue::from_static("max-age=9"))
         .header("content-encoding".parse().unwrap(), HeaderValue::from_static("gzip"))
         .header(CONTENT_LENGTH, BINARY.len())
         .with_body(BINARY);
@@ -33,7 +35,9 @@ async fn any_request_goes_through_byte_for_byte() {
     assert_eq!((got.status, &got.body[..]), (418, BINARY), "nothing is decoded");
     assert_eq!(got.headers["x-own"], "kept");
     assert_eq!(got.headers["content-encoding"], "gzip");
-    assert!(!got.headers.contains_key("x-hop"));
+    for name in ["x-hop", "alt-svc", "strict-transport-security"] {
+        assert!(!got.headers.contains_key(name), "{name} is about another connection");
+    }
     let seen = &server.requests()[0];
     assert_eq!((seen.method().as_str(), &seen.body()[..]), ("PUT", BINARY));
     assert_eq!(seen.path(), "/v1/files/a%20b;c?x=%2F&y=1&y=2");
@@ -45,6 +49,25 @@ async fn any_request_goes_through_byte_for_byte() {
     for name in ["x-private", "te", "connection"] {
         assert!(!headers.contains_key(name), "{name} is for one connection");
     }
+}
+
+/// How the upstream is spoken to is nothing that the client has to know.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_is_of_the_clients_own_version() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut head = Vec::new();
+        while memchr::memmem::find(&head, b"\r\n\r\n").is_none() {
+            stream.read_buf(&mut head).await.unwrap();
+        }
+        stream.write_all(b"HTTP/1.0 200 OK\r\n\r\nold").await.unwrap();
+    });
+    let proxy = Running::to(&format!("http://{address}")).await;
+    let mut link = Sent::new("GET", "/v1/models").to(proxy.address).await;
+    assert_eq!(link.until("\r\n").await, b"HTTP/1.1 200 OK\r\n");
+    link.until("old").await;
 }
 
 /// An upstream that sends back what it gets, as it gets it, framing included.
@@ -121,6 +144,30 @@ async fn what_is_no_request_for_an_answer_is_not_read() {
     }
 }
 
+/// Where there is nobody for it, it is the request that is wrong, and not its path.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_request_for_an_answer_is_refused_without_an_upstream_for_it() {
+    for dialect in DIALECTS {
+        let proxy = Running::with(&format!(
+            "[upstreams.one]
+            dialect = '{}'
+            url = 'http://127.0.0.1:9'
+            [[routes]]
+            model = '*'
+            chain = [{{ upstream = 'one' }}]",
+            dialect.name()
+        ))
+        .await;
+        for body in ["{\"stream\": tr", "[true]", ""] {
+            let got = proxy.ask(Sent::post(dialect.path(), body)).await;
+            assert_eq!(
+                (got.status, dialect.error(&got.body)),
+                (400, "invalid_request_error".into())
+            );
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_body_that_breaks_off_breaks_off() {
     let broken = Exchange::stream("data: 1\n\ndata: 2\n\n").cut_at(9).ends(End::Close);
@@ -139,7 +186,12 @@ async fn an_upstream_that_is_not_there_is_a_502() {
     assert_eq!(got.status, 502);
     Dialect::Chat.error(&got.body);
     assert!(!got.text().contains("sk-x"));
-    let got = proxy.ask(Sent::post("/v1/messages/batches", "{}")).await;
-    assert_eq!(got.status, 502);
-    Dialect::Anthropic.error(&got.body);
+    for sent in [
+        Sent::post("/v1/messages/batches", "{}"),
+        Sent::new("GET", "/v1/models").header("anthropic-version", "2023-06-01"),
+    ] {
+        let got = proxy.ask(sent).await;
+        assert_eq!(got.status, 502);
+        Dialect::Anthropic.error(&got.body);
+    }
 }

@@ -100,7 +100,14 @@ async fn credentials_stay_where_they_belong() {
         ))
         .await;
         let credentials = ["authorization", "x-api-key", "api-key", "x-goog-api-key", "cookie"];
-        let mut sent = dialect.stream().header("x-team", "client").header("x-kept", "1");
+        let path = format!("{}?beta=true&key=sk-client", dialect.path());
+        let body = json!({"model": "m", "stream": true, "max_tokens": 9, "messages": []});
+        let mut sent = Sent::post(&path, body.to_string())
+            .header("x-team", "client")
+            .header("x-own-key", "sk-client")
+            .header("user-agent", "SDK/1")
+            .header("anthropic-beta", "a")
+            .header("x-stainless-lang", "js");
         for name in credentials {
             sent = sent.header(name, "sk-client");
         }
@@ -119,7 +126,16 @@ async fn credentials_stay_where_they_belong() {
         }
         assert_eq!(first.headers()["x-team"], "client");
         assert_eq!(second.headers()["x-team"], "search");
-        assert_eq!(second.headers()["x-kept"], "1");
+        assert_eq!(first.headers()["x-own-key"], "sk-client");
+        assert_eq!(first.path(), path);
+        // Of another origin nobody knows what a header of the client's may mean there.
+        assert_eq!(second.headers().get("x-own-key"), None);
+        assert_eq!(second.path(), format!("{}?beta=true", dialect.path()));
+        for (name, value) in
+            [("user-agent", "SDK/1"), ("anthropic-beta", "a"), ("x-stainless-lang", "js")]
+        {
+            assert_eq!(second.headers()[name], value);
+        }
     }
 }
 
@@ -155,6 +171,57 @@ async fn a_client_needs_the_token_which_goes_no_further() {
         }
     }
     assert_eq!(server.requests().len(), before + 4);
+}
+
+/// A page that a browser on this machine shows may send requests here: by a name of its own that leads
+/// to loopback, or openly to another origin.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_in_a_browser_cannot_use_the_keys() {
+    for own in ["api_key_env = 'KEY_A'", "headers = { x-any = 'sk-own' }"] {
+        let server = willing(Dialect::Anthropic).await;
+        let text = format!(
+            "[upstreams.one]
+            dialect = 'anthropic'
+            url = '{}'
+            {own}
+            [[routes]]
+            model = '*'
+            chain = [{{ upstream = 'one' }}]",
+            server.uri()
+        );
+        let proxy = Running::with(&text).await;
+        let stream = || Dialect::Anthropic.stream();
+        let mut refused = vec![
+            Sent::new("GET", "http://evil.example/metrics"),
+            Sent::new("GET", "/metrics").host("evil.example"),
+            stream().header("sec-fetch-site", "cross-site"),
+        ];
+        for host in
+            ["evil.example", "evil.example:8787", "127.0.0.1.evil.example", "localhost.", ""]
+        {
+            refused.push(stream().host(host));
+        }
+        for sent in refused {
+            let got = proxy.ask(sent).await;
+            assert_eq!(got.status, 403);
+            serde_json::from_slice::<Value>(&got.body).unwrap();
+        }
+        assert_eq!(server.requests().len(), 0);
+        assert_eq!(proxy.ask(Sent::new("GET", "/healthz").host("evil.example")).await.status, 200);
+        for host in ["localhost", "LocalHost:8787", "127.0.0.1", "10.0.0.1:80", "[::1]", "[::1]:80"]
+        {
+            let sent = stream().host(host).header("sec-fetch-site", "same-origin");
+            assert_eq!(proxy.ask(sent).await.status, 200, "{host}");
+        }
+        // Who shows a token is no page.
+        let proxy = Running::new(quick(config(&text)).client_token("let-me-in")).await;
+        let sent = stream().host("proxy.example").header("x-api-key", "let-me-in");
+        assert_eq!(proxy.ask(sent).await.status, 200);
+    }
+    // Without keys there is nothing to use.
+    let server = willing(Dialect::Anthropic).await;
+    let proxy = Running::to(&server.uri()).await;
+    assert_eq!(proxy.ask(Dialect::Anthropic.stream().host("proxy.example")).await.status, 200);
 }
 
 /// When nobody answers, the route's own answer comes, as a stream of the dialect.

@@ -12,6 +12,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use toml::Spanned;
 
 use super::super::forward;
+use super::super::route::is_crooked;
 use super::file::{CapabilityTable, File, LinkTable, PolicyTable, RouteTable, UpstreamTable};
 use super::{Config, Link, Problem, Route, Target, Token, Wire};
 use crate::dialect::{Declared, Echo, Prefill};
@@ -42,10 +43,7 @@ pub(super) fn resolve(
     let routes = routes.collect::<Result<_, _>>()?;
     let token = match &file.client_token_env {
         None => None,
-        Some(env) => Some(Token {
-            value: source.variable("client_token_env", env)?.into(),
-            env: Some(env.get_ref().clone()),
-        }),
+        Some(env) => Some(source.token(env)?),
     };
     Ok(Config {
         policy: source.policy(&file.policy)?,
@@ -65,6 +63,15 @@ pub(super) fn address(url: &str) -> Result<Uri, &'static str> {
     let bare = authority.is_some_and(|authority| !authority.host().is_empty());
     if !http || !bare || uri.query().is_some() || url.contains('#') {
         return Err(plain);
+    }
+    // The URI's own parser takes any digits.
+    let (host, whole) = authority.map_or(("", ""), |all| (all.host(), all.as_str()));
+    let port = whole.strip_prefix(host).and_then(|port| port.strip_prefix(':'));
+    if port.is_some_and(|port| port.parse::<u16>().map_or(true, |port| port == 0)) {
+        return Err(plain);
+    }
+    if is_crooked(uri.path()) {
+        return Err("its path has a `.` or `..` in it");
     }
     Ok(uri)
 }
@@ -120,24 +127,36 @@ impl Source<'_> {
     /// The value of the environment variable that a key of the file names.
     fn variable(&self, field: &str, env: &Spanned<String>) -> Result<String, Problem> {
         let name = env.get_ref();
-        let first = |c: char| c.is_ascii_uppercase() || c == '_';
+        let first = |c: char| c.is_ascii_alphabetic() || c == '_';
         let is_name =
             name.starts_with(first) && name.chars().all(|c| first(c) || c.is_ascii_digit());
         if !is_name {
             let words = format!(
-                "{field} takes the name of an environment variable (A-Z, 0-9, _), not what is in it"
+                "{field} takes the name of an environment variable (letters, 0-9, _), not what is in \
+                 it"
             );
             return Err(self.at(env, &words));
         }
         let value = (self.variable)(name).filter(|value| !value.is_empty());
         value.ok_or_else(|| {
-            self.at(
-                env,
-                &format!(
-                    "the environment variable {name} is not set; set it, or leave {field} out"
-                ),
-            )
+            // Some keys could be names, but hardly of capitals alone.
+            let shown = name.chars().all(|c| !c.is_ascii_lowercase());
+            let name = if shown { &**name } else { "that this names" };
+            let words =
+                format!("the environment variable {name} is not set; set it, or leave {field} out");
+            self.at(env, &words)
         })
+    }
+
+    fn token(&self, env: &Spanned<String>) -> Result<Token, Problem> {
+        let value = self.variable("client_token_env", env)?.into();
+        let token = Token { value, env: Some(env.get_ref().clone()) };
+        if token.is_sendable() {
+            return Ok(token);
+        }
+        let words = "no client could send the token in this variable: it holds a line break, a control \
+            character, or blanks around it";
+        Err(self.at(env, words))
     }
 
     fn headers(
@@ -256,11 +275,11 @@ impl Source<'_> {
     fn policy(&self, table: &PolicyTable) -> Result<Policy, Problem> {
         let mut policy = Policy::new();
         let timeouts = &mut policy.timeouts;
-        timeouts.connect = self.wait(&table.connect_timeout)?;
-        timeouts.first_event = self.wait(&table.first_event_timeout)?;
-        timeouts.idle = self.wait(&table.idle_timeout)?;
-        timeouts.delta = self.wait(&table.delta_timeout)?;
-        timeouts.overall = self.wait(&table.overall_timeout)?;
+        timeouts.connect = self.timeout(&table.connect_timeout)?;
+        timeouts.first_event = self.timeout(&table.first_event_timeout)?;
+        timeouts.idle = self.timeout(&table.idle_timeout)?;
+        timeouts.delta = self.timeout(&table.delta_timeout)?;
+        timeouts.overall = self.timeout(&table.overall_timeout)?;
         let set = |to: &mut Duration, wait: Option<Duration>| *to = wait.unwrap_or(*to);
         set(&mut policy.backoff.initial, self.wait(&table.backoff_initial)?);
         set(&mut policy.backoff.max, self.wait(&table.backoff_max)?);
@@ -276,6 +295,17 @@ impl Source<'_> {
         breaker.failures = table.breaker_failures.unwrap_or(breaker.failures);
         breaker.successes = table.breaker_successes.unwrap_or(breaker.successes).max(1);
         Ok(policy)
+    }
+
+    /// A wait that nothing could be quick enough for is a mistake.
+    fn timeout(&self, value: &Option<Spanned<String>>) -> Result<Option<Duration>, Problem> {
+        let wait = self.wait(value)?;
+        match value {
+            Some(value) if wait.is_some_and(|wait| wait.is_zero()) => {
+                Err(self.at(value, "a timeout of zero lets nothing through; leave it out for none"))
+            }
+            _ => Ok(wait),
+        }
     }
 
     fn wait(&self, value: &Option<Spanned<String>>) -> Result<Option<Duration>, Problem> {

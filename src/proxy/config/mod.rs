@@ -3,39 +3,7 @@
 //! In: `unbroken.toml`, the environment, an address. Out: a [`Config`] in which everything fits
 //! together, or a [`Problem`] that names the line. It must never show a key or a header's value.
 //!
-//! ```toml
-//! client_token_env = "PROXY_TOKEN"      # demanded of clients; optional
-//!
-//! [upstreams.anthropic]
-//! dialect = "anthropic"                 # or "openai-chat"
-//! url = "https://api.anthropic.com"     # a path of its own may follow; a final /v1 is not doubled
-//! api_key_env = "ANTHROPIC_API_KEY"     # without it the client's own credentials go along
-//! headers = { x-team = "search" }
-//! capabilities = { prefill = "none", echo = "never", pings = true, done_is_proof = false }
-//!
-//! [[routes]]                            # tried in order
-//! model = "claude-*"                    # `*` matches `/` too
-//! chain = [
-//!     { upstream = "anthropic" },                             # the request's own model
-//!     { upstream = "anthropic", model = "claude-haiku-4-5" },
-//!     { canned = "Please try again in a minute." },           # or { handoff = "…" }; only at the end
-//! ]
-//!
-//! [policy]                              # every key may be left out
-//! connect_timeout = "10s"
-//! first_event_timeout = "60s"
-//! idle_timeout = "90s"
-//! delta_timeout = "5m"
-//! overall_timeout = "1h"
-//! max_attempts = 20
-//! max_attempts_without_progress = 3
-//! backoff_initial = "500ms"
-//! backoff_max = "8s"
-//! retry_after_max = "1m"
-//! breaker_failures = 5
-//! breaker_open = "30s"
-//! breaker_successes = 1
-//! ```
+//! How the file is written is told in the [manual](crate::manual::proxy).
 //!
 //! A route is of one dialect and matches requests of that dialect only. Its steps may lead to different
 //! origins, but the client's own credentials go to the first one only: a step on another origin has a
@@ -49,6 +17,7 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
+use http::HeaderValue;
 use subtle::ConstantTimeEq as _;
 
 use super::route::{Link, Route, Target, Wire};
@@ -127,7 +96,8 @@ impl Config {
         Ok(self)
     }
 
-    /// Demands `token` of every client; an empty one of nobody.
+    /// Demands `token` of every client; an empty one of nobody. One that no header can hold is refused by
+    /// [`Proxy::new`](super::Proxy::new).
     #[must_use]
     pub fn client_token(mut self, token: &str) -> Self {
         self.token = (!token.is_empty()).then(|| Token { env: None, value: token.into() });
@@ -140,10 +110,11 @@ impl Config {
         self.token.is_some()
     }
 
-    /// Whether any upstream is called with a key of the configuration's own.
+    /// Whether any upstream is called with a key of the configuration's own. Any header of its own counts
+    /// as one.
     #[must_use]
     pub fn has_own_keys(&self) -> bool {
-        self.targets.iter().any(|target| target.has_own_key())
+        self.targets.iter().any(|target| target.has_own_key() || !target.headers.is_empty())
     }
 
     /// Whether there is nowhere to send a request to.
@@ -183,6 +154,11 @@ pub(super) struct Token {
 }
 
 impl Token {
+    /// Whether a client can send it: as the value of a header, which begins and ends with no blank.
+    pub(super) fn is_sendable(&self) -> bool {
+        HeaderValue::from_str(&self.value).is_ok() && self.value.trim() == &*self.value
+    }
+
     /// Takes the same time wherever the two differ; only the length shows.
     pub(super) fn is(&self, claimed: &[u8]) -> bool {
         self.value.as_bytes().ct_eq(claimed).into()

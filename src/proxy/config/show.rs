@@ -61,7 +61,10 @@ fn show_target(target: &Target, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     match &target.key_env {
         Some(env) => writeln!(f, "api_key_env = {env:?}")?,
         None if target.has_own_key() => writeln!(f, "# its key is in its headers")?,
-        None => writeln!(f, "# called with the client's own credentials")?,
+        None if target.headers.is_empty() => {
+            writeln!(f, "# called with the client's own credentials")?;
+        }
+        None => writeln!(f, "# called with these headers over all of the client's")?,
     }
     if !target.headers.is_empty() {
         let names: Vec<_> = target.headers.keys().map(http::HeaderName::as_str).collect();
@@ -115,7 +118,7 @@ fn show_policy(policy: &Policy, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     row("delta_timeout", timeouts.delta, Some((DELTA, DELTA_HIDDEN)))?;
     row("overall_timeout", timeouts.overall, None)?;
     row("backoff_initial", Some(policy.backoff.initial), None)?;
-    row("backoff_max", Some(policy.backoff.max), None)?;
+    row("backoff_max", Some(policy.backoff.longest()), None)?;
     row("retry_after_max", Some(policy.retry_after_max), None)?;
     row("breaker_open", Some(policy.breaker.open), None)?;
     f.write_str(&out)?;

@@ -5,6 +5,7 @@ fn parse(text: &str) -> Result<Config, String> {
         "KEY_A" => Some("sk-secret-a".to_owned()),
         "BROKEN" => Some("sk-secret\n".to_owned()),
         "EMPTY" => Some(String::new()),
+        "token_a" => Some("lower-case".to_owned()),
         _ => None,
     };
     Config::parse("unbroken.toml", text, variable).map_err(|problem| problem.to_string())
@@ -122,6 +123,12 @@ fn a_message_names_the_line_and_what_to_do() {
         ("max_attempts = 5", "max_tries = 5", 37..=37, "max_tries"),
         ("max_attempts = 5", "max_attempts = sk-5", 37..=37, "TOML"),
         ("client_token_env = \"KEY_A\"", "client_token_env = \"NONE\"", 2..=2, "NONE is not set"),
+        ("client_token_env = \"KEY_A\"", "client_token_env = \"BROKEN\"", 2..=2, "line break"),
+        ("https://api.anthropic.com", "https://api.anthropic.com:70000", 6..=6, "https://"),
+        ("https://api.anthropic.com", "https://api.anthropic.com:0", 6..=6, "https://"),
+        ("https://api.anthropic.com", "https://api.anthropic.com/a/../b", 6..=6, "`..`"),
+        ("\"1s\"", "\"0s\"", 32..=32, "zero"),
+        ("\"3s\"", "\"0ms\"", 34..=34, "zero"),
     ] {
         let message = message(from, to);
         let place = message.strip_prefix("unbroken.toml:").unwrap_or_else(|| panic!("{message}"));
@@ -129,6 +136,35 @@ fn a_message_names_the_line_and_what_to_do() {
         assert!(line.contains(&found.parse().unwrap()), "{line:?}: {message}");
         assert!(words.contains(word), "{word}: {message}");
     }
+}
+
+/// What looks like a key is not repeated, be it taken for a name or not.
+#[test]
+fn variables_may_have_lower_case_names() {
+    let named = WHOLE.replace("client_token_env = \"KEY_A\"", "client_token_env = \"token_a\"");
+    assert!(parse(&named).unwrap().token().unwrap().is(b"lower-case"));
+    let message = message("client_token_env = \"KEY_A\"", "client_token_env = \"gsk_secret\"");
+    assert!(
+        message.starts_with("unbroken.toml:2: ") && message.contains("is not set"),
+        "{message}"
+    );
+    assert!(!message.contains("gsk_secret"), "{message}");
+}
+
+#[test]
+fn the_longest_wait_is_no_shorter_than_the_first() {
+    let config = parse(&WHOLE.replace("\"10ms\"", "\"20s\"")).unwrap();
+    assert!(config.to_string().contains("backoff_max = \"20s\""), "{config}");
+}
+
+/// Any header may be a credential, but only some are known to be.
+#[test]
+fn a_header_of_its_own_is_as_good_as_a_key() {
+    let text = "[upstreams.one]\ndialect = 'anthropic'\nurl = 'https://a.example'\n";
+    assert!(!parse(text).unwrap().has_own_keys());
+    let config = parse(&format!("{text}headers = {{ x-any = 'sk-own' }}\n")).unwrap();
+    assert!(config.has_own_keys());
+    assert!(!config.to_string().contains("called with the client's own"), "{config}");
 }
 
 #[test]
@@ -148,4 +184,7 @@ fn a_token_is_told_from_another() {
     let token = config.token().unwrap();
     assert!(token.is(b"abc") && !token.is(b"abd") && !token.is(b"ab") && !token.is(b""));
     assert!(!Config::new().client_token("").has_client_token());
+    for (token, sendable) in [("a b", true), ("a\n", false), (" a", false)] {
+        assert_eq!(Config::new().client_token(token).token().unwrap().is_sendable(), sendable);
+    }
 }
