@@ -117,7 +117,8 @@ impl Upstream {
     }
 
     /// The caller's request as this upstream gets it: its model, and `stream: true` if it is to be
-    /// `streamed`. Nothing else is touched, and the request is the very same if these are right.
+    /// `streamed`. Nothing else is touched, and a request that has these already is not copied: it may hold
+    /// megabytes of images.
     pub(super) fn prepare(&self, request: &Arc<Value>, streamed: bool) -> Arc<Value> {
         let model = self.model.as_deref().map(|model| ("model", Value::from(model)));
         let stream = streamed.then_some(("stream", Value::Bool(true)));
