@@ -44,7 +44,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, StatusCode, Uri};
 use serde_json::Value;
 
 pub use attempt::Attempt;
@@ -163,6 +163,8 @@ pub struct Recovery {
 struct Current {
     index: usize,
     upstream: Upstream,
+    /// Where its requests go.
+    address: Uri,
     /// Parts before this one were said by earlier steps.
     first_part: u32,
     /// The caller's request as this upstream gets it.
@@ -416,6 +418,7 @@ impl Recovery {
     fn on_end(&mut self, error: Option<TransportErrorKind>) {
         if error.is_none() {
             self.wire_ended();
+            self.read_end();
         }
         let cut = match error {
             None => Cut::Truncated,

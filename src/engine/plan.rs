@@ -89,7 +89,7 @@ impl Upstream {
         Ok(self.header(HeaderName::from_static("x-api-key"), value))
     }
 
-    /// Asks for `model` in place of the request's own.
+    /// Asks for `model` in place of the request's own, or of the address's where a dialect has it there.
     #[must_use]
     pub fn model(mut self, model: impl Into<Arc<str>>) -> Self {
         self.model = Some(model.into());
@@ -115,19 +115,19 @@ impl Upstream {
         &*self.dialect
     }
 
-    /// The caller's request as this upstream gets it: its model, and `stream: true` if it is to be
+    /// The caller's request as this upstream gets it: for its model, and for a stream if it is to be
     /// `streamed`. Nothing else is touched.
     pub(super) fn prepare(&self, request: &Value, streamed: bool) -> Value {
         let mut request = request.clone();
         if let Some(fields) = request.as_object_mut() {
-            if let Some(model) = &self.model {
-                fields.insert("model".to_owned(), Value::from(&**model));
-            }
-            if streamed {
-                fields.insert("stream".to_owned(), Value::Bool(true));
-            }
+            self.dialect.prepare(fields, self.model.as_deref(), streamed);
         }
         request
+    }
+
+    /// Where its requests go; none if its address has no place for its model.
+    pub(crate) fn address(&self) -> Option<Uri> {
+        self.dialect.address(&self.uri, self.model.as_deref())
     }
 
     pub(super) fn capabilities(&self, outline: &Outline) -> Capabilities {

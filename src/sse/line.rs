@@ -29,6 +29,10 @@ impl Name {
         true
     }
 
+    pub(super) fn bytes(&self) -> &[u8] {
+        self.bytes.get(..self.len).unwrap_or_default()
+    }
+
     /// The field that it is the whole name of.
     pub(super) fn field(&self) -> Option<Field> {
         let (field, rest) = split_name(self.bytes.get(..self.len)?)?;
