@@ -76,7 +76,8 @@ pub(super) fn gemini(model: &str) -> Capabilities {
 fn gemini_continues(model: &str) -> bool {
     let model = model.to_ascii_lowercase();
     let name = model.rsplit('/').next().unwrap_or_default();
-    let Some((version, variant)) = name.strip_prefix("gemini-").and_then(|name| name.split_once('-'))
+    let Some((version, variant)) =
+        name.strip_prefix("gemini-").and_then(|name| name.split_once('-'))
     else {
         return false;
     };

@@ -71,6 +71,9 @@ impl Recovery {
 
     /// The stream has ended in order: the decoder may know by that what it could not before.
     pub(super) fn read_end(&mut self) {
+        if !matches!(self.body, Body::Stream(_)) {
+            return;
+        }
         let Body::Stream(mut wire) = mem::replace(&mut self.body, Body::Awaited) else {
             return;
         };

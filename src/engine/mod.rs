@@ -408,6 +408,7 @@ impl Recovery {
         let (outline, capabilities) = (&self.step.outline, &self.step.capabilities);
         let event_max = self.plan.policy.event_max;
         let limits = sse::Limits::new().max_line(event_max).max_event(event_max);
+        let limits = limits.max_stray(crate::policy::ERROR_BODY_MAX);
         Body::Stream(Box::new(Wire {
             parser: sse::Parser::new(limits),
             decoder: self.upstream().dialect.decoder(outline, capabilities),

@@ -101,7 +101,7 @@ impl Parser {
             kind: Vec::new(),
             id: Vec::new(),
             value: Vec::new(),
-            stray: Stray::new(),
+            stray: Stray::new(limits.max_stray),
             lossy_data: String::new(),
             lossy_kind: String::new(),
             event_retry: None,
@@ -154,7 +154,7 @@ impl Parser {
     }
 
     /// Lines since the last event that are no fields and no comments, each with an LF: what a server
-    /// says that does not speak the format just then. Only their beginning is kept.
+    /// says that does not speak the format just then. Kept up to [`Limits::max_stray`].
     #[must_use]
     pub fn stray(&self) -> &[u8] {
         self.stray.bytes()
@@ -259,7 +259,7 @@ impl Parser {
     /// The limit that the current line passes. Which one must not depend on the chunks, so it is
     /// always the one that comes first.
     fn excess(&self) -> Option<LimitExceeded> {
-        let Limits { max_line, max_event } = self.limits;
+        let Limits { max_line, max_event, .. } = self.limits;
         let room = max_event.saturating_sub(self.block);
         if self.dropping || matches!(self.at, At::Comment) || self.line <= max_line.min(room) {
             None

@@ -1,21 +1,24 @@
 //! Lines that are none of an event stream's.
 //!
 //! In: lines whose field is unknown, in pieces. Out: their beginning, for whoever knows that a server
-//! puts errors between its events. It must never hold more than [`STRAY_MAX`]. Law kept: *Bound*.
+//! puts errors between its events. It must never hold more than it is told to. Law kept: *Bound*.
 
 /// The stray lines since the last event.
-#[derive(Default)]
-pub(super) struct Stray(Vec<u8>);
+pub(super) struct Stray {
+    bytes: Vec<u8>,
+    max: usize,
+}
 
 impl Stray {
-    pub(super) const fn new() -> Self {
-        Self(Vec::new())
+    /// Keeps `max` bytes.
+    pub(super) const fn new(max: usize) -> Self {
+        Self { bytes: Vec::new(), max }
     }
 
     /// Takes in a piece of a line, as far as there is room.
     pub(super) fn push(&mut self, piece: &[u8]) {
-        let room = STRAY_MAX.saturating_sub(self.0.len());
-        self.0.extend_from_slice(piece.get(..room).unwrap_or(piece));
+        let room = self.max.saturating_sub(self.bytes.len());
+        self.bytes.extend_from_slice(piece.get(..room).unwrap_or(piece));
     }
 
     /// Ends a line.
@@ -24,18 +27,15 @@ impl Stray {
     }
 
     pub(super) fn clear(&mut self) {
-        self.0.clear();
+        self.bytes.clear();
     }
 
     pub(super) fn bytes(&self) -> &[u8] {
-        &self.0
+        &self.bytes
     }
 
     #[cfg(test)]
     pub(super) const fn capacity(&self) -> usize {
-        self.0.capacity()
+        self.bytes.capacity()
     }
 }
-
-/// Bytes of stray lines that are kept: an error says what it is in its first few lines.
-const STRAY_MAX: usize = 8 * 1024;

@@ -11,9 +11,7 @@ use std::fmt;
 
 use super::super::wire::{self, Count};
 use super::super::{DecodeError, Decoder, Fault, FaultClass, Outline, Signal, fault};
-use super::frame::{
-    Candidate, Frame, FunctionCall, Part, PromptFeedback, UsageMetadata, kind_of,
-};
+use super::frame::{Candidate, Frame, FunctionCall, Part, PromptFeedback, UsageMetadata, kind_of};
 use super::pieces::Pieces;
 use super::reason_of;
 use crate::event::{Annotation, FinishReason, PartKind, Text, Usage};
@@ -180,10 +178,12 @@ impl Decoder for GeminiDecoder {
                 self.fault(fault::of_frame(data), sink);
                 return Ok(());
             }
-            Err(error) => return error_in(data).map_or(Err(error), |fault| {
-                self.fault(fault, sink);
-                Ok(())
-            }),
+            Err(error) => {
+                return error_in(data).map_or(Err(error), |fault| {
+                    self.fault(fault, sink);
+                    Ok(())
+                });
+            }
         };
         // First of all: every field is optional, and an error reads as an empty frame.
         let own = frame.error.map(|error| error.get()).filter(|error| fault::is_error(error));

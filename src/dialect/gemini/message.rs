@@ -76,7 +76,9 @@ fn part(part: &Part) -> Option<Value> {
             call.insert("args".to_owned(), args);
             json!({ "functionCall": call })
         }
-        PartKind::Opaque { .. } => return object(part.text()).filter(|part| is_whole && is_own(part)),
+        PartKind::Opaque { .. } => {
+            return object(part.text()).filter(|part| is_whole && is_own(part));
+        }
         PartKind::ServerCall { .. }
         | PartKind::ServerResult { .. }
         | PartKind::RedactedReasoning => return None,

@@ -144,8 +144,7 @@ mod tests {
         ] {
             *place_of(&mut root, path).expect(path) = value.into();
         }
-        let whole =
-            serde_json::json!({ "a": "6", "b": { "c": [{ "d": "2" }, "3"] }, "x y": "4", "q\"": "5" });
+        let whole = serde_json::json!({ "a": "6", "b": { "c": [{ "d": "2" }, "3"] }, "x y": "4", "q\"": "5" });
         assert_eq!(root, whole);
         for path in ["", "$", "a", "$.", "$..a", "$.a.b", "$.b.c[5]", "$[x]", "$['x", "$['x'y"] {
             assert!(place_of(&mut root.clone(), path).is_none(), "{path}");

@@ -40,9 +40,8 @@ pub(super) fn rewrite(
     let mut next = request.clone();
     let contents = next.get_mut("contents").and_then(Value::as_array_mut).ok_or(Unresumable)?;
     let sent = Sent::of(transcript);
-    let note = |template: &str| {
-        json!({ "role": "user", "parts": [{ "text": sent.words(template) }] })
-    };
+    let note =
+        |template: &str| json!({ "role": "user", "parts": [{ "text": sent.words(template) }] });
     let expect = match by {
         Resume::Align => return Ok(Continuation::new(next, Expect::Align)),
         Resume::Prefill => {
@@ -67,7 +66,8 @@ pub(super) fn rewrite(
 /// The thinking budget lies within the limit.
 fn lower(next: &mut Value, request: &Value, sent: &Sent, spent: Option<u64>) {
     let Some(config) = name_in(request, "generationConfig") else { return };
-    let Some(limit) = next.get(&config).and_then(|config| name_in(config, "maxOutputTokens")) else {
+    let Some(limit) = next.get(&config).and_then(|config| name_in(config, "maxOutputTokens"))
+    else {
         return;
     };
     let config = next.get_mut(&config);

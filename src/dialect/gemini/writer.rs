@@ -259,7 +259,9 @@ impl Writer for ResponseWriter {
         for choice in unfinished {
             let own = self.reasons.remove(&choice);
             let is_this = |word: &Box<str>| {
-                choice > 0 || reason_of(word).is_some_and(|reason| word_of(&reason) == word_of(&finish.reason))
+                choice > 0
+                    || reason_of(word)
+                        .is_some_and(|reason| word_of(&reason) == word_of(&finish.reason))
             };
             let own = own.filter(is_this);
             let word = own.as_deref().unwrap_or_else(|| word_of(&finish.reason));

@@ -54,7 +54,7 @@ impl Step {
         };
         let calls = matches!(kind, PartKind::ToolCall { .. });
         sink(Signal::Open { slot, choice: 0, kind });
-        let mut step = Self { slot, holds };
+        let step = Self { slot, holds };
         if !matches!(step.holds, Holds::Whole(..)) {
             step.say(&piece, sink)?;
         }
