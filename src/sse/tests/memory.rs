@@ -253,6 +253,7 @@ fn stray_lines_are_kept_up_to_their_limit() {
         (b"{\r\n}\r\n\r\n: comment\n", "{\n}\n"),
         (b"dat: a\ndata: b\ndatax\n:c\n", "dat: a\ndatax\n"),
         (b"{\n}\n\ndata: a\n\n", ""),
+        (b"data: a\n\n{\n}", "{\n}"),
         (b"error: 0123456789012345678901234", "error: 01234567890123456"),
     ] {
         for size in 1..=bytes.len() {
