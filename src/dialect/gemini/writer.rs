@@ -258,12 +258,12 @@ impl Writer for ResponseWriter {
         let unfinished: Vec<u32> = unfinished.map(|(choice, _)| *choice).collect();
         for choice in unfinished {
             let own = self.reasons.remove(&choice);
-            let is_this = |word: &Box<str>| {
+            let is_this = |word: &str| {
                 choice > 0
                     || reason_of(word)
                         .is_some_and(|reason| word_of(&reason) == word_of(&finish.reason))
             };
-            let own = own.filter(is_this);
+            let own = own.filter(|word| is_this(word));
             let word = own.as_deref().unwrap_or_else(|| word_of(&finish.reason));
             let fields = Map::from_iter([("finishReason".to_owned(), Value::from(word))]);
             let known = costly(report).any(|attempt| attempt.usage.is_some());

@@ -192,11 +192,12 @@ impl Writer for InteractionWriter {
                 self.start(&step, false, out);
             }
             (Delta::Append { text, .. }, kind) => self.append(kind, text, out),
-            (Delta::Annotate { annotation: Annotation::Signature(signature), .. }, kind) => {
-                if !matches!(kind, PartKind::Text) {
-                    let delta = json!({ "type": "thought_signature", "signature": **signature });
-                    self.delta(&delta, out);
-                }
+            (
+                Delta::Annotate { annotation: Annotation::Signature(signature), .. },
+                PartKind::Reasoning | PartKind::ToolCall { .. },
+            ) => {
+                let delta = json!({ "type": "thought_signature", "signature": **signature });
+                self.delta(&delta, out);
             }
             (Delta::Close { .. } | Delta::Truncate { .. }, _) => self.stop(out),
             // A call that will never be whole must not look as if it were.
