@@ -336,6 +336,10 @@ pub enum ConfigError {
     /// The key cannot be a header value: it has a line break or another control character in it.
     #[error("the key cannot be sent in a header: it holds a line break or a control character")]
     Key,
+    /// The upstream has a model of its own, which its dialect puts into the address, and the address has
+    /// no place for it.
+    #[error("the upstream's address names no model that its own could take the place of")]
+    ModelInAddress,
     /// A chain without an upstream.
     #[error("the client has no upstream; add one with `step`")]
     NoStep,

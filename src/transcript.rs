@@ -121,6 +121,7 @@ impl Transcript {
             if !shared {
                 part.state = PartState::Abandoned;
             }
+            part.annotations.retain(|note| !matches!(note, Annotation::Signature(_)));
         }
         public
     }

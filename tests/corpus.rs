@@ -1,4 +1,4 @@
-//! Every recorded stream and error of the two dialects, through the decoders and through the whole
+//! Every recorded stream and error of the dialects, through the decoders and through the whole
 //! engine, compared with its sidecar.
 //!
 //! The recordings are found by `UNBROKEN_CORPUS` or beside the repository; without them the tests

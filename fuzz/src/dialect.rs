@@ -11,7 +11,7 @@ use arbitrary::Arbitrary;
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode, Uri};
 use serde_json::{Value, json};
-use unbroken::dialect::{Anthropic, Dialect, OpenAiChat, Signal};
+use unbroken::dialect::{Anthropic, Dialect, Gemini, GeminiInteractions, OpenAiChat, Signal};
 use unbroken::engine::{Input as Fed, Output, Plan, Recovery};
 use unbroken::policy::{Policy, ToolDelivery};
 use unbroken::{Upstream, sse};
@@ -37,7 +37,7 @@ pub fn run(input: Input<'_>) {
         0 => input.rest.to_vec(),
         _ => stream(input.rest, setup & 2 != 0),
     };
-    for dialect in [&Anthropic as &dyn Dialect, &OpenAiChat] {
+    for dialect in [&Anthropic as &dyn Dialect, &OpenAiChat, &Gemini, &GeminiInteractions] {
         let said = decode(dialect, &body, setup);
         assert_eq!(decode(dialect, &body, setup), said, "not the same twice");
     }
@@ -83,6 +83,8 @@ fn decode(dialect: &dyn Dialect, body: &[u8], setup: u8) -> Vec<String> {
             event.data
         );
     }
+    decoder.stray(&String::from_utf8_lossy(body), &mut |signal| check.hear(&signal));
+    decoder.end(&mut |signal| check.hear(&signal));
     check.said
 }
 

@@ -12,8 +12,8 @@ use std::time::Instant;
 use bytes::Bytes;
 use clap::{Args, ValueEnum};
 use http::{HeaderMap, StatusCode, Uri};
-use serde_json::{Value, json};
-use unbroken::dialect::{Anthropic, OpenAiChat};
+use serde_json::{Map, Value, json};
+use unbroken::dialect::{Anthropic, Gemini, GeminiInteractions, OpenAiChat};
 use unbroken::engine::{Input, Notice, Output, Plan, Recovery};
 use unbroken::policy::Policy;
 use unbroken::{Cut, Delta, Event, PartKind, Upstream, sse};
@@ -48,6 +48,24 @@ enum DialectName {
     Anthropic,
     #[value(name = "openai-chat")]
     OpenAiChat,
+    Gemini,
+    GeminiInteractions,
+}
+
+impl DialectName {
+    /// The dialect of an event with these fields.
+    fn of(fields: &Map<String, Value>) -> Self {
+        let has = |name: &str| fields.contains_key(name);
+        if fields.get("event_type").is_some_and(Value::is_string) {
+            Self::GeminiInteractions
+        } else if has("candidates") || has("usageMetadata") || has("promptFeedback") {
+            Self::Gemini
+        } else if fields.get("type").is_some_and(Value::is_string) && !has("choices") {
+            Self::Anthropic
+        } else {
+            Self::OpenAiChat
+        }
+    }
 }
 
 /// Why a replay stopped early.
@@ -186,9 +204,7 @@ fn dialect_of(body: &[u8]) -> Option<DialectName> {
     let mut rest = body;
     while let Ok(Some(event)) = parser.next_event(&mut rest) {
         if let Ok(Value::Object(fields)) = serde_json::from_str(event.data) {
-            let named = fields.get("type").is_some_and(Value::is_string);
-            let anthropic = named && !fields.contains_key("choices");
-            return Some(if anthropic { DialectName::Anthropic } else { DialectName::OpenAiChat });
+            return Some(DialectName::of(&fields));
         }
     }
     None
@@ -210,9 +226,16 @@ impl<'a> Player<'a> {
         let upstream = match dialect {
             DialectName::Anthropic => Upstream::new("recorded", Anthropic, uri),
             DialectName::OpenAiChat => Upstream::new("recorded", OpenAiChat, uri),
+            DialectName::Gemini => Upstream::new("recorded", Gemini, uri),
+            DialectName::GeminiInteractions => Upstream::new("recorded", GeminiInteractions, uri),
         };
-        let request =
-            json!({ "model": "recorded", "messages": [{ "role": "user", "content": "-" }] });
+        // What any of the dialects asks for.
+        let request = json!({
+            "model": "recorded",
+            "messages": [{ "role": "user", "content": "-" }],
+            "contents": [{ "role": "user", "parts": [{ "text": "-" }] }],
+            "input": "-",
+        });
         let mut plan = Plan::new(request, vec![upstream]);
         plan.policy = Policy::new().max_attempts(1).into();
         plan.recorded = true;

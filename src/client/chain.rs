@@ -26,6 +26,9 @@ impl Chain {
             if !http || upstream.uri.host().is_none() {
                 return Err(ConfigError::Address);
             }
+            if upstream.address().is_none() {
+                return Err(ConfigError::ModelInAddress);
+            }
             // A fallback to another model of the same upstream shares its name on purpose.
             let twin = |other: &&Upstream| {
                 other.name == upstream.name && other.uri.authority() != upstream.uri.authority()

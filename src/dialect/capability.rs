@@ -14,6 +14,8 @@
 //! | `api.deepseek.com` | none: `prefix: true` works only below `/beta`, which the host does not tell; declare it | never | <https://api-docs.deepseek.com> ("Chat Prefix Completion") |
 //! | `openrouter.ai`, Claude up to 4.5 | trailing turn | unknown | <https://openrouter.ai/docs> documents a trailing turn for any model; for other models it depends on who serves them |
 //! | `api.openai.com`, Azure | none: 200, and the model starts over | – | measured by others |
+//! | Gemini 2, 3, 3.1, `gemini-3.5-flash` | trailing turn | never | measured by others (tldw_chatbook #735, pipecat #5821, LibreChat agents #323), also while they think unasked |
+//! | Gemini 3.6, `gemini-3.5-flash-lite` and all later ones | none: 400 | – | langchain-google, `chat_models.py` |
 //! | anything else | none | unknown | – |
 //!
 //! vLLM and SGLang continue with `continue_final_message`, llama.cpp and Ollama any trailing turn:
@@ -56,6 +58,33 @@ pub(super) fn openai_chat(host: &str, model: &str) -> Capabilities {
         pings: is_host(host, "openrouter.ai") || is_host(host, "api.deepseek.com"),
         reasoning: reasons_unasked(model),
         ..Capabilities::default()
+    }
+}
+
+/// What is known of a Gemini model, wherever it is served.
+pub(super) fn gemini(model: &str) -> Capabilities {
+    let continues = gemini_continues(model);
+    Capabilities {
+        prefill: if continues { Prefill::Trailing } else { Prefill::None },
+        echo: if continues { Echo::Never } else { Echo::Unknown },
+        ..Capabilities::default()
+    }
+}
+
+/// Whether `model` goes on with a trailing model turn. Versions are not in order: 3.5-flash does, and
+/// 3.5-flash-lite does not.
+fn gemini_continues(model: &str) -> bool {
+    let model = model.to_ascii_lowercase();
+    let name = model.rsplit('/').next().unwrap_or_default();
+    let Some((version, variant)) =
+        name.strip_prefix("gemini-").and_then(|name| name.split_once('-'))
+    else {
+        return false;
+    };
+    match version {
+        "2.0" | "2.5" | "3" | "3.1" => true,
+        "3.5" => variant.strip_prefix("flash").is_some_and(|rest| !rest.starts_with("-lite")),
+        _ => false,
     }
 }
 
@@ -139,6 +168,28 @@ mod tests {
             ("", false),
         ] {
             assert_eq!(continues_turns(model), continues, "{model}");
+        }
+    }
+
+    #[test]
+    fn gemini_up_to_3_5_flash_continues_turns() {
+        for (model, continues) in [
+            ("gemini-2.0-flash", true),
+            ("models/gemini-2.5-pro", true),
+            ("gemini-3-pro-preview", true),
+            ("gemini-3.1-flash-lite-preview", true),
+            ("gemini-3.5-flash", true),
+            ("gemini-3.5-flash-001", true),
+            ("gemini-3.5-flash-lite", false),
+            ("gemini-3.5-pro", false),
+            ("gemini-3.6-flash", false),
+            ("gemini-4-flash", false),
+            ("gemini-flash-latest", false),
+            ("gemini-1.5-pro", false),
+            ("gemma-3-27b-it", false),
+            ("", false),
+        ] {
+            assert_eq!(gemini(model).prefill == Prefill::Trailing, continues, "{model}");
         }
     }
 

@@ -89,8 +89,12 @@ impl Sent {
 
     /// The user turn that asks to go on, in the words of `template`.
     pub(super) fn note(&self, template: &str) -> Value {
-        let note = wording::fill(template, &self.text, self.anchor());
-        json!({ "role": "user", "content": note })
+        json!({ "role": "user", "content": self.words(template) })
+    }
+
+    /// The words of that turn.
+    pub(super) fn words(&self, template: &str) -> String {
+        wording::fill(template, &self.text, self.anchor())
     }
 
     /// What is expected of an answer to a note.

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, StatusCode};
-use serde_json::Value;
+use http::{HeaderMap, StatusCode, Uri};
+use serde_json::{Map, Value};
 
 use crate::error::ErrorKind;
 use crate::event::{FinishReason, PartKind, Resume, Usage};
@@ -21,6 +21,7 @@ mod anthropic;
 mod capability;
 mod debug;
 mod fault;
+mod gemini;
 mod ladder;
 mod openai_chat;
 mod request;
@@ -32,6 +33,7 @@ mod wording;
 mod writer;
 
 pub use self::anthropic::Anthropic;
+pub use self::gemini::{Gemini, GeminiInteractions};
 pub use self::openai_chat::OpenAiChat;
 pub use self::wording::Wording;
 pub use self::writer::{Place, Writer};
@@ -39,7 +41,7 @@ pub use crate::event::Echo;
 
 /// A wire format that several providers may share.
 pub trait Dialect: Debug + Send + Sync + 'static {
-    /// Stable name, as the command line has it: `anthropic`, `openai-chat`.
+    /// Stable name, as the command line has it: `anthropic`, `openai-chat`, `gemini`.
     fn name(&self) -> &'static str;
 
     /// Headers that every request needs, credentials aside.
@@ -52,6 +54,24 @@ pub trait Dialect: Debug + Send + Sync + 'static {
     /// # Errors
     /// Says which field is missing or wrong, never its content.
     fn check(&self, request: &Value) -> Result<(), InvalidRequest>;
+
+    /// The fields that make of the caller's request what an upstream gets: a request for `model`, if the
+    /// upstream has one of its own, and for a stream if it is to be `streamed`.
+    fn fields(&self, model: Option<&str>, streamed: bool) -> Vec<(&'static str, Value)> {
+        let model = model.map(|model| ("model", Value::from(model)));
+        model.into_iter().chain(streamed.then_some(("stream", Value::Bool(true)))).collect()
+    }
+
+    /// Where requests go, for an upstream at `address` with `model` of its own, if it has one. `None`
+    /// where the address has to name that model, and has no place for it.
+    fn address(&self, address: &Uri, _model: Option<&str>) -> Option<Uri> {
+        Some(address.clone())
+    }
+
+    /// The model that `address` names, in a dialect whose requests do not.
+    fn model_in(&self, _address: &Uri) -> Option<Arc<str>> {
+        None
+    }
 
     /// What is known about `model` behind `host`; what the upstream is declared to be comes on top.
     fn capabilities(&self, host: &str, model: &str) -> Capabilities;
@@ -117,6 +137,20 @@ pub trait Decoder: Debug + Send {
         event: &sse::Event<'_>,
         sink: &mut dyn FnMut(Signal<'_>),
     ) -> Result<(), DecodeError>;
+
+    /// Hears lines of the stream that belong to no event: a server may put a bare error there. Comes at
+    /// the end of the stream, before [`end`](Self::end).
+    fn stray(&mut self, _lines: &str, _sink: &mut dyn FnMut(Signal<'_>)) {}
+
+    /// The stream has ended in order, and not inside an event: what that proves goes to `sink`. By
+    /// itself it proves nothing.
+    fn end(&mut self, _sink: &mut dyn FnMut(Signal<'_>)) {}
+
+    /// Where the provider's own replay of this stream would go on: the id of the last event, if it
+    /// has such ids.
+    fn event_id(&self) -> Option<&str> {
+        None
+    }
 
     /// Whether something of a tool call has been read that is not handed on yet: the call's name has
     /// not come.

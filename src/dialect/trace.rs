@@ -9,7 +9,17 @@ use crate::transcript::Transcript;
 
 /// What `decoder` makes of `events`: `slot=kind` opens, `slot+text` appends, `slot/` closes, `.` is
 /// life, `ERR` cannot be read. An event is its data, or `type|data`.
-pub(super) fn of(mut decoder: Box<dyn Decoder>, events: &[&str]) -> String {
+pub(super) fn of(decoder: Box<dyn Decoder>, events: &[&str]) -> String {
+    of_whole(decoder, events, "", false)
+}
+
+/// The same, and what it makes of `stray` lines and, if the stream `ends`, of its end.
+pub(super) fn of_whole(
+    mut decoder: Box<dyn Decoder>,
+    events: &[&str],
+    stray: &str,
+    ends: bool,
+) -> String {
     let mut words = Vec::new();
     for event in events {
         let event = match event.split_once('|') {
@@ -22,6 +32,12 @@ pub(super) fn of(mut decoder: Box<dyn Decoder>, events: &[&str]) -> String {
             words.push("ERR".to_owned());
         }
         assert_ne!(words.len(), before, "an event said nothing at all: {event:?}");
+    }
+    if !stray.is_empty() {
+        decoder.stray(stray, &mut |signal| words.push(word(&signal)));
+    }
+    if ends {
+        decoder.end(&mut |signal| words.push(word(&signal)));
     }
     words.join(" ")
 }

@@ -35,6 +35,11 @@ impl<'a> Text<'a> {
     pub(super) fn said(self) -> Option<Cow<'a, str>> {
         self.0.filter(|text| !text.is_empty())
     }
+
+    /// The same, lent.
+    pub(super) fn as_said(&self) -> Option<&str> {
+        self.0.as_deref().filter(|text| !text.is_empty())
+    }
 }
 
 impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {

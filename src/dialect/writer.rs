@@ -53,6 +53,13 @@ pub trait Writer: Debug + Send {
     /// Writes a sign of life that no reader takes for content.
     fn keep_alive(&mut self, out: &mut Vec<u8>);
 
+    /// Writes `text` out of band, for whoever watches the stream: an SSE comment, or nothing where the
+    /// format's own clients do not read comments as such.
+    fn remark(&mut self, text: &str, out: &mut Vec<u8>) {
+        sse::encode_comment(text, out);
+        out.push(b'\n');
+    }
+
     /// Whether reasoning is to be held until it is complete, unless the caller says otherwise: a
     /// client would send it back, and the provider would refuse the half of it.
     fn holds_reasoning(&self) -> bool;

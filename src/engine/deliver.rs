@@ -27,16 +27,7 @@ impl Recovery {
     pub(super) fn deliver_call(&mut self, call: Slot, truncated: bool) {
         let empty = call.held.trim().is_empty() && !truncated;
         let text = if empty { "{}".to_owned() } else { call.held };
-        self.deliver_whole(call.choice, call.kind, text, truncated);
-    }
-
-    pub(super) fn deliver_whole(
-        &mut self,
-        choice: u32,
-        kind: PartKind,
-        text: String,
-        truncated: bool,
-    ) {
+        let Slot { choice, kind, notes, .. } = call;
         if let Some(live) = &mut self.live {
             live.delivered += text.len();
             live.aside = true;
@@ -46,6 +37,9 @@ impl Recovery {
             self.fresh();
         }
         let part = self.open_part(choice, kind);
+        for annotation in notes {
+            self.emit(Event::Delta(Delta::Annotate { part, annotation }));
+        }
         if !text.is_empty() {
             self.emit(Event::Delta(Delta::Append { part, text: Text::from(text) }));
         }

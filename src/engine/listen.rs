@@ -56,7 +56,9 @@ impl Recovery {
                 }
             }
             Ok(None) => {
-                let between = wire.parser.tail() == sse::Tail::Clean;
+                // Lines that are no event's may be an error, which is not the client's to hear.
+                let stray = !wire.parser.stray().is_empty();
+                let between = wire.parser.tail() == sse::Tail::Clean && !stray;
                 self.wire_piece(&chunk, between, wire.decoder.holds());
             }
             Err(_) => self.cut_by(Cut::OverLimit),
@@ -91,6 +93,26 @@ impl Recovery {
     fn is_call(&self, slot: u32) -> bool {
         let slot = self.live.as_ref().and_then(|live| live.slots.get(&slot));
         slot.is_some_and(Slot::is_call)
+    }
+
+    /// The stream has ended in order: the decoder may know by that what it could not before.
+    pub(super) fn read_end(&mut self) {
+        if !matches!(self.body, Body::Stream(_)) {
+            return;
+        }
+        let Body::Stream(mut wire) = mem::replace(&mut self.body, Body::Awaited) else {
+            return;
+        };
+        let none = Bytes::new();
+        let stray = String::from_utf8_lossy(wire.parser.stray()).into_owned();
+        if !stray.is_empty() {
+            wire.decoder.stray(&stray, &mut |signal| self.hear(signal, &none));
+            self.keep_fault(&stray);
+        }
+        if wire.parser.tail() == sse::Tail::Clean {
+            wire.decoder.end(&mut |signal| self.hear(signal, &none));
+        }
+        self.body = Body::Stream(wire);
     }
 
     /// The provider has said its last word.
@@ -343,6 +365,11 @@ impl Recovery {
         let Some(open) = live.slots.get(&slot) else {
             return;
         };
+        // A signature does not cover what another attempt has said of the same text.
+        let foreign = live.by.is_some() && matches!(open.kind, PartKind::Text);
+        if foreign && matches!(annotation, Annotation::Signature(_)) {
+            return;
+        }
         let early = open.part.is_none() && !matches!(open.kind, PartKind::Reasoning);
         let bytes = match &annotation {
             Annotation::Signature(text) | Annotation::Citation(text) => text.len(),

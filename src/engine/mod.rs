@@ -44,7 +44,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, StatusCode, Uri};
 use serde_json::Value;
 
 pub use attempt::Attempt;
@@ -164,6 +164,8 @@ pub struct Recovery {
 struct Current {
     index: usize,
     upstream: Upstream,
+    /// Where its requests go.
+    address: Uri,
     /// Parts before this one were said by earlier steps.
     first_part: u32,
     /// The caller's request as this upstream gets it.
@@ -418,6 +420,7 @@ impl Recovery {
         let (outline, capabilities) = (&self.step.outline, &self.step.capabilities);
         let event_max = self.plan.policy.event_max;
         let limits = sse::Limits::new().max_line(event_max).max_event(event_max);
+        let limits = limits.max_stray(crate::policy::ERROR_BODY_MAX);
         Body::Stream(Box::new(Wire {
             parser: sse::Parser::new(limits),
             decoder: self.upstream().dialect.decoder(outline, capabilities),
@@ -428,6 +431,7 @@ impl Recovery {
     fn on_end(&mut self, error: Option<TransportErrorKind>) {
         if error.is_none() {
             self.wire_ended();
+            self.read_end();
         }
         let cut = match error {
             None => Cut::Truncated,

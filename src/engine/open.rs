@@ -55,8 +55,14 @@ impl Current {
             false => upstream.dialect.check(&plan.request),
         };
         checked.map_err(|cause| invalid().caused_by(cause))?;
+        let Some(address) = upstream.address() else {
+            return Err(invalid().caused_by(ConfigError::ModelInAddress));
+        };
         let request = upstream.prepare(&plan.request, !plan.head_only);
-        let outline = upstream.dialect.outline(&request);
+        let mut outline = upstream.dialect.outline(&request);
+        if let Some(model) = upstream.dialect.model_in(&address) {
+            outline.model = model;
+        }
         let capabilities = upstream.capabilities(&outline);
         let here = |refusal: &&Refusal| {
             refusal.upstream == upstream.name && refusal.model == outline.model
@@ -65,6 +71,7 @@ impl Current {
         Ok(Self {
             index,
             upstream: upstream.clone(),
+            address,
             first_part,
             request,
             outline,
@@ -106,7 +113,7 @@ impl Recovery {
         let fresh = mem::take(&mut self.course.fresh_connection);
         let mut http = http::Request::new(self.written(&request));
         *http.method_mut() = Method::POST;
-        *http.uri_mut() = upstream.uri.clone();
+        *http.uri_mut() = self.step.address.clone();
         *http.headers_mut() = self.headers(&upstream);
         self.queue.push_back(Output::Notice(Notice::Opened {
             attempt: id,

@@ -90,7 +90,7 @@ impl Upstream {
         Ok(self.header(HeaderName::from_static("x-api-key"), value))
     }
 
-    /// Asks for `model` in place of the request's own.
+    /// Asks for `model` in place of the request's own, or of the address's where a dialect has it there.
     #[must_use]
     pub fn model(mut self, model: impl Into<Arc<str>>) -> Self {
         self.model = Some(model.into());
@@ -116,14 +116,12 @@ impl Upstream {
         &*self.dialect
     }
 
-    /// The caller's request as this upstream gets it: its model, and `stream: true` if it is to be
-    /// `streamed`. Nothing else is touched, and a request that has these already is not copied: it may hold
+    /// The caller's request as this upstream gets it: for its model, and for a stream if it is to be
+    /// `streamed`. Nothing else is touched, and a request that is so already is not copied: it may hold
     /// megabytes of images.
     pub(super) fn prepare(&self, request: &Arc<Value>, streamed: bool) -> Arc<Value> {
-        let model = self.model.as_deref().map(|model| ("model", Value::from(model)));
-        let stream = streamed.then_some(("stream", Value::Bool(true)));
         let mut prepared = Arc::clone(request);
-        for (name, value) in model.into_iter().chain(stream) {
+        for (name, value) in self.dialect.fields(self.model.as_deref(), streamed) {
             if prepared.get(name) == Some(&value) {
                 continue;
             }
@@ -132,6 +130,11 @@ impl Upstream {
             }
         }
         prepared
+    }
+
+    /// Where its requests go; none if its address has no place for its model.
+    pub(crate) fn address(&self) -> Option<Uri> {
+        self.dialect.address(&self.uri, self.model.as_deref())
     }
 
     pub(super) fn capabilities(&self, outline: &Outline) -> Capabilities {

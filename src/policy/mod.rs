@@ -51,7 +51,7 @@ pub const ANSWER_MAX: usize = 256 * 1024 * 1024;
 /// Bytes of one event: twice the longest that a vendor's own tests hold legitimate (64 MiB).
 pub const EVENT_MAX: usize = 128 * 1024 * 1024;
 
-/// Bytes of a response that is not a stream that are read to learn why.
+/// Bytes of a response that is not a stream, or of lines between events, that are read to learn why.
 pub const ERROR_BODY_MAX: usize = 64 * 1024;
 
 /// How hard a reply tries, what it delivers when, and where it stops.

@@ -31,13 +31,16 @@ pub struct Limits {
     pub max_line: usize,
     /// Most bytes in the lines of one event, line ends left out; [`DEFAULT_MAX_EVENT`] by default.
     pub max_event: usize,
+    /// Most bytes of stray lines that are kept ([`Parser::stray`](super::Parser::stray)); none by
+    /// default.
+    pub max_stray: usize,
 }
 
 impl Limits {
     /// The limits for peers that behave: [`DEFAULT_MAX_LINE`] and [`DEFAULT_MAX_EVENT`].
     #[must_use]
     pub const fn new() -> Self {
-        Self { max_line: DEFAULT_MAX_LINE, max_event: DEFAULT_MAX_EVENT }
+        Self { max_line: DEFAULT_MAX_LINE, max_event: DEFAULT_MAX_EVENT, max_stray: 0 }
     }
 
     /// Sets the longest line in bytes. 0 lets only comments and blank lines through, `usize::MAX`
@@ -53,6 +56,14 @@ impl Limits {
     #[must_use]
     pub const fn max_event(mut self, bytes: usize) -> Self {
         self.max_event = bytes;
+        self
+    }
+
+    /// Sets how many bytes are kept of lines that are no fields and no comments. 0 keeps none, as the
+    /// standard has it; past any other number the rest is passed over.
+    #[must_use]
+    pub const fn max_stray(mut self, bytes: usize) -> Self {
+        self.max_stray = bytes;
         self
     }
 }

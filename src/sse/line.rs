@@ -12,21 +12,29 @@ pub(super) struct Name {
 }
 
 impl Name {
-    /// `event` and `retry`: what is longer is unknown.
+    /// `event` and `retry`.
     const LONGEST: usize = 5;
 
     pub(super) const fn new() -> Self {
         Self { bytes: [0; Self::LONGEST], len: 0 }
     }
 
-    /// Adds a byte, unless the name is too long to be known.
+    /// Adds a byte, unless no known name goes on with it.
     pub(super) fn push(&mut self, byte: u8) -> bool {
-        let Some(next) = self.bytes.get_mut(self.len) else {
+        let so_far = self.bytes();
+        let goes_on = |name: &&[u8]| name.get(self.len) == Some(&byte) && name.starts_with(so_far);
+        if !NAMES.iter().any(goes_on) {
             return false;
-        };
-        *next = byte;
-        self.len += 1;
+        }
+        if let Some(next) = self.bytes.get_mut(self.len) {
+            *next = byte;
+            self.len += 1;
+        }
         true
+    }
+
+    pub(super) fn bytes(&self) -> &[u8] {
+        self.bytes.get(..self.len).unwrap_or_default()
     }
 
     /// The field that it is the whole name of.
@@ -43,6 +51,8 @@ pub(super) enum Field {
     Id,
     Retry,
 }
+
+const NAMES: [&[u8]; 4] = [b"data", b"event", b"id", b"retry"];
 
 /// The field and the value of a whole line; [`None`] for a comment or an unknown field.
 pub(super) fn split_line(line: &[u8]) -> Option<(Field, &[u8])> {

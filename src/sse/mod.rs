@@ -16,6 +16,7 @@ mod oracle;
 mod parser;
 #[cfg(all(test, feature = "eventsource-stream"))]
 mod peer;
+mod stray;
 #[cfg(test)]
 mod tests;
 

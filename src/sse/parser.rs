@@ -26,6 +26,7 @@ use std::mem;
 use memchr::{memchr, memchr2};
 
 use super::line::{Field, Name, decode, split_line};
+use super::stray::Stray;
 use super::{Event, LimitExceeded, Limits};
 
 /// An incremental parser of one event stream.
@@ -69,6 +70,7 @@ pub struct Parser {
     id: Vec<u8>,
     /// An `event`, `id` or `retry` value that came in pieces, until its line ends.
     value: Vec<u8>,
+    stray: Stray,
     /// Where data and type go if they are not UTF-8.
     lossy_data: String,
     lossy_kind: String,
@@ -99,6 +101,7 @@ impl Parser {
             kind: Vec::new(),
             id: Vec::new(),
             value: Vec::new(),
+            stray: Stray::new(limits.max_stray),
             lossy_data: String::new(),
             lossy_kind: String::new(),
             event_retry: None,
@@ -148,6 +151,13 @@ impl Parser {
             0 => Tail::Clean,
             bytes => Tail::Partial { bytes },
         }
+    }
+
+    /// Lines since the last event that are no fields and no comments, each with an LF: what a server
+    /// says that does not speak the format just then. Kept up to [`Limits::max_stray`].
+    #[must_use]
+    pub fn stray(&self) -> &[u8] {
+        self.stray.bytes()
     }
 
     /// The last event id, as of the last blank line; empty at first.
@@ -249,7 +259,7 @@ impl Parser {
     /// The limit that the current line passes. Which one must not depend on the chunks, so it is
     /// always the one that comes first.
     fn excess(&self) -> Option<LimitExceeded> {
-        let Limits { max_line, max_event } = self.limits;
+        let Limits { max_line, max_event, .. } = self.limits;
         let room = max_event.saturating_sub(self.block);
         if self.dropping || matches!(self.at, At::Comment) || self.line <= max_line.min(room) {
             None
@@ -263,6 +273,10 @@ impl Parser {
     /// Reads a line that lies whole in the chunk.
     fn read_line<'c>(&mut self, line: &'c [u8], lent: &mut Lent<'c>) {
         let Some((field, value)) = split_line(line) else {
+            if !matches!(self.at, At::Comment) {
+                self.stray.push(line);
+                self.stray.end();
+            }
             return;
         };
         match field {
@@ -295,7 +309,13 @@ impl Parser {
                 self.count_work(piece.len());
                 self.value.extend_from_slice(piece);
             }
-            At::Name(_) | At::Space(_) | At::Skip | At::Comment => {}
+            At::Skip => {
+                self.stray.push(piece);
+                if ended {
+                    self.stray.end();
+                }
+            }
+            At::Name(_) | At::Space(_) | At::Comment => {}
         }
         if let (At::Space(field) | At::Value(field), true) = (self.at, ended) {
             self.end_value(field);
@@ -319,12 +339,19 @@ impl Parser {
             }
             if !name.push(*byte) {
                 self.at = At::Skip;
+                self.stray.push(name.bytes());
+                self.stray.push(&[*byte]);
                 return rest;
             }
         };
         self.at = match (complete, name.field()) {
             (false, _) => At::Name(name),
-            (true, None) => At::Skip,
+            (true, None) => {
+                self.stray.push(name.bytes());
+                let (read, _) = piece.split_at(piece.len() - rest.len());
+                self.stray.push(if read.ends_with(b":") { b":" } else { b"" });
+                At::Skip
+            }
             (true, Some(field)) => {
                 if field == Field::Data {
                     self.begin_data(lent);
@@ -406,6 +433,7 @@ impl Parser {
             self.clear_event();
             return false;
         }
+        self.stray.clear();
         self.lent_out = true;
         true
     }
@@ -472,6 +500,7 @@ impl Parser {
             + self.kind.capacity()
             + self.id.capacity()
             + self.value.capacity()
+            + self.stray.capacity()
             + self.lossy_data.capacity()
             + self.lossy_kind.capacity()
             + self.last_event_id.capacity()

@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf};
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use serde_json::Value;
-use unbroken::dialect::{Anthropic, Dialect, FaultClass, OpenAiChat};
+use unbroken::dialect::{Anthropic, Dialect, FaultClass, Gemini, GeminiInteractions, OpenAiChat};
 use unbroken::{FinishReason, sse};
 
-use crate::tables::CLASSES;
+use crate::tables::{CLASSES, PIECES};
 
 /// One recording and its sidecar.
 pub(crate) struct Case {
@@ -33,12 +33,18 @@ impl Case {
         match self.sidecar["wire_format"].as_str()? {
             "anthropic-messages" => Some(&Anthropic),
             "openai-chat" => Some(&OpenAiChat),
+            "gemini" => Some(&Gemini),
+            "gemini-interactions" => Some(&GeminiInteractions),
             _ => None,
         }
     }
 
     pub(crate) fn is_chat(&self) -> bool {
         self.sidecar["wire_format"] == "openai-chat"
+    }
+
+    pub(crate) fn is_gemini(&self) -> bool {
+        self.sidecar["wire_format"] == "gemini"
     }
 
     /// How many choices the request asked for.
@@ -54,9 +60,21 @@ impl Case {
         strict.unwrap_or_else(|| self.text("/expected_text"))
     }
 
-    pub(crate) fn calls(&self) -> &[Value] {
+    pub(crate) fn calls(&self) -> Vec<Value> {
         let calls = self.sidecar.pointer("/expected/tool_calls");
-        calls.and_then(Value::as_array).expect("a list")
+        let calls = calls.and_then(Value::as_array).expect("a list");
+        if self.is_gemini() { joined(calls) } else { calls.clone() }
+    }
+
+    /// What the provider's word for the end means here.
+    pub(crate) fn reason(&self, word: &str) -> FinishReason {
+        match reason(word) {
+            // Gemini has no word for it.
+            FinishReason::Stop if self.is_gemini() && !self.calls().is_empty() => {
+                FinishReason::ToolUse
+            }
+            reason => reason,
+        }
     }
 
     pub(crate) fn status(&self) -> StatusCode {
@@ -90,8 +108,14 @@ impl Case {
         let is_chat = self.is_chat();
         let unsaid = is_chat && self.sidecar["expected"]["stop_reason"].is_null();
         let some_only = is_chat && !events.finish_every_choice();
-        let ended = !events.tail || events.say_the_end();
+        let ended = !events.tail || !self.is_gemini() && events.say_the_end();
         self.sidecar["terminal"] == true && !unsaid && !some_only && ended
+    }
+
+    /// Lines that belong to no event and are an error. (A llama-box server also sends such a line, which
+    /// nobody reads.)
+    pub(crate) fn ends_in_stray_error(&self, events: &Events) -> bool {
+        self.is_gemini() && !events.stray.is_empty()
     }
 
     pub(crate) fn expected_class(&self) -> FaultClass {
@@ -113,18 +137,21 @@ impl Case {
 pub(crate) struct Events {
     pub(crate) whole: Vec<(String, String)>,
     /// Something stood after the last blank line.
-    tail: bool,
+    pub(crate) tail: bool,
+    /// Lines after the last event that belong to none.
+    pub(crate) stray: String,
 }
 
 impl Events {
     pub(crate) fn read(body: &[u8]) -> Self {
-        let mut parser = sse::Parser::default();
+        let mut parser = sse::Parser::new(sse::Limits::new().max_stray(64 * 1024));
         let mut rest = body;
         let mut whole = Vec::new();
         while let Some(event) = parser.next_event(&mut rest).expect("no event is too long") {
             whole.push((event.event.to_owned(), event.data.to_owned()));
         }
-        Self { whole, tail: parser.finish() != sse::Tail::Clean }
+        let stray = String::from_utf8_lossy(parser.stray()).into_owned();
+        Self { whole, tail: parser.finish() != sse::Tail::Clean, stray }
     }
 
     /// Whether the whole events name an end.
@@ -148,6 +175,26 @@ impl Events {
     }
 }
 
+/// Calls that came in pieces as one; what their arguments come to is not in the sidecars.
+fn joined(calls: &[Value]) -> Vec<Value> {
+    let mut joined: Vec<Value> = Vec::new();
+    let mut pieces = PIECES.iter();
+    let mut goes_on = false;
+    for call in calls {
+        let is_piece = call["partial"] == true;
+        if !goes_on {
+            let mut call = call.clone();
+            call["kind"] = Value::from("function_call");
+            if is_piece {
+                call["arguments"] = Value::from(*pieces.next().expect("a call of the table"));
+            }
+            joined.push(call);
+        }
+        goes_on = is_piece;
+    }
+    joined
+}
+
 /// JSON with its keys in order; no text is an empty object.
 pub(crate) fn canonical(json: &str) -> String {
     let json = if json.is_empty() { "{}" } else { json };
@@ -156,15 +203,15 @@ pub(crate) fn canonical(json: &str) -> String {
     value.to_string()
 }
 
-pub(crate) fn reason(word: &str) -> FinishReason {
+fn reason(word: &str) -> FinishReason {
     match word {
-        "end_turn" | "stop" => FinishReason::Stop,
-        "max_tokens" | "length" => FinishReason::Length,
+        "end_turn" | "stop" | "STOP" | "completed" => FinishReason::Stop,
+        "max_tokens" | "length" | "MAX_TOKENS" | "incomplete" => FinishReason::Length,
         "stop_sequence" => FinishReason::StopSequence,
         "tool_use" | "tool_calls" => FinishReason::ToolUse,
         "pause_turn" => FinishReason::Pause,
         "refusal" => FinishReason::Refusal,
-        "content_filter" => FinishReason::ContentFilter,
+        "content_filter" | "RECITATION" => FinishReason::ContentFilter,
         other => FinishReason::Other(other.into()),
     }
 }

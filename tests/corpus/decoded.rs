@@ -6,7 +6,7 @@ use serde_json::Value;
 use unbroken::dialect::{Dialect, Fault, Signal};
 use unbroken::{FinishReason, PartKind, sse};
 
-use crate::cases::{Case, Events, canonical, reason};
+use crate::cases::{Case, Events, canonical};
 
 #[derive(Debug)]
 struct Block {
@@ -41,6 +41,12 @@ impl Answer {
             });
             answer.undecodable += u64::from(read.is_err());
             assert!(heard > 0 || read.is_err(), "an event said nothing at all: {data}");
+        }
+        if !events.stray.is_empty() {
+            decoder.stray(&events.stray, &mut |signal| answer.take(signal));
+        }
+        if !events.tail {
+            decoder.end(&mut |signal| answer.take(signal));
         }
         answer
     }
@@ -103,14 +109,15 @@ impl Answer {
         let thinking = case.text("/expected/thinking");
         same("thinking", &self.joined(0, &PartKind::Reasoning), thinking);
         same("refusal", &self.joined(0, &PartKind::Refusal), case.text("/expected/refusal"));
-        same("faults", &self.faults.len().to_string(), "0");
+        let faults = if case.ends_in_stray_error(events) { "1" } else { "0" };
+        same("faults", &self.faults.len().to_string(), faults);
         let undecodable = case.sidecar["expected"]["undecodable_data"].to_string();
         same("undecodable", &self.undecodable.to_string(), &undecodable);
         let proved = case.is_proof(events);
         same("proofs", &self.finishes.len().to_string(), if proved { "1" } else { "0" });
         let word = case.sidecar["expected"]["stop_reason"].as_str().filter(|_| proved);
         if let Some(word) = word {
-            same("reason", &format!("{:?}", self.finishes), &format!("[{:?}]", reason(word)));
+            same("reason", &format!("{:?}", self.finishes), &format!("[{:?}]", case.reason(word)));
         }
         found.extend(self.call_differences(case));
         found

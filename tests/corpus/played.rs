@@ -5,14 +5,14 @@ use std::time::Instant;
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode, Uri};
 use serde_json::{Value, json};
-use unbroken::dialect::{Anthropic, Declared, OpenAiChat};
+use unbroken::dialect::{Anthropic, Declared, Gemini, GeminiInteractions, OpenAiChat};
 use unbroken::engine::{Input, Output, Plan, Recovery};
 use unbroken::policy::Policy;
 use unbroken::{
     Cut, Error, Event, FinishReason, PartKind, PartState, Step, Transcript, Upstream, WireOptions,
 };
 
-use crate::cases::{Case, Events, canonical, reason};
+use crate::cases::{Case, Events, canonical};
 
 /// All that was handed out.
 pub(crate) struct Played {
@@ -150,7 +150,10 @@ impl Played {
 
     fn call_differences(&self, case: &Case, proved: bool) -> Vec<String> {
         let mut expected: Vec<_> = case.calls().iter().map(expected_call).collect();
-        let ours = self.calls();
+        let mut ours = self.calls();
+        if case.is_gemini() {
+            ours.iter_mut().for_each(|(_, _, arguments, _)| *arguments = canonical(arguments));
+        }
         if !proved {
             // The end of the last one may be missing, or the word that it is the end.
             expected.truncate(ours.len());
@@ -166,9 +169,16 @@ fn plan(case: &Case) -> Plan {
     let uri = Uri::from_static("http://recorded/");
     let upstream = match case.sidecar["wire_format"].as_str() {
         Some("anthropic-messages") => Upstream::new("recorded", Anthropic, uri),
+        Some("gemini") => Upstream::new("recorded", Gemini, uri),
+        Some("gemini-interactions") => Upstream::new("recorded", GeminiInteractions, uri),
         _ => Upstream::new("recorded", OpenAiChat, uri),
     };
-    let mut request = json!({"model": "recorded", "messages": [{"role": "user", "content": "-"}]});
+    let mut request = json!({
+        "model": "recorded",
+        "messages": [{ "role": "user", "content": "-" }],
+        "contents": [{ "role": "user", "parts": [{ "text": "-" }] }],
+        "input": "-",
+    });
     if case.choices() > 1 {
         request["n"] = json!(case.choices());
     }
@@ -206,8 +216,11 @@ fn expected_end(case: &Case, proved: bool, played: &Played) -> String {
         let word = case.sidecar["expected"]["stop_reason"].as_str();
         let early = early_reason(case);
         let word = word.or(early.as_deref());
-        let reason = word.map_or(FinishReason::Unstated, reason);
+        let reason = word.map_or(FinishReason::Unstated, |word| case.reason(word));
         return format!("{reason:?}, inferred false");
+    }
+    if case.ends_in_stray_error(&Events::read(&case.read())) {
+        return format!("{:?}", Some(Cut::Faulted));
     }
     if played.transcript.tool_calls().next().is_some() && case.choices() == 1 {
         return format!("{:?}, inferred true", FinishReason::ToolUse);

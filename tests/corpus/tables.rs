@@ -16,6 +16,9 @@ pub(crate) const FAULTS: [(&str, FaultClass); 8] = [
     ("openrouter/object-streaming", FaultClass::Transient),
 ];
 
+/// What the arguments of the calls that come in pieces come to, in order.
+pub(crate) const PIECES: [&str; 3] = [r#"{"id":"A"}"#, r#"{"id":"B"}"#, r#"{"id":"C"}"#];
+
 /// Bodies whose class does not follow from their status alone.
 pub(crate) const CLASSES: [(&str, FaultClass); 18] = [
     ("alibaba/404-model-not-found", FaultClass::UnknownModel),

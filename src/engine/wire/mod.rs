@@ -288,7 +288,7 @@ impl Wire {
     fn tell(&mut self, event: &Event, report: &Report, out: &mut Vec<u8>) {
         match event {
             Event::Delta(delta) => self.delta(delta, report, out),
-            Event::Resumed(seam) => comment(
+            Event::Resumed(seam) => self.writer.remark(
                 &format!(
                     "unbroken seam attempt={} upstream={} by={} join={} trimmed={}",
                     seam.attempt.get(),
@@ -306,7 +306,7 @@ impl Wire {
     /// What follows is said by nobody upstream.
     fn speaks(&mut self, speaker: &str, out: &mut Vec<u8>) {
         self.writer.speaks(speaker);
-        comment(&format!("unbroken answer by={speaker}"), out);
+        self.writer.remark(&format!("unbroken answer by={speaker}"), out);
     }
 
     fn delta(&mut self, delta: &Delta, report: &Report, out: &mut Vec<u8>) {
@@ -451,7 +451,7 @@ impl Wire {
         }
         let mut end = Vec::new();
         if finish.inferred {
-            comment("unbroken inferred end", &mut end);
+            self.writer.remark("unbroken inferred end", &mut end);
         }
         self.writer.finish(finish, through, report, &mut end);
         if through && tail == Tail::Unended && !end.is_empty() {
@@ -485,10 +485,4 @@ impl fmt::Debug for Wire {
 
 const fn is_reasoning(kind: &PartKind) -> bool {
     matches!(kind, PartKind::Reasoning | PartKind::RedactedReasoning)
-}
-
-/// An SSE comment of its own, out of band.
-fn comment(text: &str, out: &mut Vec<u8>) {
-    sse::encode_comment(text, out);
-    out.push(b'\n');
 }

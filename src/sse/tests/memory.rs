@@ -243,3 +243,26 @@ fn work_is_linear_whatever_the_chunks() {
         }
     }
 }
+
+/// Lines that are no fields, for whoever asks for them: the same however they are cut.
+#[test]
+fn stray_lines_are_kept_up_to_their_limit() {
+    let limits = Limits::new().max_stray(24);
+    for (bytes, stray) in [
+        (&b"data: a\n\n{\n  \"e\": 5\n}\n"[..], "{\n  \"e\": 5\n}\n"),
+        (b"{\r\n}\r\n\r\n: comment\n", "{\n}\n"),
+        (b"dat: a\ndata: b\ndatax\n:c\n", "dat: a\ndatax\n"),
+        (b"{\n}\n\ndata: a\n\n", ""),
+        (b"data: a\n\n{\n}", "{\n}"),
+        (b"error: 0123456789012345678901234", "error: 01234567890123456"),
+    ] {
+        for size in 1..=bytes.len() {
+            let mut parser = Parser::new(limits);
+            bytes.chunks(size).for_each(|chunk| _ = feed(&mut parser, chunk));
+            assert_eq!(String::from_utf8_lossy(parser.stray()), stray, "{size} bytes at a time");
+        }
+    }
+    let mut parser = Parser::default();
+    feed(&mut parser, b"{}\n");
+    assert_eq!(parser.stray(), b"");
+}

@@ -1,0 +1,170 @@
+//! The JSON of `GenerateContentResponse`, as far as it is read.
+
+use std::borrow::Cow;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use serde_json::{Map, Value};
+
+use super::super::wire::{Count, Text, Word};
+
+/// One event.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub(super) struct Frame<'a> {
+    #[serde(borrow)]
+    pub(super) response_id: Word<'a>,
+    #[serde(borrow)]
+    pub(super) model_version: Word<'a>,
+    #[serde(borrow)]
+    pub(super) candidates: Option<Vec<Candidate<'a>>>,
+    #[serde(borrow)]
+    pub(super) prompt_feedback: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub(super) usage_metadata: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub(super) error: Option<&'a RawValue>,
+}
+
+/// `candidates[]`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub(super) struct Candidate<'a> {
+    pub(super) index: Option<u32>,
+    #[serde(borrow)]
+    pub(super) content: Option<Content<'a>>,
+    #[serde(borrow)]
+    pub(super) finish_reason: Word<'a>,
+    #[serde(borrow)]
+    pub(super) citation_metadata: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub(super) grounding_metadata: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub(super) url_context_metadata: Option<&'a RawValue>,
+}
+
+impl<'a> Candidate<'a> {
+    /// What it says about its sources, each by its own name.
+    pub(super) fn sources(&self) -> impl Iterator<Item = (&'static str, &'a str)> + use<'a> {
+        [
+            ("citationMetadata", self.citation_metadata),
+            ("groundingMetadata", self.grounding_metadata),
+            ("urlContextMetadata", self.url_context_metadata),
+        ]
+        .into_iter()
+        .filter_map(|(name, raw)| Some((name, raw?.get())))
+    }
+}
+
+/// `candidates[].content`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Content<'a> {
+    #[serde(borrow)]
+    pub(super) parts: Option<Vec<&'a RawValue>>,
+}
+
+/// `candidates[].content.parts[]`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub(super) struct Part<'a> {
+    #[serde(borrow)]
+    pub(super) text: Option<Text<'a>>,
+    #[serde(borrow)]
+    thought: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub(super) thought_signature: Word<'a>,
+    #[serde(borrow)]
+    pub(super) function_call: Option<FunctionCall<'a>>,
+}
+
+impl Part<'_> {
+    pub(super) fn is_thought(&self) -> bool {
+        self.thought.is_some_and(|raw| raw.get() == "true")
+    }
+}
+
+/// The name of what a part holds that is none of the above.
+pub(super) fn kind_of(part: &str) -> Option<String> {
+    let fields: Map<String, Value> = serde_json::from_str(part).ok()?;
+    fields.into_iter().map(|(name, _)| name).find(|name| !ASIDES.contains(&name.as_str()))
+}
+
+/// Fields of a part beside what it holds.
+const ASIDES: [&str; 5] =
+    ["thought", "thoughtSignature", "videoMetadata", "mediaResolution", "partMetadata"];
+
+/// `functionCall`, whole or a piece of one.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub(super) struct FunctionCall<'a> {
+    #[serde(borrow)]
+    pub(super) id: Word<'a>,
+    #[serde(borrow)]
+    pub(super) name: Word<'a>,
+    #[serde(borrow)]
+    pub(super) args: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub(super) partial_args: Option<Vec<PartialArg<'a>>>,
+    #[serde(borrow)]
+    will_continue: Option<&'a RawValue>,
+}
+
+impl FunctionCall<'_> {
+    /// Whether more of it comes.
+    pub(super) fn continues(&self) -> bool {
+        self.will_continue.is_some_and(|raw| raw.get() == "true")
+    }
+
+    /// Whether it says nothing: the end of a call that came in pieces.
+    pub(super) const fn is_empty(&self) -> bool {
+        self.args.is_none() && self.partial_args.is_none()
+    }
+}
+
+/// `functionCall.partialArgs[]`: a value, or more of a string, at a JSON path.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub(super) struct PartialArg<'a> {
+    #[serde(borrow)]
+    pub(super) json_path: Word<'a>,
+    #[serde(borrow)]
+    string_value: Option<Cow<'a, str>>,
+    number_value: Option<serde_json::Number>,
+    bool_value: Option<bool>,
+    #[serde(borrow)]
+    will_continue: Option<&'a RawValue>,
+}
+
+impl PartialArg<'_> {
+    /// The value; null where it has no other.
+    pub(super) fn value(&self) -> Value {
+        let text = self.string_value.as_deref().map(Value::from);
+        let number = self.number_value.clone().map(Value::Number);
+        text.or(number).or(self.bool_value.map(Value::Bool)).unwrap_or_default()
+    }
+
+    /// Whether more of the same string comes.
+    pub(super) fn continues(&self) -> bool {
+        self.will_continue.is_some_and(|raw| raw.get() == "true")
+    }
+}
+
+/// `promptFeedback`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub(super) struct PromptFeedback<'a> {
+    #[serde(borrow)]
+    pub(super) block_reason: Word<'a>,
+}
+
+/// `usageMetadata`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub(super) struct UsageMetadata {
+    pub(super) prompt_token_count: Count,
+    pub(super) tool_use_prompt_token_count: Count,
+    pub(super) cached_content_token_count: Count,
+    pub(super) candidates_token_count: Count,
+    pub(super) thoughts_token_count: Count,
+}
