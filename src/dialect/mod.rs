@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode, Uri};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use crate::error::ErrorKind;
 use crate::event::{FinishReason, PartKind, Resume, Usage};

@@ -19,7 +19,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode, Uri};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 pub use self::interactions::GeminiInteractions;
 

@@ -1,7 +1,7 @@
 //! Addresses, outlines, request shapes for every rung, and turns for a history.
 
 use http::Uri;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::super::super::{Capabilities, Dialect, InvalidRequest, Rewrite, Wording, trace};
 use super::super::Gemini;
@@ -38,9 +38,7 @@ fn addresses() {
 
 #[test]
 fn nothing_is_added_to_a_request() {
-    let mut request = Map::from_iter([("contents".to_owned(), json!([]))]);
-    Gemini.prepare(&mut request, Some("m"), true);
-    assert_eq!(Value::from(request), json!({ "contents": [] }));
+    assert_eq!(Gemini.fields(Some("m"), true), []);
     for (request, checked) in [
         (json!({ "contents": [] }), Ok(())),
         (json!({ "contents": "x" }), Err(InvalidRequest::WrongType("contents"))),
