@@ -13,7 +13,7 @@ use bytes::Bytes;
 use clap::{Args, ValueEnum};
 use http::{HeaderMap, StatusCode, Uri};
 use serde_json::{Value, json};
-use unbroken::dialect::{Anthropic, OpenAiChat};
+use unbroken::dialect::{Anthropic, OpenAiChat, OpenAiResponses};
 use unbroken::engine::{Input, Notice, Output, Plan, Recovery};
 use unbroken::policy::Policy;
 use unbroken::{Cut, Delta, Event, PartKind, Upstream, sse};
@@ -48,6 +48,8 @@ enum DialectName {
     Anthropic,
     #[value(name = "openai-chat")]
     OpenAiChat,
+    #[value(name = "openai-responses")]
+    OpenAiResponses,
 }
 
 /// Why a replay stopped early.
@@ -186,9 +188,17 @@ fn dialect_of(body: &[u8]) -> Option<DialectName> {
     let mut rest = body;
     while let Ok(Some(event)) = parser.next_event(&mut rest) {
         if let Ok(Value::Object(fields)) = serde_json::from_str(event.data) {
-            let named = fields.get("type").is_some_and(Value::is_string);
-            let anthropic = named && !fields.contains_key("choices");
-            return Some(if anthropic { DialectName::Anthropic } else { DialectName::OpenAiChat });
+            let named = fields.get("type").and_then(Value::as_str);
+            return Some(match named.filter(|_| !fields.contains_key("choices")) {
+                // A keep-alive that may stand before anything else.
+                Some("keepalive" | "ping") => continue,
+                Some(kind) if kind.starts_with("response.") => DialectName::OpenAiResponses,
+                Some("error") if fields.contains_key("sequence_number") => {
+                    DialectName::OpenAiResponses
+                }
+                Some(_) => DialectName::Anthropic,
+                None => DialectName::OpenAiChat,
+            });
         }
     }
     None
@@ -210,9 +220,10 @@ impl<'a> Player<'a> {
         let upstream = match dialect {
             DialectName::Anthropic => Upstream::new("recorded", Anthropic, uri),
             DialectName::OpenAiChat => Upstream::new("recorded", OpenAiChat, uri),
+            DialectName::OpenAiResponses => Upstream::new("recorded", OpenAiResponses, uri),
         };
-        let request =
-            json!({ "model": "recorded", "messages": [{ "role": "user", "content": "-" }] });
+        let turns = json!([{ "role": "user", "content": "-" }]);
+        let request = json!({ "model": "recorded", "messages": turns, "input": turns });
         let mut plan = Plan::new(request, vec![upstream]);
         plan.policy = Policy::new().max_attempts(1).into();
         plan.recorded = true;

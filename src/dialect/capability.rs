@@ -14,6 +14,7 @@
 //! | `api.deepseek.com` | none: `prefix: true` works only below `/beta`, which the host does not tell; declare it | never | <https://api-docs.deepseek.com> ("Chat Prefix Completion") |
 //! | `openrouter.ai`, Claude up to 4.5 | trailing turn | unknown | <https://openrouter.ai/docs> documents a trailing turn for any model; for other models it depends on who serves them |
 //! | `api.openai.com`, Azure | none: 200, and the model starts over | – | measured by others |
+//! | any host, by the Responses API | none: it has no word for it | – | <https://platform.openai.com/docs/api-reference/responses> |
 //! | anything else | none | unknown | – |
 //!
 //! vLLM and SGLang continue with `continue_final_message`, llama.cpp and Ollama any trailing turn:
@@ -54,6 +55,16 @@ pub(super) fn openai_chat(host: &str, model: &str) -> Capabilities {
         prefill,
         echo,
         pings: is_host(host, "openrouter.ai") || is_host(host, "api.deepseek.com"),
+        reasoning: reasons_unasked(model),
+        ..Capabilities::default()
+    }
+}
+
+/// What is known of a model behind a host that speaks Responses. None of them continues an assistant
+/// turn (its reference has no flag for that, and OpenAI's own models start over).
+pub(super) fn openai_responses(host: &str, model: &str) -> Capabilities {
+    Capabilities {
+        pings: is_host(host, "openrouter.ai"),
         reasoning: reasons_unasked(model),
         ..Capabilities::default()
     }

@@ -8,7 +8,7 @@ use std::mem;
 
 use bytes::Bytes;
 
-use super::attempt::{Body, Slot};
+use super::attempt::{Body, Live, Slot};
 use super::decide::Ended;
 use super::deliver::{is_json, shared};
 use super::{End, Notice, Output, Recovery};
@@ -353,7 +353,7 @@ impl Recovery {
             {
                 live.late.push((slot, Slot { closed: true, ..open }));
             }
-            PartKind::RedactedReasoning if live.by.is_some() => {}
+            PartKind::RedactedReasoning if live.is_ours() => {}
             _ => self.deliver_call(open, false),
         }
     }
@@ -367,12 +367,10 @@ impl Recovery {
 
     /// Reasoning of a continuation is signed against a conversation that history will not contain.
     fn close_reasoning(&mut self, open: &Slot) {
-        let by = self.live.as_ref().and_then(|live| live.by);
+        let ours = self.live.as_ref().is_some_and(Live::is_ours);
         if let Some(part) = open.part {
-            self.emit(Event::Delta(match by {
-                None => Delta::Close { part },
-                Some(_) => Delta::Abandon { part },
-            }));
+            let delta = if ours { Delta::Abandon { part } } else { Delta::Close { part } };
+            self.emit(Event::Delta(delta));
         }
     }
 

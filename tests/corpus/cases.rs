@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use serde_json::Value;
-use unbroken::dialect::{Anthropic, Dialect, FaultClass, OpenAiChat};
+use unbroken::dialect::{Anthropic, Dialect, FaultClass, OpenAiChat, OpenAiResponses};
 use unbroken::{FinishReason, sse};
 
 use crate::tables::CLASSES;
@@ -33,8 +33,13 @@ impl Case {
         match self.sidecar["wire_format"].as_str()? {
             "anthropic-messages" => Some(&Anthropic),
             "openai-chat" => Some(&OpenAiChat),
+            "openai-responses" => Some(&OpenAiResponses),
             _ => None,
         }
+    }
+
+    pub(crate) fn is_responses(&self) -> bool {
+        self.sidecar["wire_format"] == "openai-responses"
     }
 
     pub(crate) fn is_chat(&self) -> bool {
@@ -94,6 +99,31 @@ impl Case {
         self.sidecar["terminal"] == true && !unsaid && !some_only && ended
     }
 
+    /// Its calls are of a custom tool.
+    pub(crate) fn has_free_text_calls(&self) -> bool {
+        let features = self.sidecar["features"].as_array();
+        features.into_iter().flatten().any(|feature| feature == "custom_tool")
+    }
+
+    /// Why it ended; Responses have no word for calls to be run.
+    pub(crate) fn reason(&self, word: &str) -> FinishReason {
+        let features = self.sidecar["features"].as_array();
+        let mut features = features.into_iter().flatten().filter_map(Value::as_str);
+        let calls = |feature| matches!(feature, "tool_use" | "apply_patch" | "shell_tool");
+        match word {
+            "end_turn" | "stop" => FinishReason::Stop,
+            "completed" if features.any(calls) => FinishReason::ToolUse,
+            "completed" => FinishReason::Stop,
+            "max_tokens" | "max_output_tokens" | "length" => FinishReason::Length,
+            "stop_sequence" => FinishReason::StopSequence,
+            "tool_use" | "tool_calls" => FinishReason::ToolUse,
+            "pause_turn" => FinishReason::Pause,
+            "refusal" => FinishReason::Refusal,
+            "content_filter" => FinishReason::ContentFilter,
+            other => FinishReason::Other(other.into()),
+        }
+    }
+
     pub(crate) fn expected_class(&self) -> FaultClass {
         if let Some((_, class)) = CLASSES.iter().find(|(name, _)| self.name.contains(name)) {
             return *class;
@@ -131,7 +161,7 @@ impl Events {
     pub(crate) fn say_the_end(&self) -> bool {
         self.whole.iter().any(|(_, data)| {
             let data: String = data.split_whitespace().collect();
-            data.contains("_reason\":\"")
+            data.contains("_reason\":\"") || data.contains("\"type\":\"response.completed\"")
         })
     }
 
@@ -156,17 +186,14 @@ pub(crate) fn canonical(json: &str) -> String {
     value.to_string()
 }
 
-pub(crate) fn reason(word: &str) -> FinishReason {
-    match word {
-        "end_turn" | "stop" => FinishReason::Stop,
-        "max_tokens" | "length" => FinishReason::Length,
-        "stop_sequence" => FinishReason::StopSequence,
-        "tool_use" | "tool_calls" => FinishReason::ToolUse,
-        "pause_turn" => FinishReason::Pause,
-        "refusal" => FinishReason::Refusal,
-        "content_filter" => FinishReason::ContentFilter,
-        other => FinishReason::Other(other.into()),
-    }
+/// Calls of the Responses API's own tools that the caller runs; no sidecar counts them.
+pub(crate) fn is_own_tool(name: &str) -> bool {
+    matches!(name, "apply_patch_call" | "local_shell_call")
+}
+
+/// The input of a custom tool as its sidecar has it: free text, which we hand out as a JSON string.
+pub(crate) fn as_recorded(arguments: String) -> String {
+    serde_json::from_str(&arguments).unwrap_or(arguments)
 }
 
 pub(crate) fn corpus() -> Option<PathBuf> {

@@ -5,14 +5,14 @@ use std::time::Instant;
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode, Uri};
 use serde_json::{Value, json};
-use unbroken::dialect::{Anthropic, Declared, OpenAiChat};
+use unbroken::dialect::{Anthropic, Declared, OpenAiChat, OpenAiResponses};
 use unbroken::engine::{Input, Output, Plan, Recovery};
 use unbroken::policy::Policy;
 use unbroken::{
     Cut, Error, Event, FinishReason, PartKind, PartState, Step, Transcript, Upstream, WireOptions,
 };
 
-use crate::cases::{Case, Events, canonical, reason};
+use crate::cases::{Case, Events, as_recorded, canonical, is_own_tool};
 
 /// All that was handed out.
 pub(crate) struct Played {
@@ -134,8 +134,10 @@ impl Played {
         let calls = parts.filter_map(|part| {
             let whole = part.state() == PartState::Closed;
             match part.kind() {
+                PartKind::ToolCall { name, .. } if is_own_tool(name) => None,
                 PartKind::ToolCall { id, name } => {
-                    Some((id.to_string(), name.to_string(), part.text().to_owned(), whole))
+                    let arguments = as_recorded(part.text().to_owned());
+                    Some((id.to_string(), name.to_string(), arguments, whole))
                 }
                 PartKind::ServerCall { id, name } => {
                     let block: Value = serde_json::from_str(part.text()).expect("a whole block");
@@ -150,6 +152,10 @@ impl Played {
 
     fn call_differences(&self, case: &Case, proved: bool) -> Vec<String> {
         let mut expected: Vec<_> = case.calls().iter().map(expected_call).collect();
+        if case.has_free_text_calls() {
+            // Free text is whole as it comes.
+            expected.iter_mut().for_each(|(.., whole)| *whole = true);
+        }
         let ours = self.calls();
         if !proved {
             // The end of the last one may be missing, or the word that it is the end.
@@ -166,9 +172,13 @@ fn plan(case: &Case) -> Plan {
     let uri = Uri::from_static("http://recorded/");
     let upstream = match case.sidecar["wire_format"].as_str() {
         Some("anthropic-messages") => Upstream::new("recorded", Anthropic, uri),
+        Some("openai-responses") => Upstream::new("recorded", OpenAiResponses, uri),
         _ => Upstream::new("recorded", OpenAiChat, uri),
     };
     let mut request = json!({"model": "recorded", "messages": [{"role": "user", "content": "-"}]});
+    if case.is_responses() {
+        request = json!({"model": "recorded", "input": "-"});
+    }
     if case.choices() > 1 {
         request["n"] = json!(case.choices());
     }
@@ -206,7 +216,7 @@ fn expected_end(case: &Case, proved: bool, played: &Played) -> String {
         let word = case.sidecar["expected"]["stop_reason"].as_str();
         let early = early_reason(case);
         let word = word.or(early.as_deref());
-        let reason = word.map_or(FinishReason::Unstated, reason);
+        let reason = word.map_or(FinishReason::Unstated, |word| case.reason(word));
         return format!("{reason:?}, inferred false");
     }
     if played.transcript.tool_calls().next().is_some() && case.choices() == 1 {

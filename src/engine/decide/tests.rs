@@ -50,6 +50,8 @@ fn standing(progress: Progress) -> Standing {
     Standing {
         progress,
         wrote: progress != NOTHING,
+        attached: false,
+        replay: false,
         resumable: true,
         has_next: false,
         barren: u32::from(progress == NOTHING),
