@@ -16,11 +16,11 @@ pub(crate) struct Subject {
     pub(crate) name: &'static str,
     pub(crate) answer: Answer,
     pub(crate) reasons: bool,
-    pub(crate) anthropic_only: bool,
+    pub(crate) server_tool: bool,
 }
 
 pub(crate) fn subjects() -> Vec<Subject> {
-    let subject = |name, answer| Subject { name, answer, reasons: false, anthropic_only: false };
+    let subject = |name, answer| Subject { name, answer, reasons: false, server_tool: false };
     let prose = "Zwölf Boxkämpfer jagen Viktor quer über den großen Sylter Deich — “naïve” façades, \
                  an em—dash, 東京と大阪、and an emoji family 👩‍👩‍👧 to finish with. The end is near.";
     let code = "Here is the fix:\n\n```rust\nfn main() {\n    let greeting = \"hello\";\n    \
@@ -59,7 +59,7 @@ pub(crate) fn subjects() -> Vec<Subject> {
             )
         },
         Subject {
-            anthropic_only: true,
+            server_tool: true,
             ..subject(
                 "a server tool between two texts",
                 Answer::new()

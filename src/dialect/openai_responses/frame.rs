@@ -202,9 +202,9 @@ impl Kind {
     }
 }
 
-/// Whether an event of this type is none that carries content.
+/// Whether an event of this type is none of the API's own, any of which may carry content.
 pub(super) fn is_foreign(event: &str) -> bool {
-    event != "message" && Kind::of(event) == Kind::Unknown
+    event != "message" && !event.starts_with("response.")
 }
 
 /// Content in `raw`: a string, or none.

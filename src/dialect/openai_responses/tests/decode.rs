@@ -228,6 +228,7 @@ fn ends_and_errors() {
         (r#"{"type":"response.new.thing","delta":{"x":1}}"#.into(), "."),
         ("keepalive|now".into(), "."),
         ("rubbish".into(), "ERR"),
+        ("response.new.thing|rubbish".into(), "ERR"),
         (r#"{"type":"response.output_text.delta","delta":7}"#.into(), "ERR"),
         (r#"{"type":"response.output_item.done"}"#.into(), "ERR"),
     ] {
