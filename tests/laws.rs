@@ -50,10 +50,14 @@ struct Schedule {
 impl Schedule {
     fn draw(seed: u64, subject: &Subject, behaviours: &[Behaviour]) -> Self {
         let mut rng = Rng::new(seed);
-        let mut wire = [Wire::Anthropic, Wire::OpenAiChat, Wire::OpenAiResponses][rng.below(3)];
-        if subject.server_tool && wire == Wire::OpenAiChat {
-            wire = Wire::Anthropic;
-        }
+        // Not by the seed's own draws, which the schedules that once failed stand for.
+        let wire = if seed % 3 == 2 {
+            Wire::OpenAiResponses
+        } else if subject.server_tool || rng.below(2) == 0 {
+            Wire::Anthropic
+        } else {
+            Wire::OpenAiChat
+        };
         let rungs = [Resume::Prefill, Resume::Instruct, Resume::Quote, Resume::Align];
         let mut by = rungs[rng.below(4)];
         let no_prefill = subject.reasons || wire == Wire::OpenAiResponses;

@@ -185,6 +185,22 @@ fn a_failure_after_the_first_word_is_an_error_in_the_stream_and_no_end() {
     }
 }
 
+/// The answer is complete: an error behind its end is nobody's business.
+#[test]
+fn an_error_behind_the_end_is_not_passed_on() {
+    for (wire, frame) in [
+        (Wire::Anthropic, anthropic_error("overloaded_error", "Overloaded")),
+        (Wire::OpenAiResponses, openai_error("server_error", "The server had an error")),
+    ] {
+        let whole = model(wire).whole();
+        let at = whole.body().len();
+        let late = whole.clone().fault(Fault::Insert { at, frame, end: End::Clean });
+        let run = play(wire, WireOptions::new(), &[late]);
+        assert!(run.result.is_ok());
+        assert_eq!(bytes(&run), whole.body());
+    }
+}
+
 /// Where the provider itself said what is wrong, its own words are passed on.
 #[test]
 fn the_providers_own_error_is_passed_on() {

@@ -110,7 +110,15 @@ impl Recovery {
     }
 
     fn hear(&mut self, signal: Signal<'_>, chunk: &Bytes) {
-        if self.ended.is_some() || self.is_past() {
+        if self.ended.is_some() {
+            return;
+        }
+        if self.is_past() {
+            // What the provider still has to say is passed on, but for an error, which would cost the
+            // client the answer that it has.
+            if matches!(signal, Signal::Fault(_)) {
+                self.ended = Some(End::Complete);
+            }
             return;
         }
         match signal {

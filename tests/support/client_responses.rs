@@ -20,7 +20,8 @@ pub(crate) fn read(bytes: &[u8]) -> Seen {
     let mut output: Vec<Value> = Vec::new();
     let mut last = None;
     for (name, data) in events(bytes, |_| true) {
-        let kind = data["type"].as_str().expect("an event has a type").to_owned();
+        let kind = data["type"].as_str();
+        let kind = kind.unwrap_or_else(|| panic!("an event has a type: {data}")).to_owned();
         assert_eq!(name, kind, "the line before it says the same");
         assert!(!seen.terminal && !seen.error, "{kind} after the end");
         if kind == "error" {
