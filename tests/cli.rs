@@ -21,7 +21,7 @@ const FAULT: i32 = 4;
 
 const TEXT: &str = "Zwölf Boxkämpfer\njagen Viktor — 東京 👩‍👩‍👧\r\nund zurück.\n\n";
 
-const DIALECTS: [&str; 2] = ["anthropic", "openai-chat"];
+const DIALECTS: [&str; 3] = ["anthropic", "openai-chat", "openai-responses"];
 
 const FORMS: [&str; 3] = ["--text", "--events", "--sse"];
 
@@ -36,6 +36,7 @@ fn answer() -> Answer {
 fn model(dialect: &str) -> Model {
     let model = match dialect {
         "anthropic" => Model::anthropic(answer()),
+        "openai-responses" => Model::openai_responses(answer()),
         _ => Model::openai_chat(answer()),
     };
     model.deltas(Deltas::Chars(5))
@@ -224,6 +225,9 @@ fn the_status_says_how_it_ended() {
         let faulted = faulted(dialect);
         let call_whole = match dialect {
             "anthropic" => memchr::memmem::find(&whole, b"event: message_delta").unwrap(),
+            "openai-responses" => {
+                memchr::memmem::find(&whole, b"event: response.completed").unwrap()
+            }
             _ => memchr::memmem::rfind(&whole, b"\"finish_reason\":\"tool_calls\"").unwrap(),
         };
         for form in ["--text", "--events"] {

@@ -18,7 +18,7 @@ pub(super) fn check(request: &Value) -> Result<(), InvalidRequest> {
         return Err(InvalidRequest::NotAnObject);
     };
     match fields.get("messages") {
-        None => return Err(InvalidRequest::Missing("messages")),
+        None => Err(InvalidRequest::Missing("messages")),
         Some(Value::Array(_)) => check_rest(fields),
         Some(_) => Err(InvalidRequest::WrongType("messages")),
     }

@@ -50,11 +50,14 @@ impl Dialect for OpenAiResponses {
         let Value::Object(fields) = request else {
             return Err(InvalidRequest::NotAnObject);
         };
-        let is_set = |field: &&str| fields.get(*field).is_some_and(|value| !value.is_null());
+        let is_set = |field: &str| fields.get(field).is_some_and(|value| !value.is_null());
         match fields.get("input") {
             Some(Value::String(_) | Value::Array(_)) => {}
             None | Some(Value::Null) => {
-                if !["conversation", "previous_response_id", "prompt"].iter().any(|f| is_set(&f)) {
+                if !["conversation", "previous_response_id", "prompt"]
+                    .iter()
+                    .any(|field| is_set(field))
+                {
                     return Err(InvalidRequest::Missing("input"));
                 }
             }

@@ -46,7 +46,7 @@ fn text_and_its_end() {
     let created = event("created", r#""response":{"id":"r","model":"m"}"#);
     let usage = r#","usage":{"input_tokens":9,"input_tokens_details":{"cached_tokens":2},"output_tokens":5,"output_tokens_details":{"reasoning_tokens":3}}"#;
     let events = [
-        created.clone(),
+        created,
         event("in_progress", r#""response":{"id":"r","model":"m"}"#),
         added(0, MESSAGE),
         text("content_part.added", r#""part":{"type":"output_text","text":""}"#),
