@@ -11,46 +11,35 @@ use std::sync::Arc;
 
 use serde_json::value::RawValue;
 
-use super::super::wire::{self, Count};
+use super::super::wire;
 use super::super::{Cursor, DecodeError, Decoder, Fault, FaultClass, Signal, fault};
-use super::frame::{
-    Frame, Incomplete, Item, Kind, Part, Response, Usage as RawUsage, error_of, is_foreign, text,
-};
-use super::item::{Open, Sort, escaped, is_signed, kind_of, parts, thought};
+use super::content::Block;
+use super::frame::{Frame, Incomplete, Item, Kind, Part, Response, error_of, is_foreign, text};
+use super::item::{Open, Sort, escaped, kind_of};
 use super::place::Place;
-use crate::event::{Annotation, FinishReason, PartKind, Usage};
+use super::usage;
+use crate::event::{FinishReason, PartKind};
 use crate::sse;
 
-type Sink<'s> = dyn FnMut(Signal<'_>) + 's;
+pub(super) type Sink<'s> = dyn FnMut(Signal<'_>) + 's;
 
 /// The decoder of one attempt.
 #[derive(Default)]
 pub(super) struct ResponsesDecoder {
     started: bool,
     /// Items that are not done, by their place in the output.
-    open: BTreeMap<u64, Open>,
+    pub(super) open: BTreeMap<u64, Open>,
     /// The text or refusal that is open. There is one at most.
-    text: Option<Block>,
+    pub(super) text: Option<Block>,
     next_slot: u32,
     /// Any item has been seen.
-    spoke: bool,
+    pub(super) spoke: bool,
     /// A call of the caller's is done.
-    called: bool,
+    pub(super) called: bool,
     finished: bool,
     /// An error came; whatever follows proves nothing.
     faulted: bool,
-    place: Place,
-}
-
-/// A content part that is open.
-#[derive(Debug)]
-struct Block {
-    item: u64,
-    content: u64,
-    kind: PartKind,
-    slot: u32,
-    said: bool,
-    citations: usize,
+    pub(super) place: Place,
 }
 
 impl fmt::Debug for ResponsesDecoder {
@@ -141,14 +130,7 @@ impl ResponsesDecoder {
                 self.end_part(index, content, part, sink);
                 Ok(())
             }
-            Kind::Annotation => {
-                if let Some(annotation) = frame.annotation {
-                    let block = self.block(index, content, PartKind::Text, sink)?;
-                    block.citations += 1;
-                    cite(block.slot, annotation, sink);
-                }
-                Ok(())
-            }
+            Kind::Annotation => self.annotate(index, content, frame.annotation, sink),
             Kind::ReasoningDelta => self.think(index, text(frame.delta)?, sink),
             Kind::ArgumentsDelta => self.argue(index, text(frame.delta)?, false, sink),
             Kind::ArgumentsDone => self.argue(index, text(frame.arguments)?, true, sink),
@@ -263,209 +245,6 @@ impl ResponsesDecoder {
         }
     }
 
-    fn end_message(&mut self, index: u64, item: &Item<'_>, seen: &[u64], sink: &mut Sink<'_>) {
-        self.close_text(sink);
-        for (content, part) in (0..).zip(parts(item.content)) {
-            if !seen.contains(&content) {
-                self.end_part(index, content, part, sink);
-            }
-        }
-        self.open.remove(&index);
-        self.close_text(sink);
-    }
-
-    /// A thought goes back into a history as the whole item, which is kept as its signature.
-    fn end_thought(
-        &mut self,
-        slot: u32,
-        said: bool,
-        raw: &RawValue,
-        item: &Item<'_>,
-        sink: &mut Sink<'_>,
-    ) {
-        let words = if said { String::new() } else { thought(item) };
-        let said = said || !words.is_empty();
-        append(slot, words, sink);
-        if said && is_signed(item) {
-            let annotation = Annotation::Signature(raw.get().into());
-            sink(Signal::Annotate { slot, annotation });
-        }
-        sink(Signal::Close { slot });
-        if !said && is_signed(item) {
-            let slot = self.open_slot(PartKind::RedactedReasoning, sink);
-            append(slot, raw.get(), sink);
-            sink(Signal::Close { slot });
-        }
-    }
-
-    /// Where the provider left the call unfinished, it stays open.
-    fn end_call(&mut self, slot: u32, custom: bool, whole: bool, sink: &mut Sink<'_>) {
-        if whole {
-            if custom {
-                append(slot, "\"", sink);
-            }
-            self.called = true;
-            sink(Signal::Close { slot });
-        }
-    }
-
-    fn add_part(
-        &mut self,
-        index: u64,
-        content: u64,
-        frame: &Frame<'_>,
-        sink: &mut Sink<'_>,
-    ) -> Result<(), DecodeError> {
-        let part = wire::lenient::<Part<'_>>(frame.part).unwrap_or_default();
-        let kind = match part.kind.given() {
-            Some("output_text" | "text") => PartKind::Text,
-            Some("refusal") => PartKind::Refusal,
-            _ => return Ok(()),
-        };
-        self.block(index, content, kind, sink).map(|_| ())
-    }
-
-    fn say(
-        &mut self,
-        index: u64,
-        content: u64,
-        kind: PartKind,
-        said: Option<Cow<'_, str>>,
-        sink: &mut Sink<'_>,
-    ) -> Result<(), DecodeError> {
-        let Some(said) = said else { return Ok(()) };
-        let block = self.block(index, content, kind, sink)?;
-        block.said = true;
-        sink(Signal::Append { slot: block.slot, text: said });
-        self.place.write();
-        Ok(())
-    }
-
-    /// All of a text once more: said only where no piece of it came.
-    fn say_whole(
-        &mut self,
-        index: u64,
-        content: u64,
-        kind: PartKind,
-        raw: Option<&RawValue>,
-        sink: &mut Sink<'_>,
-    ) -> Result<(), DecodeError> {
-        if self.is_unsaid(index, content) {
-            return self.say(index, content, kind, text(raw)?, sink);
-        }
-        Ok(())
-    }
-
-    /// Whether nothing has come of a content part; one that began before the place that this attempt goes
-    /// on from has been said.
-    fn is_unsaid(&self, index: u64, content: u64) -> bool {
-        let open = self.text.as_ref().filter(|text| (text.item, text.content) == (index, content));
-        match (open, self.open.get(&index)) {
-            (Some(block), _) => !block.said,
-            (None, Some(Open::Message { seen })) => !seen.contains(&content),
-            (None, Some(_)) => false,
-            (None, None) => !self.place.is_attached(),
-        }
-    }
-
-    fn end_part(&mut self, index: u64, content: u64, part: Part<'_>, sink: &mut Sink<'_>) {
-        let kind = match part.kind.given() {
-            Some("refusal") => PartKind::Refusal,
-            Some("output_text" | "text") => PartKind::Text,
-            _ => return,
-        };
-        if self.is_unsaid(index, content) {
-            let said = if kind == PartKind::Text { part.text } else { part.refusal };
-            // A place that is none for it has been refused before.
-            _ = self.say(index, content, kind, said.said(), sink);
-        }
-        let is_this = |text: &&mut Block| (text.item, text.content) == (index, content);
-        if let Some(block) = self.text.as_mut().filter(is_this) {
-            let all: Vec<&RawValue> = wire::lenient(part.annotations).unwrap_or_default();
-            for annotation in all.into_iter().skip(block.citations) {
-                cite(block.slot, annotation, sink);
-            }
-            self.close_text(sink);
-        }
-    }
-
-    /// The open block of a content part, which begins here if it has not.
-    fn block(
-        &mut self,
-        index: u64,
-        content: u64,
-        kind: PartKind,
-        sink: &mut Sink<'_>,
-    ) -> Result<&mut Block, DecodeError> {
-        let is_this =
-            |text: &Block| (text.item, text.content) == (index, content) && text.kind == kind;
-        if !self.text.as_ref().is_some_and(is_this) {
-            if self.open.len() >= ITEMS_MAX {
-                return Err(DecodeError);
-            }
-            self.close_text(sink);
-            self.spoke = true;
-            let item = self.open.entry(index).or_insert(Open::Message { seen: Vec::new() });
-            let Open::Message { seen } = item else { return Err(DecodeError) };
-            if seen.len() >= ITEMS_MAX {
-                return Err(DecodeError);
-            }
-            seen.push(content);
-            let slot = self.open_slot(kind.clone(), sink);
-            self.text = Some(Block { item: index, content, kind, slot, said: false, citations: 0 });
-        }
-        self.text.as_mut().ok_or(DecodeError)
-    }
-
-    fn close_text(&mut self, sink: &mut Sink<'_>) {
-        if let Some(block) = self.text.take() {
-            sink(Signal::Close { slot: block.slot });
-        }
-    }
-
-    fn think(
-        &mut self,
-        index: u64,
-        piece: Option<Cow<'_, str>>,
-        sink: &mut Sink<'_>,
-    ) -> Result<(), DecodeError> {
-        let Some(piece) = piece else { return Ok(()) };
-        if !self.open.contains_key(&index) {
-            self.spoke = true;
-            self.close_text(sink);
-            let slot = self.open_slot(PartKind::Reasoning, sink);
-            self.open.insert(index, Open::Reasoning { slot, said: false });
-        }
-        let Some(Open::Reasoning { slot, said }) = self.open.get_mut(&index) else {
-            return Err(DecodeError);
-        };
-        *said = true;
-        append(*slot, piece, sink);
-        Ok(())
-    }
-
-    /// A piece of a call's input, or all of it (`whole`), which is news only where no piece came.
-    fn argue(
-        &mut self,
-        index: u64,
-        piece: Option<Cow<'_, str>>,
-        whole: bool,
-        sink: &mut Sink<'_>,
-    ) -> Result<(), DecodeError> {
-        // Input for a call that never began is one that nobody could run.
-        let Some(Open::Call { slot, custom, said }) = self.open.get_mut(&index) else {
-            return if piece.is_some() { Err(DecodeError) } else { Ok(()) };
-        };
-        let Some(piece) = piece.filter(|_| !(whole && *said)) else { return Ok(()) };
-        let first = !std::mem::replace(said, true);
-        match (*custom, first) {
-            (false, _) => append(*slot, piece, sink),
-            (true, true) => append(*slot, format!("\"{}", escaped(&piece)), sink),
-            (true, false) => append(*slot, escaped(&piece), sink),
-        }
-        Ok(())
-    }
-
     fn conclude(
         &mut self,
         kind: Kind,
@@ -477,7 +256,7 @@ impl ResponsesDecoder {
         let status = response.status.given();
         let failed = kind == Kind::Failed || matches!(status, Some("failed" | "cancelled"));
         if failed {
-            self.count(response.usage, sink);
+            usage::read(response.usage).into_iter().for_each(|usage| sink(Signal::Usage(usage)));
             let error = response.error.map(RawValue::get).filter(|error| fault::is_error(error));
             let unknown = || Fault::new(FaultClass::Unrecognised).code(status);
             self.fault(error.map_or_else(unknown, fault::of_frame), sink);
@@ -494,7 +273,7 @@ impl ResponsesDecoder {
         let details: Incomplete<'_> =
             wire::lenient(response.incomplete_details).unwrap_or_default();
         self.settle(!incomplete, sink);
-        self.count(response.usage, sink);
+        usage::read(response.usage).into_iter().for_each(|usage| sink(Signal::Usage(usage)));
         if !self.faulted && !std::mem::replace(&mut self.finished, true) {
             let reason = match details.reason.given().filter(|_| incomplete) {
                 Some("max_output_tokens") => FinishReason::Length,
@@ -521,30 +300,12 @@ impl ResponsesDecoder {
         }
     }
 
-    fn count(&mut self, usage: Option<&RawValue>, sink: &mut Sink<'_>) {
-        let Some(raw) = wire::lenient::<RawUsage>(usage) else { return };
-        let count = |count: Count| count.0.unwrap_or_default();
-        let mut usage = Usage {
-            input_tokens: count(raw.input_tokens),
-            output_tokens: count(raw.output_tokens),
-            ..Usage::default()
-        };
-        if let Some(details) = raw.input_tokens_details {
-            usage.cached_input_tokens = count(details.cached_tokens);
-            usage.cache_write_tokens = count(details.cache_write_tokens);
-        }
-        if let Some(details) = raw.output_tokens_details {
-            usage.reasoning_tokens = count(details.reasoning_tokens);
-        }
-        sink(Signal::Usage(usage));
-    }
-
     fn fault(&mut self, fault: Fault, sink: &mut Sink<'_>) {
         self.faulted = true;
         sink(Signal::Fault(fault));
     }
 
-    fn open_slot(&mut self, kind: PartKind, sink: &mut Sink<'_>) -> u32 {
+    pub(super) fn open_slot(&mut self, kind: PartKind, sink: &mut Sink<'_>) -> u32 {
         let slot = self.next_slot;
         self.next_slot = slot.wrapping_add(1);
         sink(Signal::Open { slot, choice: 0, kind });
@@ -552,16 +313,12 @@ impl ResponsesDecoder {
     }
 }
 
-fn append<'t>(slot: u32, text: impl Into<Cow<'t, str>>, sink: &mut Sink<'_>) {
+pub(super) fn append<'t>(slot: u32, text: impl Into<Cow<'t, str>>, sink: &mut Sink<'_>) {
     let text = text.into();
     if !text.is_empty() {
         sink(Signal::Append { slot, text });
     }
 }
 
-fn cite(slot: u32, annotation: &RawValue, sink: &mut Sink<'_>) {
-    sink(Signal::Annotate { slot, annotation: Annotation::Citation(annotation.get().into()) });
-}
-
 /// Most items of a response that are open at a time, and most content parts of one.
-const ITEMS_MAX: usize = 1024;
+pub(super) const ITEMS_MAX: usize = 1024;

@@ -3,9 +3,11 @@
 //! In: what goes out of it. Out: the events that end it, and the whole item as the response's output has
 //! it. It must never say that an item holds anything but what went out. Law kept: *Fold*.
 
+use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
-use super::frame::Item;
+use super::super::wire;
+use super::frame::{Frame, Item, Kind, Part, text};
 
 /// An item that has been announced.
 #[derive(Clone, Debug)]
@@ -78,6 +80,40 @@ impl Draft {
             self.contents.push(Content::new(at, kind));
         }
         self.contents.iter_mut().find(|content| is_this(content))
+    }
+
+    /// What an event of it that has passed brings; `false` if it cannot be read.
+    pub(super) fn pass(&mut self, kind: Kind, seen: &Frame<'_>) -> bool {
+        let at = seen.content_index.0.unwrap_or_default();
+        let piece = text(seen.delta).ok().flatten().unwrap_or_default();
+        let part = wire::lenient::<Part<'_>>(seen.part).unwrap_or_default();
+        let kind_of = |part: &Part<'_>| match part.kind.given() {
+            Some("refusal") => ContentKind::Refusal,
+            Some("reasoning_text") => ContentKind::Thought,
+            _ => ContentKind::Text,
+        };
+        let is_thought = self.is("reasoning");
+        let content = match kind {
+            Kind::TextDelta => self.content(at, ContentKind::Text),
+            Kind::RefusalDelta => self.content(at, ContentKind::Refusal),
+            Kind::ReasoningDelta if seen.kind.given() == Some(SUMMARY_DELTA) => {
+                self.content(seen.summary_index.0.unwrap_or_default(), ContentKind::Summary)
+            }
+            Kind::ReasoningDelta => self.content(at, ContentKind::Thought),
+            Kind::Annotation => self.content(at, ContentKind::Text),
+            Kind::PartAdded | Kind::PartDone => {
+                let kind = if is_thought { ContentKind::Thought } else { kind_of(&part) };
+                self.content(at, kind)
+            }
+            _ => return true,
+        };
+        let Some(content) = content else { return false };
+        match kind {
+            Kind::Annotation => content.annotate(value(seen.annotation)),
+            Kind::PartDone => content.close(),
+            _ => content.push(&piece),
+        }
+        true
     }
 
     /// The last content part, if it is open and of `kind`.
@@ -231,5 +267,11 @@ impl Content {
     }
 }
 
+/// Any JSON, or null.
+pub(super) fn value(raw: Option<&RawValue>) -> Value {
+    wire::lenient(raw).unwrap_or_default()
+}
+
+const SUMMARY_DELTA: &str = "response.reasoning_summary_text.delta";
 const PART_DONE: &str = "response.content_part.done";
 const SUMMARY_DONE: &str = "response.reasoning_summary_part.done";

@@ -4,6 +4,8 @@
 //! request that continues it. Facts: `types/responses/` of openai-python, and recorded streams of OpenAI,
 //! Azure, Bedrock, DeepSeek, LM Studio, OpenRouter and xAI, read in November 2026.
 
+mod calls;
+mod content;
 mod decode;
 mod draft;
 mod frame;
@@ -13,6 +15,7 @@ mod place;
 mod rewrite;
 #[cfg(test)]
 mod tests;
+mod usage;
 mod writer;
 
 use bytes::Bytes;

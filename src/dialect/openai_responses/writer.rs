@@ -11,11 +11,12 @@ use std::sync::Arc;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
-use super::super::writer::{Place, Writer, costly, frame, output_tokens};
+use super::super::writer::{Place, Writer, frame};
 use super::super::{request, wire};
-use super::draft::{ContentKind, Draft, Field, Told};
-use super::frame::{Frame, Item, Kind, Part, text};
+use super::draft::{ContentKind, Draft, Field, Told, value};
+use super::frame::{Frame, Item, Kind};
 use super::history;
+use super::usage::merged;
 use crate::event::{Annotation, Delta, Finish, FinishReason, PartKind};
 use crate::report::Report;
 use crate::sse;
@@ -225,45 +226,6 @@ impl ResponseWriter {
     }
 }
 
-/// What an event that has passed does to the items that are open; `false` if it belongs to none.
-fn pass(draft: Option<&mut Draft>, kind: Kind, seen: &Frame<'_>) -> bool {
-    let Some(draft) = draft else { return false };
-    let at = seen.content_index.0.unwrap_or_default();
-    let piece = text(seen.delta).ok().flatten().unwrap_or_default();
-    let part = wire::lenient::<Part<'_>>(seen.part).unwrap_or_default();
-    let kind_of = |part: &Part<'_>| match part.kind.given() {
-        Some("refusal") => ContentKind::Refusal,
-        Some("reasoning_text") => ContentKind::Thought,
-        _ => ContentKind::Text,
-    };
-    let is_thought = draft.is("reasoning");
-    let content = match kind {
-        Kind::TextDelta => draft.content(at, ContentKind::Text),
-        Kind::RefusalDelta => draft.content(at, ContentKind::Refusal),
-        Kind::ReasoningDelta if seen.kind.given() == Some(SUMMARY_DELTA) => {
-            draft.content(seen.summary_index.0.unwrap_or_default(), ContentKind::Summary)
-        }
-        Kind::ReasoningDelta => draft.content(at, ContentKind::Thought),
-        Kind::Annotation => draft.content(at, ContentKind::Text),
-        Kind::PartAdded | Kind::PartDone => {
-            let kind = if is_thought { ContentKind::Thought } else { kind_of(&part) };
-            draft.content(at, kind)
-        }
-        _ => return true,
-    };
-    let Some(content) = content else { return false };
-    match kind {
-        Kind::Annotation => content.annotate(value(seen.annotation)),
-        Kind::PartDone => content.close(),
-        _ => content.push(&piece),
-    }
-    true
-}
-
-fn value(raw: Option<&RawValue>) -> Value {
-    wire::lenient(raw).unwrap_or_default()
-}
-
 impl Writer for ResponseWriter {
     fn speaks(&mut self, speaker: &str) {
         self.speaker = Some(Arc::from(speaker));
@@ -271,7 +233,6 @@ impl Writer for ResponseWriter {
 
     fn passes(&mut self, event: &sse::Event<'_>) -> bool {
         let Ok(seen) = wire::object::<Frame<'_>>(event.data.trim()) else {
-            // What is no JSON is nothing that a client reads.
             return true;
         };
         let kind = Kind::of_frame(&seen.kind, event.event);
@@ -301,7 +262,7 @@ impl Writer for ResponseWriter {
             Kind::Unknown => {}
             _ => {
                 let draft = open.and_then(|open| self.open.get_mut(open));
-                if !pass(draft, kind, &seen) {
+                if !draft.is_some_and(|draft| draft.pass(kind, &seen)) {
                     return false;
                 }
             }
@@ -372,7 +333,6 @@ impl Writer for ResponseWriter {
             (Delta::Annotate { annotation: Annotation::Signature(json), .. }, _) => {
                 self.thought = serde_json::from_str(json).ok();
             }
-            (Delta::Annotate { .. }, _) => {}
             (Delta::Close { .. }, PartKind::ToolCall { id, name }) => {
                 self.begin(report, out);
                 self.call(part, id, name, "completed", out);
@@ -385,13 +345,13 @@ impl Writer for ResponseWriter {
             (Delta::Abandon { .. }, PartKind::ToolCall { .. }) => _ = self.calls.remove(&part),
             (
                 Delta::Close { .. } | Delta::Truncate { .. } | Delta::Abandon { .. },
-                PartKind::Text | PartKind::Refusal,
-            ) => self.end(|draft| draft.is("message"), out),
-            (
-                Delta::Close { .. } | Delta::Truncate { .. } | Delta::Abandon { .. },
-                PartKind::Reasoning,
-            ) => self.end(|draft| draft.is("reasoning"), out),
-            (Delta::Close { .. } | Delta::Truncate { .. } | Delta::Abandon { .. }, _) => {}
+                kind @ (PartKind::Text | PartKind::Refusal | PartKind::Reasoning),
+            ) => {
+                let thinks = matches!(kind, PartKind::Reasoning);
+                self.end(|draft| draft.is(if thinks { "reasoning" } else { "message" }), out);
+            }
+            // The rest is in the item, or nothing that this API has a word for.
+            _ => {}
         }
     }
 
@@ -408,10 +368,9 @@ impl Writer for ResponseWriter {
             FinishReason::ContentFilter => ("response.incomplete", Some("content_filter")),
             _ => ("response.completed", None),
         };
-        let status = if reason.is_some() { "incomplete" } else { "completed" };
         let mut response = std::mem::take(&mut self.response);
         let output: Vec<&Value> = self.output.values().map(|item| &**item).collect();
-        response.insert("status".to_owned(), status.into());
+        response.insert("status".to_owned(), event.trim_start_matches("response.").into());
         response.insert("output".to_owned(), json!(output));
         response.insert("usage".to_owned(), merged(report));
         response.insert(
@@ -431,25 +390,8 @@ impl Writer for ResponseWriter {
     }
 }
 
-/// The usage of all attempts; none where nothing is known.
-fn merged(report: &Report) -> Value {
-    if !costly(report).any(|attempt| attempt.usage.is_some()) {
-        return Value::Null;
-    }
-    let sum = report.usage();
-    let output = output_tokens(report);
-    json!({
-        "input_tokens": sum.input_tokens,
-        "input_tokens_details": { "cached_tokens": sum.cached_input_tokens },
-        "output_tokens": output,
-        "output_tokens_details": { "reasoning_tokens": sum.reasoning_tokens },
-        "total_tokens": sum.input_tokens.saturating_add(output),
-    })
-}
-
 /// By which a client that keeps nothing with the provider has thoughts to send back.
 const ENCRYPTED: &str = "reasoning.encrypted_content";
-const SUMMARY_DELTA: &str = "response.reasoning_summary_text.delta";
 /// A piece of a call's input, all of it, and the first letters of such an item's id.
 const ARGUMENTS: [&str; 3] =
     ["response.function_call_arguments.delta", "response.function_call_arguments.done", "fc"];
