@@ -21,7 +21,7 @@ const FAULT: i32 = 4;
 
 const TEXT: &str = "Zwölf Boxkämpfer\njagen Viktor — 東京 👩‍👩‍👧\r\nund zurück.\n\n";
 
-const DIALECTS: [&str; 2] = ["anthropic", "openai-chat"];
+const DIALECTS: [&str; 3] = ["anthropic", "openai-chat", "openai-responses"];
 
 const FORMS: [&str; 3] = ["--text", "--events", "--sse"];
 
@@ -36,6 +36,7 @@ fn answer() -> Answer {
 fn model(dialect: &str) -> Model {
     let model = match dialect {
         "anthropic" => Model::anthropic(answer()),
+        "openai-responses" => Model::openai_responses(answer()),
         _ => Model::openai_chat(answer()),
     };
     model.deltas(Deltas::Chars(5))
@@ -58,9 +59,8 @@ fn faulted(dialect: &str) -> Bytes {
 /// A byte inside an event in the middle of the text.
 fn in_text(dialect: &str) -> usize {
     let body = body(dialect);
-    let at = memchr::memmem::find(&body, "Viktor".as_bytes())
-        .or_else(|| memchr::memmem::find(&body, "京".as_bytes()));
-    at.expect("the text is there")
+    let words = ["Viktor", "京"].map(|word| memchr::memmem::find(&body, word.as_bytes()));
+    words.into_iter().flatten().min().expect("the text is there")
 }
 
 /// What a run came to.
@@ -224,6 +224,9 @@ fn the_status_says_how_it_ended() {
         let faulted = faulted(dialect);
         let call_whole = match dialect {
             "anthropic" => memchr::memmem::find(&whole, b"event: message_delta").unwrap(),
+            "openai-responses" => {
+                memchr::memmem::find(&whole, b"event: response.completed").unwrap()
+            }
             _ => memchr::memmem::rfind(&whole, b"\"finish_reason\":\"tool_calls\"").unwrap(),
         };
         for form in ["--text", "--events"] {

@@ -37,7 +37,7 @@ fn streams_decode_as_their_sidecars_say() {
             wrong.push(format!("{}: {difference}", case.name));
         }
     }
-    assert!(seen >= 100, "only {seen} streams were found");
+    assert!(seen >= 160, "only {seen} streams were found");
     report(&wrong);
 }
 
@@ -61,7 +61,7 @@ fn streams_are_delivered_as_their_sidecars_say() {
             }
         }
     }
-    assert!(seen >= 100, "only {seen} streams were found");
+    assert!(seen >= 160, "only {seen} streams were found");
     report(&wrong);
 }
 
@@ -86,7 +86,7 @@ fn recorded_bodies_pass_unchanged() {
             }
         }
     }
-    assert!(seen >= 3 * 125, "only {seen} bodies passed");
+    assert!(seen >= 3 * 155, "only {seen} bodies passed");
     report(&wrong);
 }
 

@@ -10,7 +10,7 @@ use unbroken::testing::{End, Fault, Flaky};
 
 fn cut_everywhere(wire: Wire, by: Resume) {
     for subject in subjects() {
-        if subject.anthropic_only && wire != Wire::Anthropic {
+        if subject.server_tool && wire == Wire::OpenAiChat {
             println!("skipped: {:?} {by:?} {}: no such block in this dialect", wire, subject.name);
             continue;
         }
@@ -18,7 +18,7 @@ fn cut_everywhere(wire: Wire, by: Resume) {
             println!("skipped: {:?} {by:?} {}: no prefill with reasoning on", wire, subject.name);
             continue;
         }
-        if subject.anthropic_only && by == Resume::Quote {
+        if subject.server_tool && by == Resume::Quote {
             println!("skipped: {:?} {by:?} {}: a note cannot quote results", wire, subject.name);
             continue;
         }
@@ -82,4 +82,19 @@ fn openai_chat_by_quote() {
 #[test]
 fn openai_chat_by_align() {
     cut_everywhere(Wire::OpenAiChat, Resume::Align);
+}
+
+#[test]
+fn openai_responses_by_instruct() {
+    cut_everywhere(Wire::OpenAiResponses, Resume::Instruct);
+}
+
+#[test]
+fn openai_responses_by_quote() {
+    cut_everywhere(Wire::OpenAiResponses, Resume::Quote);
+}
+
+#[test]
+fn openai_responses_by_align() {
+    cut_everywhere(Wire::OpenAiResponses, Resume::Align);
 }

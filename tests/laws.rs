@@ -50,20 +50,23 @@ struct Schedule {
 impl Schedule {
     fn draw(seed: u64, subject: &Subject, behaviours: &[Behaviour]) -> Self {
         let mut rng = Rng::new(seed);
-        let wire = if subject.anthropic_only || rng.below(2) == 0 {
+        // Not by the seed's own draws, which the schedules that once failed stand for.
+        let wire = if seed % 3 == 2 {
+            Wire::OpenAiResponses
+        } else if subject.server_tool || rng.below(2) == 0 {
             Wire::Anthropic
         } else {
             Wire::OpenAiChat
         };
         let rungs = [Resume::Prefill, Resume::Instruct, Resume::Quote, Resume::Align];
         let mut by = rungs[rng.below(4)];
-        if subject.reasons && by == Resume::Prefill || subject.anthropic_only && by == Resume::Quote
-        {
+        let no_prefill = subject.reasons || wire == Wire::OpenAiResponses;
+        if no_prefill && by == Resume::Prefill || subject.server_tool && by == Resume::Quote {
             by = Resume::Instruct;
         }
         let mut behaviour = behaviours[rng.below(behaviours.len())];
         // After a short text a restart looks like the anchor, and a search like another search.
-        if subject.anthropic_only && behaviour == Behaviour::Restart {
+        if subject.server_tool && behaviour == Behaviour::Restart {
             behaviour = Behaviour::Anchor;
         }
         let length = wire.model(&subject.answer).whole().body().len();
@@ -128,7 +131,9 @@ fn fault(rng: &mut Rng, wire: Wire, length: usize) -> Fault {
     let at = rng.below(length + 1);
     let (ping, error) = match wire {
         Wire::Anthropic => (ANTHROPIC_PING, anthropic_error("overloaded_error", "Overloaded")),
-        Wire::OpenAiChat => (COMMENT_PING, openai_error("server_error", "The server had an error")),
+        Wire::OpenAiChat | Wire::OpenAiResponses => {
+            (COMMENT_PING, openai_error("server_error", "The server had an error"))
+        }
     };
     let busy = [408, 409, 425, 429, 500, 502, 503, 504, 529][rng.below(9)];
     match rng.below(12) {

@@ -32,7 +32,7 @@ fn wired(mut plan: Plan, reasoning: WireReasoning) -> Plan {
 }
 
 fn excluded(wire: Wire, by: Resume, subject: &Subject) -> bool {
-    subject.anthropic_only && (wire != Wire::Anthropic || by == Resume::Quote)
+    subject.server_tool && (wire == Wire::OpenAiChat || by == Resume::Quote)
         || subject.reasons && by == Resume::Prefill
 }
 
@@ -42,7 +42,7 @@ fn bytes(run: &Run) -> &[u8] {
 
 #[test]
 fn without_a_fault_the_body_goes_through_byte_for_byte() {
-    for wire in [Wire::Anthropic, Wire::OpenAiChat] {
+    for wire in [Wire::Anthropic, Wire::OpenAiChat, Wire::OpenAiResponses] {
         for subject in subjects().iter().filter(|s| !excluded(wire, Resume::Instruct, s)) {
             let model = wire.model(&subject.answer);
             for (pieces, reasoning) in [1, 7, 1000].into_iter().zip(REASONING) {
@@ -98,6 +98,16 @@ fn openai_chat_cut_everywhere_by_prefill() {
 }
 
 #[test]
+fn openai_responses_cut_everywhere_by_instruct() {
+    cut_everywhere(Wire::OpenAiResponses, Resume::Instruct);
+}
+
+#[test]
+fn openai_responses_cut_everywhere_by_align() {
+    cut_everywhere(Wire::OpenAiResponses, Resume::Align);
+}
+
+#[test]
 fn openai_chat_cut_everywhere_by_align() {
     cut_everywhere(Wire::OpenAiChat, Resume::Align);
 }
@@ -127,7 +137,7 @@ fn text_of(run: &Run) -> String {
 
 #[test]
 fn before_the_first_word_a_failure_leaves_nothing() {
-    for wire in [Wire::Anthropic, Wire::OpenAiChat] {
+    for wire in [Wire::Anthropic, Wire::OpenAiChat, Wire::OpenAiResponses] {
         let start = find(&model(wire).whole(), "The q") - 60;
         for fault in [Fault::reset_at(start), Fault::end_at(start), Fault::BeforeHead(End::Reset)] {
             let dead = model(wire).whole().fault(fault);
@@ -141,7 +151,7 @@ fn before_the_first_word_a_failure_leaves_nothing() {
 /// The beginning of an attempt that got nowhere is not seen: the next one goes through as it comes.
 #[test]
 fn an_attempt_that_got_nowhere_is_replaced_whole() {
-    for wire in [Wire::Anthropic, Wire::OpenAiChat] {
+    for wire in [Wire::Anthropic, Wire::OpenAiChat, Wire::OpenAiResponses] {
         let start = find(&model(wire).whole(), "The q") - 60;
         let dead = model(wire).seed(7).whole().fault(Fault::reset_at(start));
         let busy = Exchange::reply(StatusCode::SERVICE_UNAVAILABLE);
@@ -149,7 +159,7 @@ fn an_attempt_that_got_nowhere_is_replaced_whole() {
         let run = play(wire, WireOptions::new(), &[busy, dead, whole.clone()]);
         let whole = String::from_utf8(whole.body().to_vec()).unwrap();
         match wire {
-            Wire::OpenAiChat => assert_eq!(text_of(&run), whole),
+            Wire::OpenAiChat | Wire::OpenAiResponses => assert_eq!(text_of(&run), whole),
             // The dead attempt has cost input tokens, which the last count of the stream has to tell.
             Wire::Anthropic => {
                 let (start, end) = whole.split_at(whole.find("event: message_delta").unwrap());
@@ -165,7 +175,7 @@ fn an_attempt_that_got_nowhere_is_replaced_whole() {
 
 #[test]
 fn a_failure_after_the_first_word_is_an_error_in_the_stream_and_no_end() {
-    for wire in [Wire::Anthropic, Wire::OpenAiChat] {
+    for wire in [Wire::Anthropic, Wire::OpenAiChat, Wire::OpenAiResponses] {
         let half = find(&model(wire).whole(), "brown");
         let dead = model(wire).whole().fault(Fault::reset_at(half));
         let refused = Exchange::headless(End::Refused);
@@ -174,6 +184,22 @@ fn a_failure_after_the_first_word_is_an_error_in_the_stream_and_no_end() {
         let last = text_of(&run);
         let last = last.trim_end().rsplit("\n\n").next().unwrap();
         assert!(last.contains("error") && last.contains("bytes of the answer"), "{last}");
+    }
+}
+
+/// The answer is complete: an error behind its end is nobody's business.
+#[test]
+fn an_error_behind_the_end_is_not_passed_on() {
+    for (wire, frame) in [
+        (Wire::Anthropic, anthropic_error("overloaded_error", "Overloaded")),
+        (Wire::OpenAiResponses, openai_error("server_error", "The server had an error")),
+    ] {
+        let whole = model(wire).whole();
+        let at = whole.body().len();
+        let late = whole.clone().fault(Fault::Insert { at, frame, end: End::Clean });
+        let run = play(wire, WireOptions::new(), &[late]);
+        assert!(run.result.is_ok());
+        assert_eq!(bytes(&run), whole.body());
     }
 }
 
@@ -233,11 +259,15 @@ fn a_slow_beginning_is_shown_after_a_while() {
 #[test]
 fn live_calls_go_out_as_they_come_and_a_cut_inside_one_is_the_end() {
     let call = json!({"path": "src/lib.rs", "text": "a longer text"});
-    for wire in [Wire::Anthropic, Wire::OpenAiChat] {
+    for wire in [Wire::Anthropic, Wire::OpenAiChat, Wire::OpenAiResponses] {
         let answer = Answer::new().text("I read.").tool_call("call_1", "read", &call);
         let model = wire.model(&answer).deltas(Deltas::Chars(4));
         let whole = model.whole();
-        let piece = if wire == Wire::Anthropic { "partial_json" } else { "\"arguments\"" };
+        let piece = match wire {
+            Wire::Anthropic => "partial_json",
+            Wire::OpenAiChat => "\"arguments\"",
+            Wire::OpenAiResponses => "function_call_arguments",
+        };
         let text = String::from_utf8(whole.body().to_vec()).unwrap();
         let inside = text.match_indices(piece).nth(4).unwrap().0;
         let dead = whole.clone().fault(Fault::reset_at(inside));
@@ -285,7 +315,7 @@ fn find(exchange: &Exchange, needle: &str) -> usize {
 
 #[test]
 fn an_answer_at_hand_is_a_legal_stream_and_says_who_speaks() {
-    for wire in [Wire::Anthropic, Wire::OpenAiChat] {
+    for wire in [Wire::Anthropic, Wire::OpenAiChat, Wire::OpenAiResponses] {
         let mut plan = wired(wire.plan(Resume::Prefill, false), WireReasoning::Auto);
         let handed = HandOff::text("A colleague will write to you.");
         plan.chain = plan.chain.iter().cloned().chain([handed.into()]).collect();

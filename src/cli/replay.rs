@@ -13,7 +13,7 @@ use bytes::Bytes;
 use clap::{Args, ValueEnum};
 use http::{HeaderMap, StatusCode, Uri};
 use serde_json::{Map, Value, json};
-use unbroken::dialect::{Anthropic, Gemini, GeminiInteractions, OpenAiChat};
+use unbroken::dialect::{Anthropic, Gemini, GeminiInteractions, OpenAiChat, OpenAiResponses};
 use unbroken::engine::{Input, Notice, Output, Plan, Recovery};
 use unbroken::policy::Policy;
 use unbroken::{Cut, Delta, Event, PartKind, Upstream, sse};
@@ -48,22 +48,29 @@ enum DialectName {
     Anthropic,
     #[value(name = "openai-chat")]
     OpenAiChat,
+    #[value(name = "openai-responses")]
+    OpenAiResponses,
     Gemini,
     GeminiInteractions,
 }
 
 impl DialectName {
-    /// The dialect of an event with these fields.
-    fn of(fields: &Map<String, Value>) -> Self {
+    /// The dialect of an event with these fields; none for a keep-alive that may stand before anything else.
+    fn of(fields: &Map<String, Value>) -> Option<Self> {
         let has = |name: &str| fields.contains_key(name);
         if fields.get("event_type").is_some_and(Value::is_string) {
-            Self::GeminiInteractions
-        } else if has("candidates") || has("usageMetadata") || has("promptFeedback") {
-            Self::Gemini
-        } else if fields.get("type").is_some_and(Value::is_string) && !has("choices") {
-            Self::Anthropic
-        } else {
-            Self::OpenAiChat
+            return Some(Self::GeminiInteractions);
+        }
+        if has("candidates") || has("usageMetadata") || has("promptFeedback") {
+            return Some(Self::Gemini);
+        }
+        let named = fields.get("type").and_then(Value::as_str);
+        match named.filter(|_| !has("choices")) {
+            Some("keepalive" | "ping") => None,
+            Some(kind) if kind.starts_with("response.") => Some(Self::OpenAiResponses),
+            Some("error") if has("sequence_number") => Some(Self::OpenAiResponses),
+            Some(_) => Some(Self::Anthropic),
+            None => Some(Self::OpenAiChat),
         }
     }
 }
@@ -204,7 +211,9 @@ fn dialect_of(body: &[u8]) -> Option<DialectName> {
     let mut rest = body;
     while let Ok(Some(event)) = parser.next_event(&mut rest) {
         if let Ok(Value::Object(fields)) = serde_json::from_str(event.data) {
-            return Some(DialectName::of(&fields));
+            if let Some(dialect) = DialectName::of(&fields) {
+                return Some(dialect);
+            }
         }
     }
     None
@@ -226,6 +235,7 @@ impl<'a> Player<'a> {
         let upstream = match dialect {
             DialectName::Anthropic => Upstream::new("recorded", Anthropic, uri),
             DialectName::OpenAiChat => Upstream::new("recorded", OpenAiChat, uri),
+            DialectName::OpenAiResponses => Upstream::new("recorded", OpenAiResponses, uri),
             DialectName::Gemini => Upstream::new("recorded", Gemini, uri),
             DialectName::GeminiInteractions => Upstream::new("recorded", GeminiInteractions, uri),
         };

@@ -16,6 +16,7 @@
 //! | `api.openai.com`, Azure | none: 200, and the model starts over | – | measured by others |
 //! | Gemini 2, 3, 3.1, `gemini-3.5-flash` | trailing turn | never | measured by others (tldw_chatbook #735, pipecat #5821, LibreChat agents #323), also while they think unasked |
 //! | Gemini 3.6, `gemini-3.5-flash-lite` and all later ones | none: 400 | – | langchain-google, `chat_models.py` |
+//! | any host, by the Responses API | none: it has no word for it | – | <https://platform.openai.com/docs/api-reference/responses> |
 //! | anything else | none | unknown | – |
 //!
 //! vLLM and SGLang continue with `continue_final_message`, llama.cpp and Ollama any trailing turn:
@@ -56,6 +57,16 @@ pub(super) fn openai_chat(host: &str, model: &str) -> Capabilities {
         prefill,
         echo,
         pings: is_host(host, "openrouter.ai") || is_host(host, "api.deepseek.com"),
+        reasoning: reasons_unasked(model),
+        ..Capabilities::default()
+    }
+}
+
+/// What is known of a model behind a host that speaks Responses. None of them continues an assistant
+/// turn (its reference has no flag for that, and OpenAI's own models start over).
+pub(super) fn openai_responses(host: &str, model: &str) -> Capabilities {
+    Capabilities {
+        pings: is_host(host, "openrouter.ai"),
         reasoning: reasons_unasked(model),
         ..Capabilities::default()
     }

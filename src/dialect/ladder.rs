@@ -1,4 +1,4 @@
-//! What both dialects' continuations have in common: which rungs there are, what is sent, and how
+//! What the dialects' continuations have in common: which rungs there are, what is sent, and how
 //! far the token limit is lowered.
 //!
 //! In: what a request and a transcript say. Out: rungs, the text to send, the request's fields

@@ -24,6 +24,8 @@ mod fault;
 mod gemini;
 mod ladder;
 mod openai_chat;
+mod openai_responses;
+mod replay;
 mod request;
 pub(crate) mod surrogate;
 #[cfg(test)]
@@ -35,13 +37,15 @@ mod writer;
 pub use self::anthropic::Anthropic;
 pub use self::gemini::{Gemini, GeminiInteractions};
 pub use self::openai_chat::OpenAiChat;
+pub use self::openai_responses::OpenAiResponses;
+pub use self::replay::{Cursor, Replay};
 pub use self::wording::Wording;
 pub use self::writer::{Place, Writer};
 pub use crate::event::Echo;
 
 /// A wire format that several providers may share.
 pub trait Dialect: Debug + Send + Sync + 'static {
-    /// Stable name, as the command line has it: `anthropic`, `openai-chat`, `gemini`.
+    /// Stable name, as the command line has it: `anthropic`, `openai-chat`, `openai-responses`, `gemini`.
     fn name(&self) -> &'static str;
 
     /// Headers that every request needs, credentials aside.
@@ -83,6 +87,8 @@ pub trait Dialect: Debug + Send + Sync + 'static {
     fn decoder(&self, outline: &Outline, capabilities: &Capabilities) -> Box<dyn Decoder>;
 
     /// The rungs that this request with this transcript can be resumed by, best first.
+    /// [`Resume::Cursor`] means that the provider replays answers to such requests; whether this one
+    /// has come far enough is for [`rewrite`](Self::rewrite) to say.
     fn resumes(
         &self,
         request: &Value,
@@ -92,7 +98,8 @@ pub trait Dialect: Debug + Send + Sync + 'static {
 
     /// The request that continues `transcript` by `by`.
     ///
-    /// It only appends messages, lowers the token limit and adds the rung's own flag.
+    /// It only appends messages, lowers the token limit and adds the rung's own flag; by
+    /// [`Resume::Cursor`] it is no request of its own ([`Continuation::replay`]).
     ///
     /// # Errors
     /// When this rung cannot be expressed for this request.
@@ -156,6 +163,17 @@ pub trait Decoder: Debug + Send {
     /// not come.
     fn holds(&self) -> bool {
         false
+    }
+
+    /// The attempt goes on at `cursor`. Said before the first event.
+    fn attach(&mut self, cursor: &Cursor) {
+        let _ = cursor;
+    }
+
+    /// Where the provider's own replay would have to go on, so that what was handed on whole is not
+    /// missed and no text comes twice. None where it cannot, or not from here.
+    fn cursor(&self) -> Option<Cursor> {
+        None
     }
 }
 
@@ -441,13 +459,15 @@ pub struct Rewrite<'a> {
     pub wording: &'a Wording,
     /// Output tokens that the earlier attempts reported for the kept text; `None`: estimate.
     pub spent: Option<u64>,
+    /// Where the provider's own replay would go on; see [`Decoder::cursor`].
+    pub cursor: Option<&'a Cursor>,
 }
 
 impl<'a> Rewrite<'a> {
     /// What a rewrite needs, with usage unknown.
     #[must_use]
     pub const fn new(capabilities: &'a Capabilities, wording: &'a Wording) -> Self {
-        Self { capabilities, wording, spent: None }
+        Self { capabilities, wording, spent: None, cursor: None }
     }
 }
 
@@ -461,13 +481,23 @@ pub struct Continuation {
     pub request: Value,
     /// What its answer will begin with.
     pub expect: crate::seam::Expect,
+    /// Where the answer is fetched from in place of asking for it: then nothing is sent but this, and
+    /// `request` is only what it is the answer to.
+    pub replay: Option<Replay>,
 }
 
 impl Continuation {
     /// A continuation whose answer begins as `expect` says.
     #[must_use]
     pub const fn new(request: Value, expect: crate::seam::Expect) -> Self {
-        Self { request, expect }
+        Self { request, expect, replay: None }
+    }
+
+    /// The same, fetched from where the provider replays it.
+    #[must_use]
+    pub fn replayed(mut self, replay: Replay) -> Self {
+        self.replay = Some(replay);
+        self
     }
 }
 

@@ -1,11 +1,11 @@
-//! What both dialects' requests have in common.
+//! What the dialects' requests have in common.
 //!
 //! In: a caller's request. Out: what it says, or why it cannot be streamed. It must never show any
 //! of the request's content.
 
 use std::sync::Arc;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::InvalidRequest;
 
@@ -18,10 +18,14 @@ pub(super) fn check(request: &Value) -> Result<(), InvalidRequest> {
         return Err(InvalidRequest::NotAnObject);
     };
     match fields.get("messages") {
-        None => return Err(InvalidRequest::Missing("messages")),
-        Some(Value::Array(_)) => {}
-        Some(_) => return Err(InvalidRequest::WrongType("messages")),
+        None => Err(InvalidRequest::Missing("messages")),
+        Some(Value::Array(_)) => check_rest(fields),
+        Some(_) => Err(InvalidRequest::WrongType("messages")),
     }
+}
+
+/// What every dialect's requests have in common.
+pub(super) fn check_rest(fields: &Map<String, Value>) -> Result<(), InvalidRequest> {
     match fields.get("model") {
         None | Some(Value::Null | Value::String(_)) => {}
         Some(_) => return Err(InvalidRequest::WrongType("model")),

@@ -154,6 +154,12 @@ impl Live {
         unsaid.map(|slot| slot.held.len()).sum()
     }
 
+    /// It answers a request that we wrote: its reasoning is signed against a conversation that history
+    /// will not contain. What a provider replays answers the caller's own.
+    pub(super) const fn is_ours(&self) -> bool {
+        !matches!(self.by, None | Some(Resume::Cursor))
+    }
+
     /// It says the answer again from its beginning.
     pub(super) fn is_repeating(&self) -> bool {
         self.by == Some(Resume::Align) || self.join == Some(Join::Echo) || self.is_swallowing()

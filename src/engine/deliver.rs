@@ -8,7 +8,7 @@ use std::mem;
 use bytes::Bytes;
 use serde::de::IgnoredAny;
 
-use super::attempt::Slot;
+use super::attempt::{Live, Slot};
 use super::decide::Ended;
 use super::{Output, Recovery};
 use crate::event::{Cut, Delta, Event, PartKind, Text};
@@ -121,7 +121,7 @@ impl Recovery {
         if !self.course.started {
             self.on_started(None, None);
         }
-        let continued = self.live.as_ref().is_some_and(|live| live.by.is_some());
+        let continued = self.live.as_ref().is_some_and(Live::is_ours);
         let aside = continued && matches!(kind, PartKind::Reasoning);
         if !aside {
             self.close_open_text(choice);

@@ -22,11 +22,17 @@ impl Recovery {
         self.finish(reason, true);
     }
 
+    /// No attempt is under way, and none will be: the calls in hand are a whole turn.
+    pub(super) fn finish_with_calls(&mut self) {
+        self.close_parts(true);
+        self.finish(FinishReason::ToolUse, true);
+    }
+
     /// The answer is complete.
     pub(super) fn complete(&mut self, live: &Live, reason: FinishReason, inferred: bool) {
         self.ledger.close(self.now, Outcome::Finished, None, live);
         self.tell_ended(live, Outcome::Finished, Verdict::Success);
-        self.close_parts(live.by.is_some());
+        self.close_parts(live.is_ours());
         self.finish(reason, inferred);
     }
 

@@ -78,8 +78,18 @@ impl Ledger {
         self.edit(|attempt| attempt.model = Arc::clone(model));
     }
 
+    /// A replay reports the usage of the whole generation: what its earlier attempts brought is in it.
     pub(super) fn usage(&mut self, usage: Usage) {
         self.edit(|attempt| attempt.usage = Some(usage));
+        let mut later = true;
+        for attempt in self.report.attempts.iter_mut().rev() {
+            if !std::mem::replace(&mut later, false) {
+                (attempt.usage, attempt.estimated_output_tokens) = (None, 0);
+            }
+            if attempt.by != Some(Resume::Cursor) {
+                break;
+            }
+        }
     }
 
     /// What came so far is taken back: no report tells what is left has cost.

@@ -8,7 +8,7 @@ use std::mem;
 
 use bytes::Bytes;
 
-use super::attempt::{Body, Slot};
+use super::attempt::{Body, Live, Slot};
 use super::decide::Ended;
 use super::deliver::{is_json, shared};
 use super::{End, Notice, Output, Recovery};
@@ -159,7 +159,15 @@ impl Recovery {
     }
 
     fn hear(&mut self, signal: Signal<'_>, chunk: &Bytes) {
-        if self.ended.is_some() || self.is_past() {
+        if self.ended.is_some() {
+            return;
+        }
+        if self.is_past() {
+            // What the provider still has to say is passed on, but for an error, which would cost the
+            // client the answer that it has.
+            if matches!(signal, Signal::Fault(_)) {
+                self.ended = Some(End::Complete);
+            }
             return;
         }
         match signal {
@@ -407,7 +415,7 @@ impl Recovery {
             {
                 live.late.push((slot, Slot { closed: true, ..open }));
             }
-            PartKind::RedactedReasoning if live.by.is_some() => {}
+            PartKind::RedactedReasoning if live.is_ours() => {}
             _ => self.deliver_call(open, false),
         }
     }
@@ -421,12 +429,10 @@ impl Recovery {
 
     /// Reasoning of a continuation is signed against a conversation that history will not contain.
     fn close_reasoning(&mut self, open: &Slot) {
-        let by = self.live.as_ref().and_then(|live| live.by);
+        let ours = self.live.as_ref().is_some_and(Live::is_ours);
         if let Some(part) = open.part {
-            self.emit(Event::Delta(match by {
-                None => Delta::Close { part },
-                Some(_) => Delta::Abandon { part },
-            }));
+            let delta = if ours { Delta::Abandon { part } } else { Delta::Close { part } };
+            self.emit(Event::Delta(delta));
         }
     }
 

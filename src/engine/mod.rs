@@ -59,7 +59,7 @@ use ledger::Ledger;
 use timers::Clocks;
 use wire::Wire as ClientWire;
 
-use crate::dialect::{Capabilities, Outline};
+use crate::dialect::{Capabilities, Cursor, Outline};
 use crate::error::{Error, Rejection};
 use crate::event::{AttemptId, Cut, Event, FinishReason, Resume, Timer, TransportErrorKind};
 use crate::policy::Delays;
@@ -178,6 +178,8 @@ struct Current {
     barren: u32,
     /// An attempt was made: the breaker, which gates new replies and the choice of a step, has had its say.
     tried: bool,
+    /// Where the provider's own replay of the caller's request would go on.
+    cursor: Option<Cursor>,
 }
 
 /// What has happened so far that later decisions depend on.
@@ -421,9 +423,14 @@ impl Recovery {
         let event_max = self.plan.policy.event_max;
         let limits = sse::Limits::new().max_line(event_max).max_event(event_max);
         let limits = limits.max_stray(crate::policy::ERROR_BODY_MAX);
+        let mut decoder = self.upstream().dialect.decoder(outline, capabilities);
+        let replays = self.live.as_ref().is_some_and(|live| live.by == Some(Resume::Cursor));
+        if let Some(cursor) = self.step.cursor.as_ref().filter(|_| replays) {
+            decoder.attach(cursor);
+        }
         Body::Stream(Box::new(Wire {
             parser: sse::Parser::new(limits),
-            decoder: self.upstream().dialect.decoder(outline, capabilities),
+            decoder,
             chunk: Bytes::new(),
         }))
     }
@@ -480,6 +487,7 @@ impl Recovery {
             Timer::FirstEvent | Timer::Idle | Timer::Delta => {
                 self.cut(Ended { cut: Cut::Stalled { timer }, fault: None, transport: None });
             }
+            Timer::Progress | Timer::Overall if self.is_committed() => self.finish_with_calls(),
             Timer::Progress => self.fail(crate::error::ErrorKind::NoProgress),
             Timer::Overall => self.fail(crate::error::ErrorKind::Deadline),
         }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::ACCEPT;
+use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Method};
 use serde_json::Value;
 
@@ -15,7 +15,7 @@ use super::attempt::{Body, Live};
 use super::ledger::Entry;
 use super::plan::EVENT_STREAM;
 use super::{Attempt, Current, Notice, Output, Plan, Recovery, Refusal, State, Step, Upstream};
-use crate::dialect::{Continuation, InvalidRequest, Rewrite};
+use crate::dialect::{Continuation, InvalidRequest, Replay, Rewrite};
 use crate::error::{ConfigError, Error, ErrorKind};
 use crate::event::{Connection, PartKind, Resume};
 use crate::report::Report;
@@ -79,6 +79,7 @@ impl Current {
             refused,
             barren: 0,
             tried: false,
+            cursor: None,
         })
     }
 }
@@ -88,6 +89,10 @@ impl Recovery {
     pub(super) fn open(&mut self, next: Next) {
         let upstream = self.upstream().clone();
         let model = Arc::clone(&self.step.outline.model);
+        let replay = next.by.as_ref().and_then(|(_, next)| next.replay.clone());
+        if replay.is_none() {
+            self.step.cursor = None;
+        }
         let (by, request, seam, straddle) = match next.by {
             None => (None, Arc::clone(&self.step.request), None, None),
             Some((by, continuation)) => {
@@ -111,10 +116,7 @@ impl Recovery {
         };
         let id = self.ledger.open(self.now, entry);
         let fresh = mem::take(&mut self.course.fresh_connection);
-        let mut http = http::Request::new(self.written(&request));
-        *http.method_mut() = Method::POST;
-        *http.uri_mut() = self.step.address.clone();
-        *http.headers_mut() = self.headers(&upstream);
+        let http = self.request(&upstream, &request, replay.as_ref());
         self.queue.push_back(Output::Notice(Notice::Opened {
             attempt: id,
             upstream: Arc::clone(&upstream.name),
@@ -132,7 +134,7 @@ impl Recovery {
             exempt: (self.step.tried || by.is_some()) && !self.another_step_could_serve(),
         })));
         self.step.tried = true;
-        self.wire_attempt(by.is_some());
+        self.wire_attempt(by);
         self.body = Body::Awaited;
         self.live = Some(Live {
             id,
@@ -189,6 +191,28 @@ impl Recovery {
         }
     }
 
+    /// What is sent: `request`, or the call for its replay.
+    fn request(
+        &self,
+        upstream: &Upstream,
+        request: &Arc<Value>,
+        replay: Option<&Replay>,
+    ) -> http::Request<Bytes> {
+        let mut headers = self.headers(upstream);
+        let (method, uri, body) = match replay {
+            Some(replay) => {
+                headers.remove(CONTENT_TYPE);
+                (Method::GET, replay.address(&upstream.uri), Bytes::new())
+            }
+            None => (Method::POST, self.step.address.clone(), self.written(request)),
+        };
+        let mut http = http::Request::new(body);
+        *http.method_mut() = method;
+        *http.uri_mut() = uri;
+        *http.headers_mut() = headers;
+        http
+    }
+
     /// The headers of a request; what is not to be streamed does not ask for a stream.
     fn headers(&self, upstream: &Upstream) -> HeaderMap {
         let mut headers = upstream.headers.clone();
@@ -208,6 +232,12 @@ impl Recovery {
         })
     }
 
+    /// The provider's own replay of what it is saying, if it can still be had from here.
+    pub(super) fn replay(&self) -> Option<(Resume, Continuation)> {
+        self.step.cursor.as_ref()?;
+        self.best_rung(&self.step).filter(|(by, _)| *by == Resume::Cursor)
+    }
+
     /// The best rung that is left of `step`.
     pub(super) fn best_rung(&self, step: &Current) -> Option<(Resume, Continuation)> {
         let dialect = &step.upstream.dialect;
@@ -215,6 +245,7 @@ impl Recovery {
             capabilities: &step.capabilities,
             wording: &self.plan.wording,
             spent: self.ledger.reported_output(),
+            cursor: step.cursor.as_ref(),
         };
         let notes = self.plan.policy.notes;
         let said = self.transcript.for_another_provider(step.first_part);

@@ -15,7 +15,7 @@ use super::attempt::{Body, Live, without_mark};
 use super::decide::{self, Circumstances, Ended, Move, Standing, Wait};
 use super::open::Next;
 use super::{Current, End, Notice, Output, Recovery, Refusal, State};
-use crate::dialect::FaultClass;
+use crate::dialect::{Continuation, FaultClass};
 use crate::error::{ErrorKind, Rejection};
 use crate::event::{
     Cut, Delta, Event, FinishReason, Interruption, Next as Told, PartKind, Position, Resume,
@@ -74,9 +74,11 @@ impl Recovery {
     /// Tells the caller what will never be complete; then it is time to decide.
     fn loosen(&mut self, live: Live, ended: Ended, body: Body) {
         self.wire_cut();
+        self.keep_place(&live, &ended, &body);
         let (ended, rejection) = self.explain(ended, body, &live);
+        let replay = self.replay_after(&ended, &live).is_some();
         self.course.held = self.course.held.saturating_sub(live.held());
-        let nothing = self.transcript.progress() == Progress::Nothing;
+        let nothing = self.transcript.progress() == Progress::Nothing && !replay;
         let parts = self.transcript.parts();
         let answered = |id: &Arc<str>| {
             self.transcript
@@ -91,9 +93,9 @@ impl Recovery {
                 let open = part.state() == PartState::Open;
                 nothing
                     || match part.kind() {
-                        PartKind::Reasoning => open || part.signature().is_none(),
+                        PartKind::Reasoning => open || part.signature().is_none() && !replay,
                         PartKind::ToolCall { .. } | PartKind::Refusal => open,
-                        PartKind::ServerCall { id, .. } => !answered(id),
+                        PartKind::ServerCall { id, .. } => !answered(id) && !replay,
                         _ => false,
                     }
             })
@@ -104,6 +106,20 @@ impl Recovery {
             self.emit(Event::Delta(Delta::Abandon { part }));
         }
         self.state = State::Settling(Box::new(Fallen { live, ended, rejection }));
+    }
+
+    /// Where the provider's own replay would go on from here.
+    fn keep_place(&mut self, live: &Live, ended: &Ended, body: &Body) {
+        let Body::Stream(wire) = body else { return };
+        // What is held back in a seam, or behind a call that is not whole, is behind that place.
+        let usable = !live.is_ours() && live.late.is_empty() && ended.cut != Cut::Faulted;
+        self.step.cursor = wire.decoder.cursor().filter(|_| usable);
+    }
+
+    /// That replay, unless `ended` says that it is not to be had.
+    fn replay_after(&self, ended: &Ended, live: &Live) -> Option<(Resume, Continuation)> {
+        let gone = decide::is_ours(ended, live.by.is_some());
+        self.replay().filter(|_| !gone && self.is_resumable())
     }
 
     /// What a response that is no stream says about the end.
@@ -141,15 +157,20 @@ impl Recovery {
             self.course.fresh_connection =
                 matches!(ended.cut, Cut::Stalled { .. } | Cut::Reset | Cut::Unreachable);
             if !decide::costs_nothing(&ended, live.by.is_some(), self.course.stale_used) {
+                // A replay that ends is one of an answer that is still being made.
+                let attached = live.by == Some(Resume::Cursor);
+                let barren = !live.fresh && !decide::is_running(&ended, attached);
                 self.course.failures += 1;
-                self.course.after_barren = !live.fresh;
-                self.step.barren = if live.fresh { 0 } else { self.step.barren + 1 };
+                self.course.after_barren = barren;
+                self.step.barren =
+                    if live.fresh { 0 } else { self.step.barren + u32::from(barren) };
             }
         }
-        let todo = decide::decide(&ended, &self.standing(&live));
+        let todo = decide::decide(&ended, &self.standing(&live, &ended));
         if ended.cut != Cut::Denied {
             let known = Circumstances {
                 wrote: live.by.is_some(),
+                attached: live.by == Some(Resume::Cursor),
                 fresh: live.fresh,
                 stale_used: self.course.stale_used,
                 on_behalf: self.upstream().on_behalf,
@@ -192,13 +213,15 @@ impl Recovery {
         }
     }
 
-    fn standing(&self, live: &Live) -> Standing {
+    fn standing(&self, live: &Live, ended: &Ended) -> Standing {
         let policy = &self.plan.policy;
         let limit = self.step.outline.max_tokens;
         let spent = self.ledger.reported_output();
         Standing {
             progress: self.transcript.progress(),
             wrote: live.by.is_some(),
+            attached: live.by == Some(Resume::Cursor),
+            replay: self.replay_after(ended, live).is_some(),
             resumable: self.is_resumable(),
             has_next: self.has_next_step(),
             barren: self.step.barren,
@@ -243,7 +266,7 @@ impl Recovery {
     /// Another attempt on this step, by the best rung that is left.
     fn again(&mut self, fallen: Fallen, wait: Wait) {
         let by = match self.transcript.progress() {
-            Progress::Nothing => None,
+            Progress::Nothing => self.replay(),
             _ => match self.best_rung(&self.step) {
                 Some(rung) => Some(rung),
                 None => return self.next_step(fallen, false),
@@ -312,13 +335,20 @@ impl Recovery {
     /// Puts the next attempt on, if the limits of the whole reply allow it.
     fn schedule(&mut self, fallen: Fallen, next: Next, told: Told) {
         let policy = &self.plan.policy;
-        if !next.free && self.ledger.counted() >= policy.max_attempts {
+        let spent = !next.free && self.ledger.counted() >= policy.max_attempts;
+        if spent && self.is_committed() {
+            return self.finish_inferred(&fallen, FinishReason::ToolUse);
+        }
+        if spent {
             return match self.next_own_answer() {
                 Some(own) => self.answer_instead(&fallen, own),
                 None => self.give_up(fallen, true),
             };
         }
         let stop = policy.keep_going.as_ref().is_some_and(|hook| !hook.ask(self.ledger.report()));
+        if stop && self.is_committed() {
+            return self.finish_inferred(&fallen, FinishReason::ToolUse);
+        }
         if stop {
             self.interrupted(&fallen, Told::GiveUp, Duration::ZERO);
             return self.fail(ErrorKind::NoProgress);

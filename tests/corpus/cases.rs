@@ -8,7 +8,9 @@ use std::path::{Path, PathBuf};
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use serde_json::Value;
-use unbroken::dialect::{Anthropic, Dialect, FaultClass, Gemini, GeminiInteractions, OpenAiChat};
+use unbroken::dialect::{
+    Anthropic, Dialect, FaultClass, Gemini, GeminiInteractions, OpenAiChat, OpenAiResponses,
+};
 use unbroken::{FinishReason, sse};
 
 use crate::tables::{CLASSES, PIECES};
@@ -35,8 +37,13 @@ impl Case {
             "openai-chat" => Some(&OpenAiChat),
             "gemini" => Some(&Gemini),
             "gemini-interactions" => Some(&GeminiInteractions),
+            "openai-responses" => Some(&OpenAiResponses),
             _ => None,
         }
+    }
+
+    pub(crate) fn is_responses(&self) -> bool {
+        self.sidecar["wire_format"] == "openai-responses"
     }
 
     pub(crate) fn is_chat(&self) -> bool {
@@ -64,17 +71,6 @@ impl Case {
         let calls = self.sidecar.pointer("/expected/tool_calls");
         let calls = calls.and_then(Value::as_array).expect("a list");
         if self.is_gemini() { joined(calls) } else { calls.clone() }
-    }
-
-    /// What the provider's word for the end means here.
-    pub(crate) fn reason(&self, word: &str) -> FinishReason {
-        match reason(word) {
-            // Gemini has no word for it.
-            FinishReason::Stop if self.is_gemini() && !self.calls().is_empty() => {
-                FinishReason::ToolUse
-            }
-            reason => reason,
-        }
     }
 
     pub(crate) fn status(&self) -> StatusCode {
@@ -118,6 +114,35 @@ impl Case {
         self.is_gemini() && !events.stray.is_empty()
     }
 
+    /// Its calls are of a custom tool.
+    pub(crate) fn has_free_text_calls(&self) -> bool {
+        let features = self.sidecar["features"].as_array();
+        features.into_iter().flatten().any(|feature| feature == "custom_tool")
+    }
+
+    /// What the provider's word for the end means here. Responses and Gemini have none for calls to be run.
+    pub(crate) fn reason(&self, word: &str) -> FinishReason {
+        let features = self.sidecar["features"].as_array();
+        let mut features = features.into_iter().flatten().filter_map(Value::as_str);
+        let calls = |feature| matches!(feature, "tool_use" | "apply_patch" | "shell_tool");
+        match word {
+            "completed" if self.is_responses() && features.any(calls) => FinishReason::ToolUse,
+            "STOP" | "completed" if self.is_gemini() && !self.calls().is_empty() => {
+                FinishReason::ToolUse
+            }
+            "end_turn" | "stop" | "STOP" | "completed" => FinishReason::Stop,
+            "max_tokens" | "max_output_tokens" | "length" | "MAX_TOKENS" | "incomplete" => {
+                FinishReason::Length
+            }
+            "stop_sequence" => FinishReason::StopSequence,
+            "tool_use" | "tool_calls" => FinishReason::ToolUse,
+            "pause_turn" => FinishReason::Pause,
+            "refusal" => FinishReason::Refusal,
+            "content_filter" | "RECITATION" => FinishReason::ContentFilter,
+            other => FinishReason::Other(other.into()),
+        }
+    }
+
     pub(crate) fn expected_class(&self) -> FaultClass {
         if let Some((_, class)) = CLASSES.iter().find(|(name, _)| self.name.contains(name)) {
             return *class;
@@ -158,7 +183,7 @@ impl Events {
     pub(crate) fn say_the_end(&self) -> bool {
         self.whole.iter().any(|(_, data)| {
             let data: String = data.split_whitespace().collect();
-            data.contains("_reason\":\"")
+            data.contains("_reason\":\"") || data.contains("\"type\":\"response.completed\"")
         })
     }
 
@@ -203,17 +228,14 @@ pub(crate) fn canonical(json: &str) -> String {
     value.to_string()
 }
 
-fn reason(word: &str) -> FinishReason {
-    match word {
-        "end_turn" | "stop" | "STOP" | "completed" => FinishReason::Stop,
-        "max_tokens" | "length" | "MAX_TOKENS" | "incomplete" => FinishReason::Length,
-        "stop_sequence" => FinishReason::StopSequence,
-        "tool_use" | "tool_calls" => FinishReason::ToolUse,
-        "pause_turn" => FinishReason::Pause,
-        "refusal" => FinishReason::Refusal,
-        "content_filter" | "RECITATION" => FinishReason::ContentFilter,
-        other => FinishReason::Other(other.into()),
-    }
+/// Calls of the Responses API's own tools that the caller runs; no sidecar counts them.
+pub(crate) fn is_own_tool(name: &str) -> bool {
+    matches!(name, "apply_patch_call" | "local_shell_call")
+}
+
+/// The input of a custom tool as its sidecar has it: free text, which we hand out as a JSON string.
+pub(crate) fn as_recorded(arguments: String) -> String {
+    serde_json::from_str(&arguments).unwrap_or(arguments)
 }
 
 pub(crate) fn corpus() -> Option<PathBuf> {

@@ -6,7 +6,7 @@ use serde_json::Value;
 use unbroken::dialect::{Dialect, Fault, Signal};
 use unbroken::{FinishReason, PartKind, sse};
 
-use crate::cases::{Case, Events, canonical};
+use crate::cases::{Case, Events, as_recorded, canonical, is_own_tool};
 
 #[derive(Debug)]
 struct Block {
@@ -80,8 +80,10 @@ impl Answer {
     /// Id, name, arguments and whether it is closed; a server's call by the input in its block.
     fn calls(&self) -> Vec<(String, String, String, bool)> {
         let calls = self.blocks.iter().filter_map(|block| match &block.kind {
+            PartKind::ToolCall { name, .. } if is_own_tool(name) => None,
             PartKind::ToolCall { id, name } => {
-                Some((id.to_string(), name.to_string(), block.text.clone(), block.closed))
+                let arguments = as_recorded(block.text.clone());
+                Some((id.to_string(), name.to_string(), arguments, block.closed))
             }
             PartKind::ServerCall { id, name } => {
                 let whole: Value = serde_json::from_str(&block.text).expect("a whole block");

@@ -5,14 +5,16 @@ use std::time::Instant;
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode, Uri};
 use serde_json::{Value, json};
-use unbroken::dialect::{Anthropic, Declared, Gemini, GeminiInteractions, OpenAiChat};
+use unbroken::dialect::{
+    Anthropic, Declared, Gemini, GeminiInteractions, OpenAiChat, OpenAiResponses,
+};
 use unbroken::engine::{Input, Output, Plan, Recovery};
 use unbroken::policy::Policy;
 use unbroken::{
     Cut, Error, Event, FinishReason, PartKind, PartState, Step, Transcript, Upstream, WireOptions,
 };
 
-use crate::cases::{Case, Events, canonical};
+use crate::cases::{Case, Events, as_recorded, canonical, is_own_tool};
 
 /// All that was handed out.
 pub(crate) struct Played {
@@ -134,8 +136,10 @@ impl Played {
         let calls = parts.filter_map(|part| {
             let whole = part.state() == PartState::Closed;
             match part.kind() {
+                PartKind::ToolCall { name, .. } if is_own_tool(name) => None,
                 PartKind::ToolCall { id, name } => {
-                    Some((id.to_string(), name.to_string(), part.text().to_owned(), whole))
+                    let arguments = as_recorded(part.text().to_owned());
+                    Some((id.to_string(), name.to_string(), arguments, whole))
                 }
                 PartKind::ServerCall { id, name } => {
                     let block: Value = serde_json::from_str(part.text()).expect("a whole block");
@@ -150,6 +154,10 @@ impl Played {
 
     fn call_differences(&self, case: &Case, proved: bool) -> Vec<String> {
         let mut expected: Vec<_> = case.calls().iter().map(expected_call).collect();
+        if case.has_free_text_calls() {
+            // Free text is whole as it comes.
+            expected.iter_mut().for_each(|(.., whole)| *whole = true);
+        }
         let mut ours = self.calls();
         if case.is_gemini() {
             ours.iter_mut().for_each(|(_, _, arguments, _)| *arguments = canonical(arguments));
@@ -171,6 +179,7 @@ fn plan(case: &Case) -> Plan {
         Some("anthropic-messages") => Upstream::new("recorded", Anthropic, uri),
         Some("gemini") => Upstream::new("recorded", Gemini, uri),
         Some("gemini-interactions") => Upstream::new("recorded", GeminiInteractions, uri),
+        Some("openai-responses") => Upstream::new("recorded", OpenAiResponses, uri),
         _ => Upstream::new("recorded", OpenAiChat, uri),
     };
     let mut request = json!({

@@ -4,7 +4,7 @@ use unbroken::ErrorKind;
 use unbroken::dialect::FaultClass;
 
 /// What the errors inside streams are.
-pub(crate) const FAULTS: [(&str, FaultClass); 8] = [
+pub(crate) const FAULTS: [(&str, FaultClass); 9] = [
     ("genstreammultimodal-image-gif-url", FaultClass::Invalid),
     ("genstreammultimodal-image-jpg-url", FaultClass::Invalid),
     ("overloaded-event", FaultClass::Overloaded),
@@ -13,6 +13,7 @@ pub(crate) const FAULTS: [(&str, FaultClass); 8] = [
     ("test-tool-use-failed-error-streaming", FaultClass::Transient),
     ("genstream-tools-squareroot", FaultClass::Transient),
     ("genstream-stop", FaultClass::Invalid),
+    ("stream-unknown-error-responses", FaultClass::Unrecognised),
     ("openrouter/object-streaming", FaultClass::Transient),
 ];
 

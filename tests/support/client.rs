@@ -3,6 +3,9 @@
 //! In: the bytes of the wire view. Out: what a client reads of them. It panics at the first thing
 //! that no provider would send.
 
+#[path = "client_responses.rs"]
+pub(crate) mod responses;
+
 use std::collections::BTreeMap;
 
 use serde_json::Value;

@@ -103,8 +103,14 @@ pub(crate) fn run_gated(
                 engine.handle_input(now, Input::Denied { id: attempt.id });
             }
             Output::Open(attempt) => {
-                let request =
-                    serde_json::from_slice(attempt.request.body()).expect("a request is JSON");
+                // A replay is fetched without a body.
+                let body = attempt.request.body();
+                let request = if attempt.request.method() == http::Method::GET {
+                    assert!(body.is_empty(), "a fetch has no body");
+                    Value::Null
+                } else {
+                    serde_json::from_slice(body).expect("a request is JSON")
+                };
                 let mut steps = respond(&request, &attempt).steps();
                 run.log(now - start, Entry::Open(attempt.id.get(), attempt.by));
                 run.requests.push(request);
@@ -302,6 +308,7 @@ impl Run {
         let bytes = self.wire.as_deref().unwrap_or_default();
         let seen = match dialect {
             "anthropic" => client::anthropic(bytes),
+            "openai-responses" => client::responses::read(bytes),
             _ => client::openai_chat(bytes),
         };
         let story = || {

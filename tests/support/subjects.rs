@@ -1,7 +1,7 @@
 //! Answers of mixed content, and plans that go on with them by a given rung.
 
 use serde_json::json;
-use unbroken::dialect::{Anthropic, OpenAiChat};
+use unbroken::dialect::{Anthropic, OpenAiChat, OpenAiResponses};
 use unbroken::engine::{Plan, Refusal};
 use unbroken::testing::{Answer, Deltas, Model};
 use unbroken::{Resume, Upstream};
@@ -16,11 +16,11 @@ pub(crate) struct Subject {
     pub(crate) name: &'static str,
     pub(crate) answer: Answer,
     pub(crate) reasons: bool,
-    pub(crate) anthropic_only: bool,
+    pub(crate) server_tool: bool,
 }
 
 pub(crate) fn subjects() -> Vec<Subject> {
-    let subject = |name, answer| Subject { name, answer, reasons: false, anthropic_only: false };
+    let subject = |name, answer| Subject { name, answer, reasons: false, server_tool: false };
     let prose = "Zwölf Boxkämpfer jagen Viktor quer über den großen Sylter Deich — “naïve” façades, \
                  an em—dash, 東京と大阪、and an emoji family 👩‍👩‍👧 to finish with. The end is near.";
     let code = "Here is the fix:\n\n```rust\nfn main() {\n    let greeting = \"hello\";\n    \
@@ -59,7 +59,7 @@ pub(crate) fn subjects() -> Vec<Subject> {
             )
         },
         Subject {
-            anthropic_only: true,
+            server_tool: true,
             ..subject(
                 "a server tool between two texts",
                 Answer::new()
@@ -80,6 +80,7 @@ pub(crate) fn subjects() -> Vec<Subject> {
 pub(crate) enum Wire {
     Anthropic,
     OpenAiChat,
+    OpenAiResponses,
 }
 
 impl Wire {
@@ -89,6 +90,9 @@ impl Wire {
             Self::OpenAiChat => {
                 Model::openai_chat(answer.clone()).deltas(Deltas::Random { max: 20 })
             }
+            Self::OpenAiResponses => {
+                Model::openai_responses(answer.clone()).deltas(Deltas::Random { max: 20 })
+            }
         }
     }
 
@@ -97,6 +101,7 @@ impl Wire {
         let (name, model): (&str, &str) = match self {
             Self::Anthropic => ("anthropic", "claude-haiku-4-5"),
             Self::OpenAiChat => ("mistral", "mistral-large-latest"),
+            Self::OpenAiResponses => ("openai", "gpt-4o"),
         };
         let mut request = json!({
             "model": model,
@@ -117,6 +122,15 @@ impl Wire {
                 }
                 let uri = "https://api.mistral.ai/v1/chat/completions".parse().unwrap();
                 Upstream::new(name, OpenAiChat, uri)
+            }
+            Self::OpenAiResponses => {
+                request = json!({ "model": model, "max_output_tokens": 9000, "input": "Tell me." });
+                if reasons {
+                    request["reasoning"] = json!({ "effort": "high" });
+                    request["include"] = json!(["reasoning.encrypted_content"]);
+                }
+                let uri = "https://api.openai.com/v1/responses".parse().unwrap();
+                Upstream::new(name, OpenAiResponses, uri)
             }
         };
         let mut plan = Plan::new(request, vec![upstream]);

@@ -30,6 +30,10 @@ pub(super) struct Standing {
     pub(super) progress: Progress,
     /// The attempt was a continuation that we wrote.
     pub(super) wrote: bool,
+    /// The attempt was the provider's own replay.
+    pub(super) attached: bool,
+    /// The provider can replay what it is saying, from here.
+    pub(super) replay: bool,
     /// The request asked for one choice, so that it can be continued, and the caller wants that.
     pub(super) resumable: bool,
     /// Another step could go on.
@@ -104,21 +108,32 @@ enum Row {
 
 /// The move after `ended`.
 pub(super) fn decide(ended: &Ended, standing: &Standing) -> Move {
+    let committed = standing.progress == Progress::Committed && standing.resumable;
+    match go_on(ended, standing) {
+        // Calls in hand are a whole turn: they are not lost for the rest of it.
+        Move::NextStep { .. } | Move::Down { .. } if committed => Move::FinishTools,
+        todo => todo,
+    }
+}
+
+fn go_on(ended: &Ended, standing: &Standing) -> Move {
     let row = row(ended, standing.wrote);
+    let replays = standing.replay && matches!(row, Row::Silent | Row::Broken | Row::Busy);
     let next = Move::NextStep { exhausted: false };
     let go_on = match (row, standing.progress) {
         (Row::Policy, _) => return Move::GiveUp { exhausted: false },
         _ if standing.irrevocable => return Move::GiveUp { exhausted: false },
-        (_, Progress::Committed) if standing.resumable => return Move::FinishTools,
+        (_, Progress::Committed) if standing.resumable && !replays => return Move::FinishTools,
         (_, Progress::Resumable | Progress::Committed) if !standing.resumable => {
             return Move::GiveUp { exhausted: false };
         }
-        (_, Progress::Resumable) if standing.at_length => return Move::FinishLength,
+        (_, Progress::Resumable) if standing.at_length && !replays => return Move::FinishLength,
         (Row::Caller, _) => return Move::GiveUp { exhausted: false },
         (Row::Unfit | Row::Account | Row::Other, _) => return next,
         (Row::Ours, _) => return Move::Down { free: true },
         (Row::Astray, _) => return Move::Down { free: false },
-        (Row::Silent, _) if standing.has_next => return next,
+        (Row::Silent, _) if standing.has_next && !replays => return next,
+        _ if is_running(ended, standing.attached) => return Move::Again(Wait::Backoff),
         (Row::Silent | Row::Broken, _) => transport_wait(ended, standing),
         (Row::Busy, _) => match busy_wait(ended, standing) {
             Some(wait) => wait,
@@ -133,11 +148,18 @@ pub(super) fn costs_nothing(ended: &Ended, wrote: bool, stale_used: bool) -> boo
     row(ended, wrote) == Row::Ours || is_first_stale(ended, stale_used)
 }
 
+/// Whether a replay came to its end because the answer has not come further: it goes on.
+pub(super) fn is_running(ended: &Ended, attached: bool) -> bool {
+    attached && ended.cut == Cut::Truncated
+}
+
 /// What else is known of an attempt whose end is judged.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Circumstances {
     /// It was a continuation that we wrote.
     pub(super) wrote: bool,
+    /// It was the provider's own replay.
+    pub(super) attached: bool,
     /// It had brought something new.
     pub(super) fresh: bool,
     /// A dead reused connection has been replaced already.
@@ -150,7 +172,8 @@ pub(super) struct Circumstances {
 
 /// What the end of an attempt says about its upstream (`recovery.md` 8).
 pub(super) fn verdict(ended: &Ended, known: Circumstances) -> Verdict {
-    if known.fresh || costs_nothing(ended, known.wrote, known.stale_used) {
+    let free = costs_nothing(ended, known.wrote, known.stale_used);
+    if known.fresh || free || is_running(ended, known.attached) {
         return Verdict::Uncounted;
     }
     let failure = if known.again { Verdict::Retried } else { Verdict::Failure };

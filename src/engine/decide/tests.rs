@@ -50,6 +50,8 @@ fn standing(progress: Progress) -> Standing {
     Standing {
         progress,
         wrote: progress != NOTHING,
+        attached: false,
+        replay: false,
         resumable: true,
         has_next: false,
         barren: u32::from(progress == NOTHING),
@@ -108,6 +110,35 @@ fn the_table() {
         assert_eq!(decide(&ended, &standing(RESUMABLE)), resumable, "{name}, Resumable");
         assert_eq!(decide(&ended, &standing(COMMITTED)), committed, "{name}, Committed");
     }
+}
+
+/// What the provider can replay is fetched, whatever has been delivered.
+#[test]
+fn a_replay_comes_first() {
+    use FaultClass::*;
+    let silent = || cut(Cut::Stalled { timer: Timer::FirstEvent });
+    for progress in [NOTHING, RESUMABLE, COMMITTED] {
+        let replay = Standing { replay: true, ..standing(progress) };
+        let later = Standing { attached: true, wrote: true, has_next: true, barren: 9, ..replay };
+        for (ended, first, again) in [
+            (cut(Cut::Truncated), AT_ONCE, BACKOFF),
+            (broken(TransportErrorKind::Body), AT_ONCE, EXHAUSTED),
+            (silent(), AT_ONCE, EXHAUSTED),
+            (rejected(503, Overloaded), BACKOFF, EXHAUSTED),
+        ] {
+            let committed = progress == COMMITTED && again == EXHAUSTED;
+            let again = if committed { FINISH } else { again };
+            assert_eq!(decide(&ended, &replay), first, "{ended:?} {progress:?}");
+            assert_eq!(decide(&ended, &later), again, "{ended:?} {progress:?}, later");
+        }
+        // It is not to be had: the engine says so by `replay`.
+        let gone = Standing { replay: false, ..later };
+        let down = if progress == COMMITTED { FINISH } else { DOWN };
+        assert_eq!(decide(&rejected(404, Invalid), &gone), down, "{progress:?}");
+    }
+    let running = Circumstances { wrote: true, attached: true, ..Circumstances::default() };
+    assert_eq!(verdict(&cut(Cut::Truncated), running), Verdict::Uncounted);
+    assert_eq!(verdict(&cut(Cut::Reset), running), Verdict::Failure);
 }
 
 #[test]

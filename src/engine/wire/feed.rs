@@ -14,7 +14,7 @@ use super::super::decide::Ended;
 use super::super::{Output, Plan, Recovery, Step};
 use super::Wire;
 use crate::error::{Error, ErrorKind};
-use crate::event::{Cut, Event, Timer};
+use crate::event::{Cut, Event, Resume, Timer};
 use crate::policy::{ToolDelivery, WIRE_KEEP_ALIVE};
 use crate::sse;
 
@@ -27,10 +27,10 @@ impl Recovery {
         Some(Wire::new(writer, Arc::clone(&first.dialect), options.reasoning, now))
     }
 
-    pub(in crate::engine) fn wire_attempt(&mut self, continues: bool) {
+    pub(in crate::engine) fn wire_attempt(&mut self, by: Option<Resume>) {
         let dialect = self.upstream().dialect.name();
         if let Some(wire) = &mut self.wire {
-            wire.attempt(dialect, continues);
+            wire.attempt(dialect, by);
         }
     }
 

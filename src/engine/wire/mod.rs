@@ -25,7 +25,7 @@ use bytes::Bytes;
 
 use self::tail::{Tail, each_event};
 use crate::dialect::{Dialect, Place, Writer};
-use crate::event::{Annotation, Delta, Event, Finish, PartKind};
+use crate::event::{Annotation, Delta, Event, Finish, PartKind, Resume};
 use crate::policy::ToolDelivery;
 use crate::report::Report;
 use crate::sse;
@@ -165,10 +165,11 @@ impl Wire {
     }
 
     /// An attempt goes out, to an upstream of `dialect`.
-    fn attempt(&mut self, dialect: &str, continues: bool) {
+    fn attempt(&mut self, dialect: &str, by: Option<Resume>) {
         self.native = dialect == self.dialect.name();
-        self.continues = continues;
-        self.verbatim = self.native && !continues && !self.begun && self.said.is_empty();
+        // What a provider replays answers the client's own request.
+        self.continues = !matches!(by, None | Some(Resume::Cursor));
+        self.verbatim = self.native && by.is_none() && !self.begun && self.said.is_empty();
         self.ended = false;
         self.fresh = true;
         self.drop_frames();

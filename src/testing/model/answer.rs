@@ -35,7 +35,8 @@ impl Answer {
         self.block(Block::Text(text.into()))
     }
 
-    /// Adds a reasoning part. The signature is sent by Anthropic only.
+    /// Adds a reasoning part. The signature is sent by Anthropic, and by Responses as the encrypted
+    /// content.
     #[must_use]
     pub fn reasoning(self, text: impl Into<String>, signature: impl Into<String>) -> Self {
         self.block(Block::Reasoning { text: text.into(), signature: signature.into() })
@@ -56,8 +57,8 @@ impl Answer {
         })
     }
 
-    /// Adds a call that the provider runs itself, and its result: `<name>_tool_result` with
-    /// `result` as its content. Anthropic only; Chat Completions leaves it out.
+    /// Adds a call that the provider runs itself, and its result: on Anthropic `<name>_tool_result`
+    /// with `result` as its content, on Responses one item `<name>_call`. Chat Completions leaves it out.
     #[must_use]
     pub fn server_tool(
         self,

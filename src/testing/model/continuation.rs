@@ -1,12 +1,13 @@
 //! What a request asks a scripted model for.
 //!
-//! In: a request body of either dialect and the answer. Out: the answer from its beginning
+//! In: a request body of any dialect and the answer. Out: the answer from its beginning
 //! (`None`), or the place from which to go on. It recognises by text alone, so that it needs to
 //! know nothing of how a client words its notes.
 
 use serde_json::Value;
 
 use super::answer::{Answer, Block};
+use super::responses;
 
 /// A request to go on.
 #[derive(Debug)]
@@ -30,7 +31,10 @@ pub(super) struct Point {
 
 /// Reads `request`; `text` is the whole text of `answer`.
 pub(super) fn read<'a>(request: &Value, answer: &Answer, text: &'a str) -> Option<Ask<'a>> {
-    let messages = request.get("messages")?.as_array()?;
+    let messages = match request.get("input") {
+        Some(input) => responses::turns(input, answer),
+        None => request.get("messages")?.as_array()?.clone(),
+    };
     let (last, before) = messages.split_last()?;
     match role(last) {
         "assistant" => {
@@ -67,7 +71,7 @@ pub(super) fn turn_text(message: &Value) -> String {
         Some(Value::String(text)) => text.clone(),
         Some(Value::Array(blocks)) => blocks
             .iter()
-            .filter(|block| kind(block) == "text")
+            .filter(|block| matches!(kind(block), "text" | "output_text" | "input_text"))
             .filter_map(|block| block.get("text")?.as_str())
             .collect(),
         _ => String::new(),

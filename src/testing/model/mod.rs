@@ -12,6 +12,7 @@ mod chat;
 mod continuation;
 mod deltas;
 mod flaky;
+mod responses;
 #[cfg(test)]
 mod tests;
 
@@ -28,7 +29,7 @@ pub use flaky::Flaky;
 
 /// A provider that knows one [`Answer`] and speaks one dialect.
 ///
-/// What a request asks for is read from its `messages`:
+/// What a request asks for is read from its `messages`, or its `input`:
 ///
 /// - the last is an assistant turn whose text is the beginning of the answer: go on, by prefill;
 /// - the last is a user turn after such an assistant turn: go on, by note. The anchor is the
@@ -53,6 +54,7 @@ pub struct Model {
 enum Wire {
     Anthropic,
     OpenAiChat,
+    OpenAiResponses,
 }
 
 impl Model {
@@ -69,6 +71,13 @@ impl Model {
     #[must_use]
     pub fn openai_chat(answer: impl Into<Answer>) -> Self {
         Self::new(Wire::OpenAiChat, answer.into())
+    }
+
+    /// A model behind the Responses API. A server tool is an item `<name>_call`; with `background: true`
+    /// it answers as without, and a test plays the replay from the same body.
+    #[must_use]
+    pub fn openai_responses(answer: impl Into<Answer>) -> Self {
+        Self::new(Wire::OpenAiResponses, answer.into())
     }
 
     const fn new(wire: Wire, answer: Answer) -> Self {
@@ -143,7 +152,7 @@ impl Model {
         if ask.prefill && behaviour == Behaviour::RefusePrefill {
             return self.reject(match self.wire {
                 Wire::Anthropic => anthropic::NO_PREFILL,
-                Wire::OpenAiChat => chat::NO_PREFILL,
+                Wire::OpenAiChat | Wire::OpenAiResponses => chat::NO_PREFILL,
             });
         }
         let blocks = behaviour::compose(&self.answer, &ask, behaviour);
@@ -156,13 +165,16 @@ impl Model {
         Exchange::stream(match self.wire {
             Wire::Anthropic => anthropic::render(self, request, blocks, rng),
             Wire::OpenAiChat => chat::render(self, request, blocks, rng),
+            Wire::OpenAiResponses => responses::render(self, request, blocks, rng),
         })
     }
 
     fn reject(&self, words: &str) -> Exchange {
         match self.wire {
             Wire::Anthropic => anthropic::rejection(StatusCode::BAD_REQUEST, words),
-            Wire::OpenAiChat => chat::rejection(StatusCode::BAD_REQUEST, words),
+            Wire::OpenAiChat | Wire::OpenAiResponses => {
+                chat::rejection(StatusCode::BAD_REQUEST, words)
+            }
         }
     }
 }

@@ -1,0 +1,98 @@
+//! Continues a Responses request.
+//!
+//! In: the caller's request and what has been said. Out: the next request, or where the provider replays
+//! the answer. It must never add a parameter, nor write into a conversation that the provider keeps.
+
+use serde_json::{Value, json};
+
+use super::super::ladder::{Sent, Terms};
+use super::super::{Capabilities, Continuation, Dialect, Echo, Replay, Rewrite, Unresumable};
+use super::{OpenAiResponses, history};
+use crate::event::Resume;
+use crate::seam::Expect;
+use crate::transcript::Transcript;
+
+pub(super) fn resumes(
+    request: &Value,
+    transcript: &Transcript,
+    known: &Capabilities,
+) -> Vec<Resume> {
+    let terms = Terms {
+        outline: OpenAiResponses.outline(request),
+        structured: is_structured(request) || keeps_conversation(request),
+        forces_tool: false,
+        is_continued: false,
+        can_prefill: false,
+    };
+    let mut rungs = terms.rungs(transcript, known);
+    if request.get("background") == Some(&Value::Bool(true)) {
+        rungs.insert(0, Resume::Cursor);
+    }
+    rungs
+}
+
+pub(super) fn rewrite(
+    request: &Value,
+    transcript: &Transcript,
+    by: Resume,
+    context: &Rewrite<'_>,
+) -> Result<Continuation, Unresumable> {
+    if !resumes(request, transcript, context.capabilities).contains(&by) {
+        return Err(Unresumable);
+    }
+    let mut next = request.clone();
+    let fields = next.as_object_mut().ok_or(Unresumable)?;
+    let sent = Sent::of(transcript);
+    let mut added = Vec::new();
+    let expect = match by {
+        Resume::Align => return Ok(Continuation::new(next, Expect::Align)),
+        Resume::Cursor => {
+            let cursor = context.cursor.ok_or(Unresumable)?;
+            let query = format!("stream=true&starting_after={}", cursor.after);
+            let replay = Replay::below(&cursor.id, &query).ok_or(Unresumable)?;
+            // It goes on at the very byte.
+            let expect = Expect::Literal { sent: transcript.text_len(), echo: Echo::Never };
+            return Ok(Continuation::new(next, expect).replayed(replay));
+        }
+        Resume::Instruct => {
+            added = history::partial(transcript);
+            added.push(sent.note(&context.wording.instruct));
+            sent.anchored()
+        }
+        Resume::Quote => {
+            added.push(sent.note(&context.wording.quote));
+            sent.anchored()
+        }
+        Resume::Prefill => return Err(Unresumable),
+    };
+    let input = fields.entry("input").or_insert(Value::Null);
+    *input = match input.take() {
+        Value::Array(mut items) => {
+            items.append(&mut added);
+            Value::Array(items)
+        }
+        Value::String(text) => {
+            added.insert(0, json!({ "role": "user", "content": text }));
+            Value::Array(added)
+        }
+        Value::Null => Value::Array(added),
+        _ => return Err(Unresumable),
+    };
+    sent.lower(fields, "max_output_tokens", context.spent, OUTPUT_MIN);
+    Ok(Continuation::new(next, expect))
+}
+
+/// Whether the output has a form of its own.
+fn is_structured(request: &Value) -> bool {
+    let format = request.pointer("/text/format/type").and_then(Value::as_str);
+    format.is_some_and(|format| format != "text")
+}
+
+/// Whether the provider writes what it is sent into a conversation of the caller's, where a note of ours
+/// would stay.
+fn keeps_conversation(request: &Value) -> bool {
+    request.get("conversation").is_some_and(|conversation| !conversation.is_null())
+}
+
+/// The least that `max_output_tokens` may be: "Expected a value >= 16" (api.openai.com, November 2026).
+const OUTPUT_MIN: u64 = 16;
