@@ -42,9 +42,9 @@ impl Recovery {
                     self.unreadable();
                 }
                 // The parser does not wait for the LF of a CR LF, but a client may.
-                let half = rest.first() == Some(&b'\n')
-                    && chunk.get(chunk.len() - rest.len() - 1) == Some(&b'\r');
-                let raw = chunk.slice(..chunk.len() - rest.len() + usize::from(half));
+                let read = chunk.len() - rest.len();
+                let half = rest.first() == Some(&b'\n') && chunk[..read].last() == Some(&b'\r');
+                let raw = chunk.slice(..read + usize::from(half));
                 let through = is_read && self.ended.is_none();
                 self.wire_frame(raw, &event, through, wire.decoder.holds());
                 if running {

@@ -141,7 +141,6 @@ pub(super) fn is_foreign(event: &str) -> bool {
 
 /// The error in a frame: its `error`, or the whole frame where that is one by its type.
 pub(super) fn error_of<'a>(frame: &Frame<'a>, event: &str, data: &'a str) -> Option<&'a str> {
-    let error = frame.error.map(RawValue::get).filter(|error| fault::is_error(error));
     let is_error = event == "error" || frame.kind.given() == Some("error");
-    error.or_else(|| is_error.then_some(data))
+    fault::in_frame(frame.error, is_error, data)
 }

@@ -9,6 +9,7 @@ mod words;
 use std::time::Duration;
 
 use http::{HeaderMap, StatusCode};
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use super::{Fault, FaultClass};
@@ -60,6 +61,17 @@ pub(super) fn of_frame(error: &str) -> Fault {
 pub(super) fn of_reason(reason: &str) -> Option<Fault> {
     matches!(reason, "abort" | "error" | "network_error" | "insufficient_system_resource")
         .then(|| Fault::new(FaultClass::Transient).code(Some(reason)))
+}
+
+/// The error in a frame: the first of its `errors` that says there is one, or all of its `data` where the
+/// frame `is_error` by its type.
+pub(super) fn in_frame<'a>(
+    errors: impl IntoIterator<Item = &'a RawValue>,
+    is_error: bool,
+    data: &'a str,
+) -> Option<&'a str> {
+    let mut errors = errors.into_iter().map(RawValue::get);
+    errors.find(|error| self::is_error(error)).or_else(|| is_error.then_some(data))
 }
 
 /// Whether the raw value of an `error` key says that there is one.

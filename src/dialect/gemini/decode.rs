@@ -186,8 +186,7 @@ impl Decoder for GeminiDecoder {
             }
         };
         // First of all: every field is optional, and an error reads as an empty frame.
-        let own = frame.error.map(|error| error.get()).filter(|error| fault::is_error(error));
-        if let Some(error) = own.or_else(|| (event.event == "error").then_some(data)) {
+        if let Some(error) = fault::in_frame(frame.error, event.event == "error", data) {
             self.fault(fault::of_frame(error), sink);
             return Ok(());
         }

@@ -230,10 +230,10 @@ impl ChatDecoder {
 /// The error in a chunk: its own, a choice's, or the whole chunk where that is one by its type.
 fn error_of<'a>(chunk: &Chunk<'a>, event: &str, data: &'a str) -> Option<&'a str> {
     let choices = chunk.choices.iter().flatten().filter_map(|choice| choice.error);
-    let mut errors = chunk.error.into_iter().chain(choices).map(RawValue::get);
+    let errors = chunk.error.into_iter().chain(choices);
     let says_error = |word: &Word<'_>| word.given() == Some("error");
     let is_error = event == "error" || says_error(&chunk.object) || says_error(&chunk.kind);
-    errors.find(|error| fault::is_error(error)).or_else(|| is_error.then_some(data))
+    fault::in_frame(errors, is_error, data)
 }
 
 /// Whether an event is none of this dialect's, whose events have no type.

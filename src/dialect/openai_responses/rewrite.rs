@@ -94,5 +94,6 @@ fn keeps_conversation(request: &Value) -> bool {
     request.get("conversation").is_some_and(|conversation| !conversation.is_null())
 }
 
-/// The least that `max_output_tokens` may be: "Expected a value >= 16" (api.openai.com, November 2026).
+/// The least that `max_output_tokens` may be: below it Azure answers 400, "Expected a value >= 16"
+/// (<https://github.com/vectorize-io/hindsight/issues/58>, read in November 2026).
 const OUTPUT_MIN: u64 = 16;

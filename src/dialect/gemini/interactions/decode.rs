@@ -66,8 +66,7 @@ impl Decoder for InteractionDecoder {
             Err(error) => return Err(error),
         };
         let kind = frame.event_type.given().unwrap_or(event.event);
-        let own = frame.error.map(RawValue::get).filter(|error| fault::is_error(error));
-        if let Some(error) = own.or_else(|| (kind == "error").then_some(data)) {
+        if let Some(error) = fault::in_frame(frame.error, kind == "error", data) {
             self.fault(fault::of_frame(error), sink);
             return Ok(());
         }
