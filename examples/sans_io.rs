@@ -51,6 +51,8 @@ fn main() -> Result<(), Box<dyn Error>> {
             // Dropping the socket closes it.
             Output::Abort(_) => exchange = None,
             Output::Event(event) => show(&event)?,
+            // A background response would be canceled by it; this upstream has none.
+            Output::Release(_) => {}
             Output::Notice(_) | Output::Wire(_) => {}
             // Nothing to say: wait for the socket or for the clock, whichever is first.
             Output::Wait { until, timer: _ } => {

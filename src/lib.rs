@@ -29,7 +29,8 @@
 //! # Cancel safety
 //!
 //! Polling a [`Reply`] may stop at any time. Dropping it closes the connection to the upstream at once.
-//! No task is spawned, ever, but one for each connection of a served proxy.
+//! No task is spawned but one for each connection of a served proxy, and one for each request that
+//! cancels a background response which nobody waits for.
 //!
 //! # Stability
 //!

@@ -155,7 +155,7 @@ fn play(chat: bool, live: bool, chunks: &[&[u8]]) -> Vec<String> {
                 };
                 engine.handle_input(now, input);
             }
-            Output::Abort(_) | Output::Notice(_) | Output::Wire(_) => {}
+            Output::Abort(_) | Output::Release(_) | Output::Notice(_) | Output::Wire(_) => {}
         }
     }
 }

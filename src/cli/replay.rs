@@ -288,7 +288,7 @@ impl<'a> Player<'a> {
                 }
                 Output::Done(result) => self.status = Some(self.verdict(result)),
                 Output::Wait { .. } => return self.out.flush().map_err(Stop::Output),
-                Output::Abort(_) | Output::Notice(_) | Output::Wire(_) => {}
+                Output::Abort(_) | Output::Release(_) | Output::Notice(_) | Output::Wire(_) => {}
             }
         }
         self.out.flush().map_err(Stop::Output)

@@ -10,6 +10,7 @@ mod clock;
 #[cfg(feature = "eventsource-stream")]
 mod events;
 mod gate;
+mod release;
 mod reply;
 #[cfg(feature = "reqwest")]
 pub(crate) mod reqwest;

@@ -19,7 +19,7 @@ use super::alarm::Alarm;
 use super::clock::Clock;
 use super::gate::Permit;
 use super::transport::{BoxBody, BoxOpen, TransportError, Unread};
-use super::{Client, Shared};
+use super::{Client, Shared, release};
 use crate::dialect::Dialect;
 use crate::engine::{Attempt, Input, Notice, Output, Plan, Recovery};
 use crate::error::{Error, ErrorKind};
@@ -34,7 +34,8 @@ use crate::transcript::Transcript;
 ///
 /// # Cancel safety
 /// Polling may stop at any time and go on later; nothing is lost. Dropping it closes the connection to
-/// the upstream at once, so that the provider stops generating.
+/// the upstream at once, so that the provider stops generating; an answer that it would go on making all
+/// the same is canceled there ([`Policy::release`](crate::policy::Policy::release)).
 ///
 /// # Panics
 /// If polled outside a tokio runtime with time enabled, as tokio's own timers do.
@@ -172,7 +173,7 @@ impl Reply {
         Ok(Answer {
             transcript: self.transcript().clone(),
             report: self.report().clone(),
-            dialect: self.dialect,
+            dialect: Arc::clone(&self.dialect),
         })
     }
 
@@ -281,6 +282,16 @@ impl Reply {
     }
 }
 
+impl Drop for Reply {
+    fn drop(&mut self) {
+        if let State::Running(running) = &mut self.state {
+            while let Some(released) = running.engine.abandon() {
+                release::send(&self.shared, *released);
+            }
+        }
+    }
+}
+
 impl Stream for Reply {
     type Item = Result<Event, Error>;
 
@@ -311,7 +322,7 @@ impl FusedStream for Reply {
 impl Running {
     fn poll_next(
         &mut self,
-        shared: &Shared,
+        shared: &Arc<Shared>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Item, Error>>> {
         while !self.done {
@@ -320,6 +331,7 @@ impl Running {
                 Output::Wire(bytes) => return self.hand_out(Item::Wire(bytes)),
                 Output::Open(attempt) => self.open(shared, *attempt),
                 Output::Abort(_) => self.exchange = Exchange::None,
+                Output::Release(released) => release::send(shared, *released),
                 Output::Notice(notice) => self.hear(shared, &notice),
                 Output::Done(result) => {
                     self.done = true;
@@ -426,7 +438,7 @@ impl Running {
 }
 
 impl Shared {
-    fn hear(&self, notice: &Notice) {
+    pub(super) fn hear(&self, notice: &Notice) {
         if let Notice::Refused(refusal) = notice {
             self.gate.learn(refusal.clone(), self.clock.now());
         }

@@ -38,7 +38,7 @@ pub use self::anthropic::Anthropic;
 pub use self::gemini::{Gemini, GeminiInteractions};
 pub use self::openai_chat::OpenAiChat;
 pub use self::openai_responses::OpenAiResponses;
-pub use self::replay::{Cursor, Replay};
+pub use self::replay::{Cursor, Release, Replay};
 pub use self::wording::Wording;
 pub use self::writer::{Place, Writer};
 pub use crate::event::Echo;
@@ -111,6 +111,17 @@ pub trait Dialect: Debug + Send + Sync + 'static {
         context: &Rewrite<'_>,
     ) -> Result<Continuation, Unresumable>;
 
+    /// `request` without what has its generation kept to be replayed. None where it says no such thing.
+    fn unkept(&self, _request: &Value) -> Option<Value> {
+        None
+    }
+
+    /// How the provider is told to end the generation that answers `request` under the id `generation`
+    /// ([`Decoder::generation`]). None where it ends by itself when its connection is closed.
+    fn release(&self, _request: &Value, _generation: &str) -> Option<Release> {
+        None
+    }
+
     /// Classifies an HTTP response that is not a stream: a status other than success, or a 200
     /// whose body is no event stream (`body` is then probed for an error object).
     fn classify(&self, status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Fault;
@@ -163,6 +174,11 @@ pub trait Decoder: Debug + Send {
     /// not come.
     fn holds(&self) -> bool {
         false
+    }
+
+    /// The provider's id of what it is generating, as long as it has not said that this is over.
+    fn generation(&self) -> Option<&str> {
+        None
     }
 
     /// The attempt goes on at `cursor`. Said before the first event.
@@ -292,6 +308,8 @@ pub enum FaultClass {
     Policy,
     /// A recognised text that refuses a trailing assistant turn.
     PrefillRefused,
+    /// A recognised text that refuses to keep a generation to be replayed.
+    ReplayRefused,
     /// 400, 404, 405, 413, 422 and the like: the request is at fault.
     Invalid,
     /// An error inside a 200 that none of the above recognises, or a status that is no answer.

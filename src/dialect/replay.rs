@@ -1,12 +1,12 @@
-//! A provider's own replay of a generation: the place in it, and where it is fetched.
+//! A generation that its provider keeps: the place in it, where it is fetched, and how it is ended.
 //!
 //! In: ids and numbers off the wire. Out: an address below the upstream's own. It must never be able to
 //! name another path than the one that was meant.
 
 use std::sync::Arc;
 
-use http::Uri;
 use http::uri::PathAndQuery;
+use http::{Method, Uri};
 
 /// A place in a generation that its provider keeps.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -28,29 +28,71 @@ impl Cursor {
 /// What is fetched (`GET`, without a body) to have a generation replayed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Replay {
-    /// What follows the path of the upstream's address: one segment.
-    segment: Box<str>,
-    /// What is added to its query.
-    query: Box<str>,
-}
+pub struct Replay(Below);
 
 impl Replay {
     /// The resource `segment` right below the upstream's address, with `query` added to the address's
     /// own. None if a word off the wire is more than a word.
     #[must_use]
     pub fn below(segment: &str, query: &str) -> Option<Self> {
-        let is_word = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
-        let named =
-            !segment.is_empty() && segment.chars().all(is_word) && !segment.starts_with('.');
-        let asked = query.chars().all(|c| is_word(c) || matches!(c, '=' | '&'));
-        (named && asked).then(|| Self { segment: Box::from(segment), query: Box::from(query) })
+        Below::new(&[segment], query).map(Self)
     }
 
     /// The address, below that of the upstream.
     pub(crate) fn address(&self, upstream: &Uri) -> Uri {
+        self.0.address(upstream)
+    }
+}
+
+/// What is asked, without a body, to have a generation ended that goes on when nobody listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Release {
+    method: Method,
+    place: Below,
+}
+
+impl Release {
+    /// `method` for what the path `segments` name below the upstream's address. None if a word off the
+    /// wire is more than a word.
+    #[must_use]
+    pub fn below(method: Method, segments: &[&str]) -> Option<Self> {
+        Below::new(segments, "").map(|place| Self { method, place })
+    }
+
+    pub(crate) const fn method(&self) -> &Method {
+        &self.method
+    }
+
+    /// The address, below that of the upstream.
+    pub(crate) fn address(&self, upstream: &Uri) -> Uri {
+        self.place.address(upstream)
+    }
+}
+
+/// A resource below the upstream's address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Below {
+    /// What follows the path of the upstream's address.
+    path: Box<str>,
+    /// What is added to its query.
+    query: Box<str>,
+}
+
+impl Below {
+    fn new(segments: &[&str], query: &str) -> Option<Self> {
+        let is_word = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+        let named = |segment: &&str| {
+            !segment.is_empty() && segment.chars().all(is_word) && !segment.starts_with('.')
+        };
+        let asked = query.chars().all(|c| is_word(c) || matches!(c, '=' | '&'));
+        (segments.iter().all(named) && asked)
+            .then(|| Self { path: segments.join("/").into(), query: Box::from(query) })
+    }
+
+    fn address(&self, upstream: &Uri) -> Uri {
         let path = upstream.path().trim_end_matches('/');
-        let mut whole = format!("{path}/{}", self.segment);
+        let mut whole = format!("{path}/{}", self.path);
         let queries = upstream.query().into_iter().chain(Some(&*self.query));
         for (query, sign) in queries.filter(|query| !query.is_empty()).zip(['?', '&']) {
             whole.push(sign);
@@ -82,6 +124,9 @@ mod tests {
         }
         let plain = Replay::below("r", "").expect("words");
         assert_eq!(plain.address(&Uri::from_static("http://a/b")), "http://a/b/r");
+        let release = Release::below(Method::POST, &["r_1", "cancel"]).expect("words");
+        let upstream = Uri::from_static("http://a/b?c=d");
+        assert_eq!(release.address(&upstream), "http://a/b/r_1/cancel?c=d");
     }
 
     #[test]
@@ -90,6 +135,9 @@ mod tests {
             [("", ""), ("..", ""), ("a/b", ""), ("a?b", ""), ("a", "b=c#d"), ("ä", "")]
         {
             assert_eq!(Replay::below(segment, query), None, "{segment} {query}");
+            if query.is_empty() {
+                assert_eq!(Release::below(Method::POST, &[segment, "cancel"]), None, "{segment}");
+            }
         }
     }
 }

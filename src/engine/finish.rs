@@ -99,6 +99,7 @@ impl Recovery {
     /// The reply ends for a reason of its own, whatever the attempt under way does.
     pub(super) fn fail(&mut self, kind: ErrorKind) {
         if let Some(live) = self.live.take() {
+            self.keep_running();
             if !live.over {
                 self.queue.push_back(Output::Abort(live.id));
             }
@@ -115,6 +116,7 @@ impl Recovery {
 
     pub(super) fn done(&mut self, error: Error) {
         self.wire_failed(&error);
+        self.release_unfinished();
         self.queue.push_back(Output::Done(Err(error)));
         self.state = State::Done;
     }

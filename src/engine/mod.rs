@@ -32,6 +32,7 @@ mod listen;
 mod notice;
 mod open;
 mod plan;
+mod release;
 mod settle;
 mod step;
 mod timers;
@@ -50,6 +51,7 @@ use serde_json::Value;
 pub use attempt::Attempt;
 pub use notice::{Notice, Verdict};
 pub use plan::{Plan, Refusal, Upstream};
+pub use release::Released;
 pub use step::{Canned, HandOff, Step};
 pub use wire::{WireOptions, WireReasoning};
 
@@ -126,6 +128,8 @@ pub enum Output {
     /// Hand these bytes to a client of the first upstream's dialect; only where the plan asks for
     /// [`wire`](Plan::wire).
     Wire(Bytes),
+    /// Send this beside everything else, once; nothing is to be given back of it.
+    Release(Box<Released>),
     /// Tell this to whoever listens.
     Notice(Notice),
     /// Nothing to do until an input comes, or `until`, when a `Tick` is due.
@@ -156,6 +160,8 @@ pub struct Recovery {
     body: Body,
     ended: Option<End>,
     course: Course,
+    /// What ends the generation of an attempt that was cut, as long as that one may still be replayed.
+    running: Option<Box<Released>>,
     wire: Option<ClientWire>,
 }
 
@@ -248,6 +254,7 @@ impl Recovery {
             body: Body::Awaited,
             ended: None,
             course: Course::default(),
+            running: None,
             wire,
             plan,
         })
@@ -501,7 +508,7 @@ impl Recovery {
         if self.live.as_ref().is_some_and(|live| live.finish.is_some()) {
             self.ended.get_or_insert(End::Complete);
         } else if !matches!(self.state, State::Done) {
-            self.queue.clear();
+            self.queue.retain(|output| matches!(output, Output::Release(_)));
             self.fail(crate::error::ErrorKind::Canceled);
         }
     }

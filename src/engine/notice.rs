@@ -80,6 +80,16 @@ pub enum Notice {
         /// What that says about the upstream.
         verdict: Verdict,
     },
+    /// The provider was told to end a generation that nobody fetches any more. Told by the client, which
+    /// sends that, not by the engine.
+    Released {
+        /// The upstream.
+        upstream: Arc<str>,
+        /// The model as asked for.
+        model: Arc<str>,
+        /// It answered with a success.
+        confirmed: bool,
+    },
     /// The breaker of an (upstream, model) lets through more or less than before. Told by the client,
     /// which has the breakers, not by the engine.
     Breaker {

@@ -67,8 +67,10 @@ impl Current {
         let here = |refusal: &&Refusal| {
             refusal.upstream == upstream.name && refusal.model == outline.model
         };
-        let refused = plan.refused.iter().filter(here).map(|refusal| refusal.by).collect();
-        Ok(Self {
+        let refused: Vec<Resume> =
+            plan.refused.iter().filter(here).map(|refusal| refusal.by).collect();
+        let unkept = refused.contains(&Resume::Cursor);
+        let mut step = Self {
             index,
             upstream: upstream.clone(),
             address,
@@ -80,7 +82,19 @@ impl Current {
             barren: 0,
             tried: false,
             cursor: None,
-        })
+        };
+        if unkept {
+            step.unkeep();
+        }
+        Ok(step)
+    }
+
+    /// The upstream does not keep generations to be replayed, so it is not asked to.
+    pub(super) fn unkeep(&mut self) {
+        if let Some(request) = self.upstream.dialect.unkept(&self.request) {
+            self.request = Arc::new(request);
+        }
+        self.refused.push(Resume::Cursor);
     }
 }
 
@@ -92,6 +106,7 @@ impl Recovery {
         let replay = next.by.as_ref().and_then(|(_, next)| next.replay.clone());
         if replay.is_none() {
             self.step.cursor = None;
+            self.release_superseded();
         }
         let (by, request, seam, straddle) = match next.by {
             None => (None, Arc::clone(&self.step.request), None, None),
@@ -214,7 +229,7 @@ impl Recovery {
     }
 
     /// The headers of a request; what is not to be streamed does not ask for a stream.
-    fn headers(&self, upstream: &Upstream) -> HeaderMap {
+    pub(super) fn headers(&self, upstream: &Upstream) -> HeaderMap {
         let mut headers = upstream.headers.clone();
         if self.plan.head_only && headers.get(ACCEPT) == Some(&EVENT_STREAM) {
             headers.insert(ACCEPT, HeaderValue::from_static("application/json"));

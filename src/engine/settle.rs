@@ -48,6 +48,7 @@ impl Recovery {
         let (Some(end), Some(mut live)) = (self.ended.take(), self.live.take()) else {
             return;
         };
+        self.keep_running();
         let body = mem::replace(&mut self.body, Body::Awaited);
         live.irrevocable = self.wire_is_irrevocable(&live, &body);
         if !live.over {
@@ -129,8 +130,12 @@ impl Recovery {
             let said = Rejection { status: StatusCode::OK, headers: HeaderMap::new(), body };
             return (ended, live.fault.is_some().then_some(said));
         };
-        let fault =
+        let mut fault =
             self.upstream().dialect.classify(head.status, &head.headers, without_mark(&body));
+        // That can only be heeded once, and only where something asks for it.
+        if fault.class == FaultClass::ReplayRefused && !self.is_kept() {
+            fault.class = FaultClass::Invalid;
+        }
         if head.status.is_success() {
             let known = fault.class != FaultClass::NoError;
             let cut = if known { Cut::Faulted } else { Cut::Garbled };
@@ -142,6 +147,11 @@ impl Recovery {
         let rejection =
             Rejection { status: head.status, headers: head.headers, body: Bytes::from(body) };
         (Ended { cut, fault: Some(fault), transport: None }, Some(rejection))
+    }
+
+    /// Whether the request asks that its generation be kept to be replayed.
+    fn is_kept(&self) -> bool {
+        self.upstream().dialect.unkept(&self.step.request).is_some()
     }
 
     /// Decides, and does what was decided.
@@ -196,7 +206,16 @@ impl Recovery {
                 self.again(fallen, wait);
             }
             Move::Down { free } => {
-                self.step.refused.extend(fallen.live.by);
+                if fallen.live.by == Some(Resume::Cursor) {
+                    // The provider has it no longer.
+                    self.running = None;
+                }
+                let fault = fallen.ended.fault.as_ref().map(|fault| fault.class);
+                if fault == Some(FaultClass::ReplayRefused) {
+                    self.step.unkeep();
+                } else {
+                    self.step.refused.extend(fallen.live.by);
+                }
                 self.again(fallen, if free { Wait::Free } else { Wait::None });
             }
         }
@@ -257,6 +276,11 @@ impl Recovery {
             }
             (FaultClass::PrefillRefused, Some(by @ Resume::Prefill)) => {
                 let refusal = Refusal { upstream, model: Arc::clone(&live.model), by };
+                self.queue.push_back(Output::Notice(Notice::Refused(refusal)));
+            }
+            (FaultClass::ReplayRefused, _) => {
+                let (model, by) = (Arc::clone(&live.model), Resume::Cursor);
+                let refusal = Refusal { upstream, model, by };
                 self.queue.push_back(Output::Notice(Notice::Refused(refusal)));
             }
             _ => {}

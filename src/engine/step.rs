@@ -194,6 +194,7 @@ impl Recovery {
 
     pub(super) fn end(&mut self, finish: Finish) {
         self.emit(Event::Finished(finish));
+        self.release_unfinished();
         self.queue.push_back(Output::Done(Ok(())));
         self.state = State::Done;
     }

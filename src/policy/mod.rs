@@ -54,6 +54,10 @@ pub const EVENT_MAX: usize = 128 * 1024 * 1024;
 /// Bytes of a response that is not a stream, or of lines between events, that are read to learn why.
 pub const ERROR_BODY_MAX: usize = 64 * 1024;
 
+/// Longest time that the request to cancel a generation may take. Nobody waits for it.
+#[cfg(feature = "tokio")]
+pub const RELEASE: Duration = Duration::from_secs(10);
+
 /// How hard a reply tries, what it delivers when, and where it stops.
 ///
 /// `Default` has the values of the constants of this module.
@@ -89,6 +93,10 @@ pub struct Policy {
     /// [`Instruct`]: crate::Resume::Instruct
     /// [`Quote`]: crate::Resume::Quote
     pub notes: bool,
+    /// Whether an answer that its provider goes on making by itself (a background response) is canceled
+    /// there when the reply ends without its end: it costs, and nobody waits for it. One that another
+    /// attempt takes the place of is always canceled.
+    pub release: bool,
     /// Bytes of one answer that are kept.
     pub answer_max: usize,
     /// Bytes of one event of a stream, in all; its largest line included.
@@ -111,6 +119,7 @@ impl Default for Policy {
             tools: ToolDelivery::Whole,
             resume: true,
             notes: true,
+            release: true,
             answer_max: ANSWER_MAX,
             event_max: EVENT_MAX,
             keep_going: None,
@@ -199,6 +208,14 @@ impl Policy {
     #[must_use]
     pub const fn without_notes(mut self) -> Self {
         self.notes = false;
+        self
+    }
+
+    /// Leaves alone what a provider goes on making by itself when the reply ends without its end, for
+    /// callers who fetch it later.
+    #[must_use]
+    pub const fn without_release(mut self) -> Self {
+        self.release = false;
         self
     }
 

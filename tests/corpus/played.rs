@@ -83,7 +83,7 @@ impl Played {
                     return Self { events, transcript, result, wire };
                 }
                 Output::Wire(bytes) => wire.extend_from_slice(&bytes),
-                Output::Abort(_) | Output::Notice(_) => {}
+                Output::Abort(_) | Output::Release(_) | Output::Notice(_) => {}
             }
         }
     }

@@ -120,7 +120,7 @@ impl Run {
                 Output::Notice(Notice::Refused(refusal)) => refused.push(refusal.by),
                 Output::Wire(bytes) => wire.extend_from_slice(&bytes),
                 Output::Abort(_) => live = None,
-                Output::Notice(_) => {}
+                Output::Release(_) | Output::Notice(_) => {}
                 Output::Done(result) => {
                     let transcript = engine.transcript().clone();
                     let wire = String::from_utf8(wire).expect("text");

@@ -23,6 +23,8 @@ pub(crate) struct Run {
     pub(crate) transcript: Transcript,
     pub(crate) report: Report,
     pub(crate) notices: Vec<Notice>,
+    /// What was sent beside the attempts, to end generations.
+    pub(crate) released: Vec<unbroken::engine::Released>,
     pub(crate) result: Result<(), Error>,
     /// The body of every request that was sent.
     pub(crate) requests: Vec<Value>,
@@ -85,6 +87,7 @@ pub(crate) fn run_gated(
     let mut run = Run {
         events: Vec::new(),
         notices: Vec::new(),
+        released: Vec::new(),
         transcript: Transcript::new(),
         report: Report::default(),
         result: Ok(()),
@@ -135,6 +138,7 @@ pub(crate) fn run_gated(
                 run.wire.as_mut().expect("only if the plan has a client").extend_from_slice(&bytes);
             }
             Output::Notice(notice) => run.notices.push(notice),
+            Output::Release(released) => run.released.push(*released),
             Output::Done(result) => {
                 run.report = engine.report().clone();
                 run.result = result;
@@ -163,6 +167,7 @@ fn refused(error: Error) -> Run {
     Run {
         events: Vec::new(),
         notices: Vec::new(),
+        released: Vec::new(),
         transcript: Transcript::new(),
         report: Report::default(),
         result: Err(error),

@@ -167,7 +167,7 @@ impl Course {
                     self.until = until;
                     return self.check();
                 }
-                Output::Abort(_) | Output::Notice(_) | Output::Wire(_) => {}
+                Output::Abort(_) | Output::Release(_) | Output::Notice(_) | Output::Wire(_) => {}
             }
         }
         panic!("law Drain: it does not come to rest");

@@ -123,7 +123,7 @@ pub(super) fn of_word(word: &str) -> Option<FaultClass> {
 /// Which of two classes, both named by one error, tells more.
 pub(super) fn rank(class: FaultClass) -> u8 {
     match class {
-        FaultClass::PrefillRefused => 0,
+        FaultClass::PrefillRefused | FaultClass::ReplayRefused => 0,
         FaultClass::Policy => 1,
         FaultClass::ContextLength => 2,
         FaultClass::Billing => 3,

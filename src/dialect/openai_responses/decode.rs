@@ -102,6 +102,10 @@ impl Decoder for ResponsesDecoder {
         self.place = Place::at(cursor);
     }
 
+    fn generation(&self) -> Option<&str> {
+        self.place.id().filter(|_| !self.faulted && !self.finished)
+    }
+
     fn cursor(&self) -> Option<Cursor> {
         self.place.cursor().filter(|_| !self.faulted && !self.finished)
     }

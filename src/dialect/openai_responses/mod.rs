@@ -19,7 +19,7 @@ mod usage;
 mod writer;
 
 use bytes::Bytes;
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, Method, StatusCode};
 use serde_json::{Map, Value, json};
 
 use self::decode::ResponsesDecoder;
@@ -27,7 +27,7 @@ use self::writer::ResponseWriter;
 use super::writer::frame_of;
 use super::{
     Capabilities, Continuation, Decoder, Dialect, Fault, InvalidRequest, OpenAiChat, Outline,
-    Rewrite, Unresumable, Writer, capability, fault, request,
+    FaultClass, Release, Rewrite, Unresumable, Writer, capability, fault, request,
 };
 use crate::error::ErrorKind;
 use crate::event::Resume;
@@ -107,8 +107,26 @@ impl Dialect for OpenAiResponses {
         rewrite::rewrite(request, transcript, by, context)
     }
 
+    fn unkept(&self, request: &Value) -> Option<Value> {
+        let mut request = request.clone();
+        request.as_object_mut()?.remove("background").map(|_| request)
+    }
+
+    /// A background response goes on, and is billed, until it is canceled
+    /// (<https://platform.openai.com/docs/guides/background>, read in November 2026).
+    fn release(&self, request: &Value, generation: &str) -> Option<Release> {
+        let release = || Release::below(Method::POST, &[generation, "cancel"]);
+        rewrite::is_background(request).then(release).flatten()
+    }
+
     fn classify(&self, status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Fault {
-        fault::of_response(status, headers, body)
+        let fault = fault::of_response(status, headers, body);
+        match fault.class {
+            FaultClass::Invalid if refuses_background(body) => {
+                Fault { class: FaultClass::ReplayRefused, ..fault }
+            }
+            _ => fault,
+        }
     }
 
     /// The items of the turn, as an array.
@@ -154,4 +172,15 @@ impl Dialect for OpenAiResponses {
         let error = error.or_else(|| is_error.then(flat))?;
         Some(json!({ "error": error }))
     }
+}
+
+/// Whether a rejection is about the fields that make a response a background one: its `param` names them
+/// (`background`; `store`, which some need for it), or its text does. The vendor has no code for it.
+fn refuses_background(body: &[u8]) -> bool {
+    let body: Value = serde_json::from_slice(body).unwrap_or_default();
+    let field = |name: &str| {
+        let error = body.get("error").unwrap_or(&body);
+        error.get(name).and_then(Value::as_str).unwrap_or_default().to_ascii_lowercase()
+    };
+    matches!(&*field("param"), "background" | "store") || field("message").contains("background")
 }

@@ -42,6 +42,10 @@ impl Place {
         }
     }
 
+    pub(super) fn id(&self) -> Option<&str> {
+        self.id.as_deref()
+    }
+
     /// The event that is being read brings text.
     pub(super) const fn write(&mut self) {
         self.muddled = true;

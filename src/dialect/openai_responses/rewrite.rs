@@ -25,7 +25,7 @@ pub(super) fn resumes(
         can_prefill: false,
     };
     let mut rungs = terms.rungs(transcript, known);
-    if request.get("background") == Some(&Value::Bool(true)) {
+    if is_background(request) {
         rungs.insert(0, Resume::Cursor);
     }
     rungs
@@ -80,6 +80,11 @@ pub(super) fn rewrite(
     };
     sent.lower(fields, "max_output_tokens", context.spent, OUTPUT_MIN);
     Ok(Continuation::new(next, expect))
+}
+
+/// Whether the response is made whoever listens, and can be replayed.
+pub(super) fn is_background(request: &Value) -> bool {
+    request.get("background") == Some(&Value::Bool(true))
 }
 
 /// Whether the output has a form of its own.

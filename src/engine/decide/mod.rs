@@ -191,6 +191,7 @@ pub(super) fn verdict(ended: &Ended, known: Circumstances) -> Verdict {
             Some(
                 FaultClass::Invalid
                 | FaultClass::PrefillRefused
+                | FaultClass::ReplayRefused
                 | FaultClass::ContextLength
                 | FaultClass::UnknownModel
                 | FaultClass::Policy
@@ -278,6 +279,8 @@ fn fault_row(fault: &Fault, rejected: bool, wrote: bool) -> Row {
         FaultClass::Billing | FaultClass::Auth => Row::Account,
         FaultClass::Policy => Row::Policy,
         FaultClass::ContextLength | FaultClass::UnknownModel => Row::Unfit,
+        // What asked for a replay can be left out, whoever wrote the rest.
+        FaultClass::ReplayRefused => Row::Ours,
         FaultClass::PrefillRefused | FaultClass::Invalid if wrote => Row::Ours,
         FaultClass::PrefillRefused | FaultClass::Invalid if rejected => Row::Caller,
         FaultClass::PrefillRefused
@@ -311,7 +314,9 @@ pub(super) fn error_kind(ended: &Ended) -> ErrorKind {
             Some(FaultClass::ContextLength) => ErrorKind::ContextLength,
             Some(FaultClass::UnknownModel) => ErrorKind::UnknownModel,
             Some(FaultClass::Policy) => ErrorKind::Policy,
-            Some(FaultClass::PrefillRefused | FaultClass::Invalid) => ErrorKind::InvalidRequest,
+            Some(
+                FaultClass::PrefillRefused | FaultClass::ReplayRefused | FaultClass::Invalid,
+            ) => ErrorKind::InvalidRequest,
             Some(FaultClass::Transient | FaultClass::Unrecognised | FaultClass::NoError) | None => {
                 ErrorKind::Upstream
             }

@@ -87,6 +87,7 @@ fn the_table() {
         ("rejected 529",     rejected(529, Overloaded),              BACKOFF, BACKOFF, FINISH),
         ("rejected 400",     rejected(400, Invalid),                 GIVE_UP, DOWN,    FINISH),
         ("rejected 422",     rejected(422, Invalid),                 GIVE_UP, DOWN,    FINISH),
+        ("replay refused",   rejected(400, ReplayRefused),           DOWN,    DOWN,    FINISH),
         ("prefill refused",  rejected(400, PrefillRefused),          GIVE_UP, DOWN,    FINISH),
         ("context length",   rejected(400, ContextLength),           NEXT,    NEXT,    FINISH),
         ("unknown model",    rejected(404, UnknownModel),            NEXT,    NEXT,    FINISH),

@@ -1,0 +1,202 @@
+//! Responses that their provider makes whoever listens: who ends them, and what if there are none.
+
+#![allow(clippy::unwrap_used, reason = "a test may")]
+
+mod support;
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use http::{Method, StatusCode};
+use serde_json::{Value, json};
+use support::subjects::Wire;
+use support::{Run, run};
+use tokio_stream::StreamExt as _;
+use unbroken::engine::{Notice, Plan, Refusal};
+use unbroken::policy::{Policy, Timeouts};
+use unbroken::testing::{Answer, Deltas, End, Exchange, Fault, Model, Script, Server};
+use unbroken::{Client, ErrorKind, Event, OpenAiResponses, Resume, Upstream};
+
+fn plan(background: bool) -> Plan {
+    let mut plan = Wire::OpenAiResponses.plan(Resume::Instruct, false);
+    let mut request = (*plan.request).clone();
+    if background {
+        request["background"] = json!(true);
+    }
+    plan.request = request.into();
+    plan.refused.clear();
+    plan
+}
+
+fn words() -> Model {
+    Model::openai_responses(Answer::new().text("Eins, zwei, drei, vier, fünf, sechs, sieben."))
+        .deltas(Deltas::Chars(4))
+}
+
+/// The answer up to the middle, and then what `end` says.
+fn half(model: &Model, end: End) -> Exchange {
+    let whole = model.whole();
+    let at = whole.body().len() / 2;
+    whole.fault(Fault::Cut { at, end })
+}
+
+fn refused(status: StatusCode, param: Option<&str>, message: &str) -> Exchange {
+    Exchange::json(
+        status,
+        &json!({ "error": {
+            "message": message, "type": "invalid_request_error", "param": param, "code": null,
+        }}),
+    )
+}
+
+fn rungs(run: &Run) -> Vec<Option<Resume>> {
+    run.report.attempts.iter().map(|attempt| attempt.by).collect()
+}
+
+fn addresses(run: &Run) -> Vec<String> {
+    let line = |released: &unbroken::engine::Released| {
+        let request = &released.request;
+        assert!(request.body().is_empty() && !request.headers().contains_key("content-type"));
+        format!("{} {}", request.method(), request.uri())
+    };
+    run.released.iter().map(line).collect()
+}
+
+#[test]
+fn a_reply_that_ends_without_its_end_ends_it_at_the_provider() {
+    let model = words();
+    for (background, release, count) in [(true, true, 1), (false, true, 0), (true, false, 0)] {
+        let mut plan = plan(background);
+        let policy = Policy::new().timeouts(Timeouts::new().overall(Duration::from_secs(30)));
+        plan.policy = if release { policy } else { policy.without_release() }.into();
+        let run = run(plan, |_, attempt| match attempt.request.method() {
+            &Method::GET => Exchange::stream("").fault(Fault::Cut { at: 0, end: End::Stall }),
+            _ => half(&model, End::Stall),
+        });
+        assert_eq!(run.result.as_ref().unwrap_err().kind(), ErrorKind::Deadline);
+        let released = addresses(&run);
+        assert_eq!(released.len(), count, "{released:?}");
+        for line in released {
+            assert!(line.starts_with("POST https://api.openai.com/v1/responses/resp_"), "{line}");
+            assert!(line.ends_with("/cancel"), "{line}");
+        }
+    }
+}
+
+#[test]
+fn an_answer_that_is_whole_or_gone_is_not_ended() {
+    let model = words();
+    let whole = run(plan(true), |_, _| model.whole());
+    assert!(whole.result.is_ok() && whole.released.is_empty());
+    let gone = run(plan(true), |request, attempt| match attempt.request.method() {
+        &Method::GET => refused(StatusCode::NOT_FOUND, None, "no such response"),
+        _ if attempt.id.get() == 1 => half(&model, End::Reset),
+        _ => model.respond(request),
+    });
+    assert_eq!(rungs(&gone), [None, Some(Resume::Cursor), Some(Resume::Instruct)]);
+    assert!(gone.result.is_ok() && gone.released.is_empty(), "{:?}", addresses(&gone));
+}
+
+#[test]
+fn one_that_another_generation_takes_the_place_of_is_ended() {
+    let model = words();
+    let mut plan = plan(true);
+    let second = Upstream::new(
+        "second",
+        OpenAiResponses,
+        "https://second.example/v1/responses".parse().unwrap(),
+    );
+    plan.chain = plan.chain.iter().cloned().chain([second.into()]).collect();
+    // Not a matter of who wants to fetch it later.
+    plan.policy = Policy::new().without_release().into();
+    let run = run(plan, |request, attempt| match (&*attempt.upstream, attempt.request.method()) {
+        ("second", _) => model.respond(request),
+        (_, &Method::GET) => refused(StatusCode::UNAUTHORIZED, None, "who are you?"),
+        _ => half(&model, End::Reset),
+    });
+    assert_eq!(run.text(), model.answer().whole_text());
+    let released = addresses(&run);
+    assert_eq!(released.len(), 1, "{released:?}");
+    assert!(released[0].starts_with("POST https://api.openai.com/"), "{released:?}");
+}
+
+#[test]
+fn a_rejection_that_names_the_background_fields_is_answered_in_the_foreground_once() {
+    let model = words();
+    for (param, message) in [
+        (Some("background"), "Unsupported parameter."),
+        (Some("store"), "It must be true."),
+        (None, "Background mode is not supported with this model."),
+    ] {
+        let run = run(plan(true), |request, _| match request.get("background") {
+            Some(_) => refused(StatusCode::BAD_REQUEST, param, message),
+            None => model.respond(request),
+        });
+        assert_eq!(run.text(), model.answer().whole_text(), "{message}");
+        assert_eq!(rungs(&run), [None, None]);
+        assert!(run.report.attempts[1].free, "what was refused costs nothing");
+        let mut foreground = run.requests[0].clone();
+        foreground.as_object_mut().unwrap().remove("background");
+        assert_eq!(run.requests[1], foreground);
+        let learnt = |notice: &&Notice| {
+            matches!(notice, Notice::Refused(refusal) if refusal.by == Resume::Cursor)
+        };
+        assert_eq!(run.notices.iter().filter(learnt).count(), 1);
+    }
+    // Once: a provider that goes on saying so is heard by the caller.
+    let run = run(plan(true), |_, _| refused(StatusCode::BAD_REQUEST, Some("background"), "No."));
+    assert_eq!(run.result.as_ref().unwrap_err().kind(), ErrorKind::InvalidRequest);
+    assert_eq!(run.requests.len(), 2);
+    // And a rejection for anything else is the caller's.
+    let run = support::run(plan(true), |_, _| refused(StatusCode::BAD_REQUEST, Some("input"), "No."));
+    assert_eq!(run.requests.len(), 1);
+}
+
+#[test]
+fn what_was_learnt_is_not_asked_for_again() {
+    let model = words();
+    let mut plan = plan(true);
+    let upstream = plan.chain[0].clone();
+    let unbroken::Step::Upstream(upstream) = upstream else { panic!("an upstream") };
+    let name = Arc::<str>::from(upstream.name());
+    let asked = plan.request["model"].as_str().unwrap().to_owned();
+    plan.refused.push(Refusal::new(name, asked, Resume::Cursor));
+    let run = run(plan, |request, attempt| {
+        assert_eq!(attempt.request.method(), Method::POST);
+        assert_eq!(request.get("background"), None::<&Value>);
+        if attempt.id.get() == 1 { half(&model, End::Reset) } else { model.respond(request) }
+    });
+    assert_eq!(run.text(), model.answer().whole_text());
+    assert_eq!(rungs(&run), [None, Some(Resume::Instruct)]);
+}
+
+#[tokio::test]
+async fn a_reply_that_is_dropped_ends_it_at_the_provider() {
+    let model = words();
+    let script = Script::new().exchange(half(&model, End::Stall)).exchange(Exchange::json(
+        StatusCode::OK,
+        &json!({ "id": "resp_1", "status": "cancelled" }),
+    ));
+    let server = Server::start(script).await;
+    let uri = format!("{}/v1/responses", server.uri()).parse().unwrap();
+    let upstream = Upstream::new("one", OpenAiResponses, uri).bearer("sk-one").unwrap();
+    let (told, mut heard) = tokio::sync::mpsc::unbounded_channel();
+    let told = Mutex::new(told);
+    let client = Client::builder()
+        .step(upstream)
+        .observer(move |notice: &Notice| {
+            if let Notice::Released { confirmed, .. } = notice {
+                told.lock().unwrap().send(*confirmed).unwrap();
+            }
+        })
+        .build()
+        .unwrap();
+    let mut reply = client.stream(plan(true).request);
+    while !matches!(reply.next().await.unwrap().unwrap(), Event::Delta(_)) {}
+    drop(reply);
+    assert_eq!(heard.recv().await, Some(true));
+    let requests = server.requests();
+    assert_eq!(requests.len(), 2);
+    assert!(requests[1].path().ends_with("/cancel"), "{}", requests[1].path());
+    assert_eq!(requests[1].headers["authorization"], "Bearer sk-one");
+}
