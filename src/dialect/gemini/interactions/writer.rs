@@ -113,8 +113,10 @@ impl InteractionWriter {
                 json!({ "type": "thought_summary", "content": { "type": "text", "text": text } })
             }
             PartKind::ToolCall { .. } => json!({ "type": "arguments_delta", "arguments": text }),
-            PartKind::Opaque { name } => {
-                let own = |step: &Value| step.get("type").and_then(Value::as_str) == Some(&**name);
+            PartKind::Opaque { .. }
+            | PartKind::ServerCall { .. }
+            | PartKind::ServerResult { .. } => {
+                let own = |step: &Value| is_own(step, kind);
                 if let Some(step) = serde_json::from_str(text).ok().filter(own) {
                     self.start(&step, false, out);
                     self.stop(out);
@@ -230,6 +232,16 @@ impl Writer for InteractionWriter {
 
     fn holds_reasoning(&self) -> bool {
         false
+    }
+}
+
+/// Whether a step is one of this API: other vendors have blocks of the same kinds.
+fn is_own(step: &Value, kind: &PartKind) -> bool {
+    match kind {
+        PartKind::Opaque { name } | PartKind::ServerCall { name, .. } => {
+            step.get("type").and_then(Value::as_str) == Some(&**name)
+        }
+        _ => step.get("type").is_some() && step.get("call_id").is_some(),
     }
 }
 

@@ -57,7 +57,7 @@ fn what_is_written_reads_as_it_was_said() {
     assert_eq!(
         read_again(&Gemini, &stream),
         "start(unbroken,-) 0=reasoning 0+hm 0~sig(R) 0/ 1=text 1+Hi 1~sig(T) 1/ \
-         2=opaque(executableCode) 2+{\"executableCode\":{\"code\":\"1\"}} 2/ \
+         2=server(,executableCode) 2+{\"executableCode\":{\"code\":\"1\"}} 2/ \
          3=call(i,f) 3~sig(F) 3+{\"k\":1} 3/ . finish(ToolUse)"
     );
     let parts =
