@@ -8,18 +8,12 @@ use support::subjects::{Wire, comparable, expected, subjects};
 use unbroken::Resume;
 use unbroken::testing::{End, Fault, Flaky};
 
-fn cut_everywhere(wire: Wire, by: Resume) {
-    for subject in subjects() {
-        if subject.server_tool && wire == Wire::OpenAiChat {
-            println!("skipped: {:?} {by:?} {}: no such block in this dialect", wire, subject.name);
-            continue;
-        }
-        if subject.reasons && by == Resume::Prefill {
-            println!("skipped: {:?} {by:?} {}: no prefill with reasoning on", wire, subject.name);
-            continue;
-        }
-        if subject.server_tool && by == Resume::Quote {
-            println!("skipped: {:?} {by:?} {}: a note cannot quote results", wire, subject.name);
+fn cut_everywhere(by: Resume) {
+    let subjects = subjects();
+    for (wire, subject) in
+        Wire::ALL.into_iter().flat_map(|wire| subjects.iter().map(move |s| (wire, s)))
+    {
+        if !wire.resumes(subject, by) {
             continue;
         }
         let model = wire.model(&subject.answer);
@@ -45,56 +39,21 @@ fn cut_everywhere(wire: Wire, by: Resume) {
 }
 
 #[test]
-fn anthropic_by_prefill() {
-    cut_everywhere(Wire::Anthropic, Resume::Prefill);
+fn by_prefill() {
+    cut_everywhere(Resume::Prefill);
 }
 
 #[test]
-fn anthropic_by_instruct() {
-    cut_everywhere(Wire::Anthropic, Resume::Instruct);
+fn by_instruct() {
+    cut_everywhere(Resume::Instruct);
 }
 
 #[test]
-fn anthropic_by_quote() {
-    cut_everywhere(Wire::Anthropic, Resume::Quote);
+fn by_quote() {
+    cut_everywhere(Resume::Quote);
 }
 
 #[test]
-fn anthropic_by_align() {
-    cut_everywhere(Wire::Anthropic, Resume::Align);
-}
-
-#[test]
-fn openai_chat_by_prefill() {
-    cut_everywhere(Wire::OpenAiChat, Resume::Prefill);
-}
-
-#[test]
-fn openai_chat_by_instruct() {
-    cut_everywhere(Wire::OpenAiChat, Resume::Instruct);
-}
-
-#[test]
-fn openai_chat_by_quote() {
-    cut_everywhere(Wire::OpenAiChat, Resume::Quote);
-}
-
-#[test]
-fn openai_chat_by_align() {
-    cut_everywhere(Wire::OpenAiChat, Resume::Align);
-}
-
-#[test]
-fn openai_responses_by_instruct() {
-    cut_everywhere(Wire::OpenAiResponses, Resume::Instruct);
-}
-
-#[test]
-fn openai_responses_by_quote() {
-    cut_everywhere(Wire::OpenAiResponses, Resume::Quote);
-}
-
-#[test]
-fn openai_responses_by_align() {
-    cut_everywhere(Wire::OpenAiResponses, Resume::Align);
+fn by_align() {
+    cut_everywhere(Resume::Align);
 }

@@ -3,6 +3,10 @@
 //! In: the bytes of the wire view. Out: what a client reads of them. It panics at the first thing
 //! that no provider would send.
 
+#[path = "client_gemini.rs"]
+pub(crate) mod gemini;
+#[path = "client_interactions.rs"]
+pub(crate) mod interactions;
 #[path = "client_responses.rs"]
 pub(crate) mod responses;
 
