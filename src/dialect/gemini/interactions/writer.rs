@@ -1,7 +1,8 @@
 //! Writes the events of an interaction.
 //!
 //! In: deltas, and the events that go through as they came. Out: events of one interaction: one beginning,
-//! one numbering of steps, one end. Like `streamGenerateContent` it has no comments. Law kept: *Fold*.
+//! one numbering of steps, one end. Comments are read as such by the vendor's own clients here
+//! (`_gaos/utils/eventstreaming.py` of python-genai, read in November 2026). Law kept: *Fold*.
 
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -224,11 +225,9 @@ impl Writer for InteractionWriter {
     }
 
     fn keep_alive(&mut self, out: &mut Vec<u8>) {
-        let update = json!({ "interaction_id": *self.id, "status": "in_progress" });
-        emit("interaction.status_update", update, out);
+        sse::encode_comment("keep-alive", out);
+        out.push(b'\n');
     }
-
-    fn remark(&mut self, _: &str, _: &mut Vec<u8>) {}
 
     fn holds_reasoning(&self) -> bool {
         false
