@@ -50,7 +50,7 @@ pub(crate) enum Scenario {
 }
 
 /// Why a format does not run a scenario.
-const SKIPS: [(Wire, Scenario, &str); 14] = [
+const SKIPS: [(Wire, Scenario, &str); 13] = [
     (Wire::OpenAiChat, Scenario::ServerTool, "the format has no such block"),
     (Wire::OpenAiResponses, Scenario::Prefill, "the API does not continue an item"),
     (Wire::GeminiInteractions, Scenario::Prefill, "the API does not continue a step"),
@@ -60,7 +60,6 @@ const SKIPS: [(Wire, Scenario, &str); 14] = [
     (Wire::OpenAiResponses, Scenario::LostEnd, "its last event is the proof"),
     (Wire::Gemini, Scenario::LostEnd, "the end of the stream is part of the proof"),
     (Wire::Gemini, Scenario::NamedBilling, "its errors have no word for it"),
-    (Wire::GeminiInteractions, Scenario::NamedBilling, "its errors have no word for it"),
     (Wire::Gemini, Scenario::CallInPieces, "calls come whole"),
     (Wire::OpenAiResponses, Scenario::Proxied, "the proxy has no path for it"),
     (Wire::Gemini, Scenario::Proxied, "the proxy has no path for it"),
