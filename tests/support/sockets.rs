@@ -11,7 +11,8 @@ use futures_util::StreamExt;
 use futures_util::stream::FusedStream;
 use unbroken::testing::{Answer, Deltas, Model};
 use unbroken::{Cut, Error, Event, Outcome, Reply, Report, Transcript};
-pub(crate) use wires::{KEY, Scenario, Wire};
+#[allow(unused_imports, reason = "each test file uses a part of it")]
+pub(crate) use wires::{KEY, Scenario, Wire, skipped};
 
 pub(crate) const WIRES: [Wire; 5] = Wire::ALL;
 

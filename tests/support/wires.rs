@@ -80,14 +80,18 @@ impl Wire {
         Self::GeminiInteractions,
     ];
 
-    pub(crate) fn name(self) -> &'static str {
+    pub(crate) fn dialect(self) -> &'static dyn Dialect {
         match self {
-            Self::Anthropic => Anthropic.name(),
-            Self::OpenAiChat => OpenAiChat.name(),
-            Self::OpenAiResponses => OpenAiResponses.name(),
-            Self::Gemini => Gemini.name(),
-            Self::GeminiInteractions => GeminiInteractions.name(),
+            Self::Anthropic => &Anthropic,
+            Self::OpenAiChat => &OpenAiChat,
+            Self::OpenAiResponses => &OpenAiResponses,
+            Self::Gemini => &Gemini,
+            Self::GeminiInteractions => &GeminiInteractions,
         }
+    }
+
+    pub(crate) fn name(self) -> &'static str {
+        self.dialect().name()
     }
 
     /// Whether it can run `scenario`; if not, the output says why.
@@ -132,7 +136,12 @@ impl Wire {
 
     /// The same as an upstream, without a key.
     pub(crate) fn at(self, name: &str, base: &str, model: &str) -> Upstream {
-        let uri = self.address(base, model).parse().expect("an address");
+        self.at_address(name, &self.address(base, model))
+    }
+
+    /// An upstream of this format at `address`.
+    pub(crate) fn at_address(self, name: &str, address: &str) -> Upstream {
+        let uri = address.parse().expect("an address");
         match self {
             Self::Anthropic => Upstream::new(name, Anthropic, uri),
             Self::OpenAiChat => Upstream::new(name, OpenAiChat, uri),
@@ -155,14 +164,20 @@ impl Wire {
 
     /// That model at `base`, with the key.
     pub(crate) fn upstream(self, name: &str, base: &str) -> Upstream {
-        let upstream = self.at(name, base, self.usual());
+        self.keyed(self.at(name, base, self.usual()), KEY)
+    }
+
+    /// `upstream` with `key`, where it belongs.
+    pub(crate) fn keyed(self, upstream: Upstream, key: &'static str) -> Upstream {
         match self {
-            Self::Anthropic => upstream.api_key(KEY).expect("a key is a header"),
+            Self::Anthropic => upstream.api_key(key).expect("a key is a header"),
             Self::OpenAiChat | Self::OpenAiResponses => {
-                upstream.bearer(KEY).expect("a key is a header")
+                upstream.bearer(key).expect("a key is a header")
             }
             Self::Gemini | Self::GeminiInteractions => {
-                upstream.header(GOOGLE_KEY, HeaderValue::from_static(KEY))
+                let mut value = HeaderValue::from_static(key);
+                value.set_sensitive(true);
+                upstream.header(GOOGLE_KEY, value)
             }
         }
     }
@@ -231,6 +246,38 @@ impl Wire {
         match self {
             Self::Anthropic => ANTHROPIC_PING,
             _ => COMMENT_PING,
+        }
+    }
+
+    /// The same request with `words` as its question, and, where the format has them, as instructions and
+    /// stop sequences.
+    pub(crate) fn asks_all(self, words: &str) -> Value {
+        let mut request = self.asks(self.usual(), words);
+        match self {
+            Self::Anthropic | Self::OpenAiChat => {
+                request["system"] = json!(words);
+                request["stop_sequences"] = json!([words]);
+                request["stop"] = json!([words]);
+            }
+            Self::OpenAiResponses => request["instructions"] = json!(words),
+            Self::Gemini => {
+                request["systemInstruction"] = json!({ "parts": [{ "text": words }] });
+                request["generationConfig"]["stopSequences"] = json!([words]);
+            }
+            Self::GeminiInteractions => {
+                request["system_instruction"] = json!(words);
+                request["generation_config"]["stop_sequences"] = json!([words]);
+            }
+        }
+        request
+    }
+
+    /// The field that holds the conversation.
+    pub(crate) const fn conversation(self) -> &'static str {
+        match self {
+            Self::Anthropic | Self::OpenAiChat => "messages",
+            Self::OpenAiResponses | Self::GeminiInteractions => "input",
+            Self::Gemini => "contents",
         }
     }
 

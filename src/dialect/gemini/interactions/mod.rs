@@ -54,13 +54,11 @@ impl Dialect for GeminiInteractions {
             return Err(InvalidRequest::NotAnObject);
         };
         match fields.get("input") {
-            None | Some(Value::Null) => return Err(InvalidRequest::Missing("input")),
-            Some(_) => {}
-        }
-        match fields.get("stream") {
-            None | Some(Value::Null | Value::Bool(true)) => Ok(()),
-            Some(Value::Bool(false)) => Err(InvalidRequest::NotStreaming),
-            Some(_) => Err(InvalidRequest::WrongType("stream")),
+            None | Some(Value::Null) => Err(InvalidRequest::Missing("input")),
+            Some(Value::String(_) | Value::Array(_) | Value::Object(_)) => {
+                request::check_rest(fields)
+            }
+            Some(_) => Err(InvalidRequest::WrongType("input")),
         }
     }
 
