@@ -35,6 +35,10 @@ const TELLABLE: [Behaviour; 5] = [
 const DOUBTFUL: [Behaviour; 4] =
     [Behaviour::NoAnchor, Behaviour::DropSpace, Behaviour::PrefaceOnly, Behaviour::RefenceOnly];
 
+/// An error without the `data:` of an event.
+const BARE_ERROR: &str =
+    "{\n  \"error\": {\n    \"code\": 503,\n    \"status\": \"UNAVAILABLE\"\n  }\n}\n";
+
 struct Schedule {
     seed: u64,
     wire: Wire,
@@ -126,6 +130,8 @@ impl Schedule {
 fn fault(rng: &mut Rng, wire: Wire, length: usize) -> Fault {
     let at = rng.below(length + 1);
     let error = match wire {
+        // As Vertex has them: bare, over several lines.
+        Wire::Gemini if at % 2 == 1 => BARE_ERROR.into(),
         Wire::Anthropic | Wire::Gemini => wire.error("overloaded_error"),
         _ => wire.error("server_error"),
     };

@@ -64,7 +64,7 @@ fn cut_everywhere(wire: Wire, by: Resume) {
     for subject in subjects().iter().filter(|subject| wire.resumes(subject, by)) {
         let model = wire.model(&subject.answer);
         let whole = run(wire.plan(by, subject.reasons), |request, _| model.respond(request));
-        for at in 0..=model.whole().body().len() {
+        for at in 0..=model.respond(&wire.plan(by, subject.reasons).request).body().len() {
             let end = [End::Reset, End::Clean, End::Close][at % 3].clone();
             let flaky = Flaky::new(model.clone(), [Fault::Cut { at, end }]);
             let plan = wired(wire.plan(by, subject.reasons), REASONING[at % 7 % 3]);

@@ -14,12 +14,12 @@ struct Open {
 pub(crate) fn read(bytes: &[u8]) -> Seen {
     let mut seen = Seen::default();
     let mut open: Option<Open> = None;
-    let (mut next, mut over, mut id) = (0, false, Value::Null);
+    let (mut next, mut done, mut id) = (0, false, Value::Null);
     for (name, data) in events(bytes, |_| true) {
-        assert!(!seen.terminal && !seen.error, "{name} after the end");
+        assert!(!done && !seen.error, "{name} after the end");
         if data == "[DONE]" {
-            assert!(over && name == "done", "[DONE] before the end");
-            seen.terminal = true;
+            assert!(seen.terminal && name == "done", "[DONE] before the end");
+            done = true;
             continue;
         }
         assert_eq!(data["event_type"], name.as_str(), "the line before it says the same: {data}");
@@ -28,7 +28,7 @@ pub(crate) fn read(bytes: &[u8]) -> Seen {
             seen.error = true;
             continue;
         }
-        assert!(!over, "{name} after the end");
+        assert!(!seen.terminal, "{name} after the end");
         assert_eq!(seen.started, name != "interaction.created", "{name}");
         match name.as_str() {
             "interaction.created" => {
@@ -59,7 +59,7 @@ pub(crate) fn read(bytes: &[u8]) -> Seen {
                 seen.usage = interaction["usage"].clone();
                 seen.reason = interaction["status"].as_str().map(str::to_owned);
                 assert!(seen.reason.is_some(), "{data}");
-                over = true;
+                seen.terminal = true;
             }
             other => panic!("{other}: {data}"),
         }

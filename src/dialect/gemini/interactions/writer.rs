@@ -23,6 +23,8 @@ pub(super) struct InteractionWriter {
     open: Option<(u64, bool)>,
     next_index: u64,
     completed: bool,
+    /// The marker behind the end has passed.
+    done: bool,
 }
 
 /// What is read of an event that is not made of deltas.
@@ -54,6 +56,7 @@ impl InteractionWriter {
             open: None,
             next_index: 0,
             completed: false,
+            done: false,
         }
     }
 
@@ -136,6 +139,7 @@ impl Writer for InteractionWriter {
     }
 
     fn passes(&mut self, event: &sse::Event<'_>) -> bool {
+        self.done |= event.data.trim() == "[DONE]";
         let Ok(seen) = wire::object::<Seen<'_>>(event.data.trim()) else {
             return true;
         };
@@ -210,18 +214,21 @@ impl Writer for InteractionWriter {
         }
     }
 
-    fn finish(&mut self, finish: &Finish, _: bool, report: &Report, out: &mut Vec<u8>) {
-        if std::mem::replace(&mut self.completed, true) {
-            return;
+    fn finish(&mut self, finish: &Finish, ended: bool, report: &Report, out: &mut Vec<u8>) {
+        if !self.completed {
+            self.begin(out);
+            self.stop(out);
+            let interaction = json!({
+                "id": *self.id, "status": status_of(&finish.reason), "usage": merged(report),
+                "object": "interaction", "model": *self.model,
+            });
+            emit("interaction.completed", json!({ "interaction": interaction }), out);
         }
-        self.begin(out);
-        self.stop(out);
-        let interaction = json!({
-            "id": *self.id, "status": status_of(&finish.reason), "usage": merged(report),
-            "object": "interaction", "model": *self.model,
-        });
-        emit("interaction.completed", json!({ "interaction": interaction }), out);
-        out.extend_from_slice(b"event: done\ndata: [DONE]\n\n");
+        // A server that has ended in order without the marker has none.
+        let has_none = std::mem::replace(&mut self.completed, true) && ended;
+        if !has_none && !std::mem::replace(&mut self.done, true) {
+            out.extend_from_slice(b"event: done\ndata: [DONE]\n\n");
+        }
     }
 
     fn keep_alive(&mut self, out: &mut Vec<u8>) {

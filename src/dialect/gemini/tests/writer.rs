@@ -109,3 +109,27 @@ fn what_went_through_is_not_finished_again() {
     assert_eq!(out.matches(r#""modelVersion":"m","responseId":"i""#).count(), 2, "{out}");
     assert_eq!(out.matches("MAX_TOKENS").count(), 1, "{out}");
 }
+
+#[test]
+fn the_marker_behind_the_end_of_an_interaction_comes_once() {
+    let completed = sse::Event::new(r#"{"event_type":"interaction.completed","interaction":{}}"#);
+    let marker = sse::Event::new("[DONE]").event("done");
+    for (passed, ended, written) in [
+        (vec![&completed], false, "event: done\ndata: [DONE]\n\n"),
+        // A server that ends in order without it has none.
+        (vec![&completed], true, ""),
+        (vec![&completed, &marker], false, ""),
+    ] {
+        let mut writer = GeminiInteractions.writer(&Value::Null);
+        assert!(passed.iter().all(|event| writer.passes(event)));
+        let finish = Finish {
+            reason: FinishReason::Stop,
+            inferred: false,
+            usage: Usage::default(),
+            source: Source::Model,
+        };
+        let mut out = Vec::new();
+        writer.finish(&finish, ended, &Report::default(), &mut out);
+        assert_eq!(String::from_utf8_lossy(&out), written);
+    }
+}
