@@ -88,7 +88,7 @@ fn cut_everywhere_a_replay_brings_the_rest_and_nothing_twice() {
             let model = wire.model(&subject.answer);
             let whole = run(plan(wire), |_, _| self::whole(wire, &model));
             for at in 0..=self::whole(wire, &model).body().len() {
-                let end = [End::Reset, End::Clean, End::Close][at % 3].clone();
+                let end = [End::Reset, End::Clean, End::Close][at / 3 % 3].clone();
                 let mut plan = plan(wire);
                 plan.wire =
                     ways[at % 7 % 3].map(|reasoning| WireOptions::new().reasoning(reasoning));
