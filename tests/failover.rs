@@ -90,48 +90,29 @@ enum Step {
 
 use Step::{Fallback, Primary};
 
-/// The wire formats that there are.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Dialect {
-    Anthropic,
-    Chat,
-}
-
-/// Runs a scenario in both wire formats, at the same time.
-async fn both(scenario: impl AsyncFn(Dialect)) {
-    tokio::join!(scenario(Dialect::Anthropic), scenario(Dialect::Chat));
+/// Runs a scenario in every wire format that the proxy serves, one after another.
+async fn each(scenario: impl AsyncFn(Dialect)) {
+    for wire in Dialect::ALL.into_iter().filter(|wire| wire.runs(Scenario::Proxied)) {
+        scenario(wire).await;
+    }
 }
 
 impl Dialect {
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Anthropic => "anthropic",
-            Self::Chat => "openai-chat",
-        }
-    }
-
     /// A provider that knows the answer and says it word by word.
     fn model(self) -> Model {
-        self.says(TEXT.into())
+        self.speaks(TEXT.into())
     }
 
-    fn says(self, answer: unbroken::testing::Answer) -> Model {
-        let model = match self {
-            Self::Anthropic => Model::anthropic(answer),
-            Self::Chat => Model::openai_chat(answer),
-        };
-        model.deltas(Deltas::At(TEXT.match_indices(' ').map(|(at, _)| at + 1).collect()))
+    fn speaks(self, answer: unbroken::testing::Answer) -> Model {
+        let words = TEXT.match_indices(' ').map(|(at, _)| at + 1).collect();
+        self.says(answer, Deltas::At(words))
     }
 
     /// What a client asks.
-    fn request(self) -> Value {
-        let mut request = json!({
-            "model": "whatever",
-            "max_tokens": 9000,
-            "stream": true,
-            "messages": [{"role": "user", "content": "Why do rivers bend?"}],
-        });
-        if self == Self::Chat {
+    fn question(self) -> Value {
+        let mut request = self.asks("whatever", "Why do rivers bend?");
+        request["stream"] = json!(true);
+        if self == Self::OpenAiChat {
             request["stream_options"] = json!({"include_usage": true});
         }
         request
@@ -139,7 +120,7 @@ impl Dialect {
 
     /// The body by which the primary answers when nothing goes wrong.
     fn body(self) -> Bytes {
-        let mut request = self.request();
+        let mut request = self.question();
         request["model"] = PRIMARY.into();
         self.model().respond(&request).body()
     }
@@ -287,7 +268,7 @@ impl Bench {
             Dialect::Anthropic => "/v1/messages",
             Dialect::Chat => "/v1/chat/completions",
         };
-        let sent = wire::Sent::post(path, self.dialect.request().to_string());
+        let sent = wire::Sent::post(path, self.dialect.question().to_string());
         let answer = sent.to(self.proxy).await.answer().await;
         told::answer(self.dialect, &answer)
     }
