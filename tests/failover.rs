@@ -41,12 +41,15 @@ mod truth;
 #[path = "proxy/wire.rs"]
 #[allow(dead_code, reason = "tests of the proxy use the rest")]
 mod wire;
+#[path = "support/wires.rs"]
+mod wires;
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::future::join_all;
 use http::StatusCode;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -57,6 +60,7 @@ use unbroken::proxy::{Config, Proxy, serve};
 use unbroken::testing::{Deltas, Exchange, Fault, Flaky, Model, Script, Server};
 
 use told::Told;
+use wires::{Scenario, Wire as Dialect};
 
 /// What all times are divided by.
 const SCALE: u32 = 20;
@@ -90,11 +94,10 @@ enum Step {
 
 use Step::{Fallback, Primary};
 
-/// Runs a scenario in every wire format that the proxy serves, one after another.
+/// Runs a scenario in every wire format that the proxy serves, at the same time.
 async fn each(scenario: impl AsyncFn(Dialect)) {
-    for wire in Dialect::ALL.into_iter().filter(|wire| wire.runs(Scenario::Proxied)) {
-        scenario(wire).await;
-    }
+    let served = Dialect::ALL.into_iter().filter(|wire| wire.runs(Scenario::Proxied));
+    join_all(served.map(async |wire| scenario(wire).await)).await;
 }
 
 impl Dialect {
@@ -138,8 +141,9 @@ impl Dialect {
             Self::Anthropic => {
                 json!({"type": "error", "error": {"type": kind, "message": message}})
             }
-            Self::Chat => json!({"error":
+            Self::OpenAiChat => json!({"error":
                 {"message": message, "type": kind, "param": null, "code": code}}),
+            _ => unserved(),
         };
         Exchange::json(StatusCode::from_u16(status).unwrap(), &error)
     }
@@ -149,7 +153,8 @@ impl Dialect {
     const fn handed_over(self) -> &'static [&'static str] {
         match self {
             Self::Anthropic => &[PRIMARY],
-            Self::Chat => &[PRIMARY, FALLBACK],
+            Self::OpenAiChat => &[PRIMARY, FALLBACK],
+            _ => unserved(),
         }
     }
 
@@ -157,9 +162,15 @@ impl Dialect {
     const fn natural_end(self) -> &'static str {
         match self {
             Self::Anthropic => "end_turn",
-            Self::Chat => "stop",
+            Self::OpenAiChat => "stop",
+            _ => unserved(),
         }
     }
+}
+
+/// [`Scenario::Proxied`] leaves these formats out.
+const fn unserved() -> ! {
+    panic!("the proxy does not serve this format");
 }
 
 /// The first `count` words of the answer.
@@ -266,7 +277,8 @@ impl Bench {
     async fn ask(&self) -> Told {
         let path = match self.dialect {
             Dialect::Anthropic => "/v1/messages",
-            Dialect::Chat => "/v1/chat/completions",
+            Dialect::OpenAiChat => "/v1/chat/completions",
+            _ => unserved(),
         };
         let sent = wire::Sent::post(path, self.dialect.question().to_string());
         let answer = sent.to(self.proxy).await.answer().await;
