@@ -94,10 +94,10 @@ enum Step {
 
 use Step::{Fallback, Primary};
 
-/// Runs a scenario in every wire format that the proxy serves, at the same time.
+/// Runs a scenario in every wire format that the bench knows, at the same time.
 async fn each(scenario: impl AsyncFn(Dialect)) {
-    let served = Dialect::ALL.into_iter().filter(|wire| wire.runs(Scenario::Proxied));
-    join_all(served.map(async |wire| scenario(wire).await)).await;
+    let known = Dialect::ALL.into_iter().filter(|wire| wire.runs(Scenario::Failover));
+    join_all(known.map(async |wire| scenario(wire).await)).await;
 }
 
 impl Dialect {
@@ -143,7 +143,7 @@ impl Dialect {
             }
             Self::OpenAiChat => json!({"error":
                 {"message": message, "type": kind, "param": null, "code": code}}),
-            _ => unserved(),
+            _ => unknown(),
         };
         Exchange::json(StatusCode::from_u16(status).unwrap(), &error)
     }
@@ -154,7 +154,7 @@ impl Dialect {
         match self {
             Self::Anthropic => &[PRIMARY],
             Self::OpenAiChat => &[PRIMARY, FALLBACK],
-            _ => unserved(),
+            _ => unknown(),
         }
     }
 
@@ -163,14 +163,14 @@ impl Dialect {
         match self {
             Self::Anthropic => "end_turn",
             Self::OpenAiChat => "stop",
-            _ => unserved(),
+            _ => unknown(),
         }
     }
 }
 
-/// [`Scenario::Proxied`] leaves these formats out.
-const fn unserved() -> ! {
-    panic!("the proxy does not serve this format");
+/// [`Scenario::Failover`] leaves these formats out.
+const fn unknown() -> ! {
+    panic!("the bench does not know this format");
 }
 
 /// The first `count` words of the answer.
@@ -278,7 +278,7 @@ impl Bench {
         let path = match self.dialect {
             Dialect::Anthropic => "/v1/messages",
             Dialect::OpenAiChat => "/v1/chat/completions",
-            _ => unserved(),
+            _ => unknown(),
         };
         let sent = wire::Sent::post(path, self.dialect.question().to_string());
         let answer = sent.to(self.proxy).await.answer().await;

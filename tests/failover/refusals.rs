@@ -19,7 +19,7 @@ impl Dialect {
         let message = match self {
             Self::Anthropic => "prompt is too long: 212345 tokens > 200000 maximum",
             Self::OpenAiChat => "This model's maximum context length is 128000 tokens.",
-            _ => unserved(),
+            _ => unknown(),
         };
         self.refuses(400, "invalid_request_error", "context_length_exceeded", message)
     }
@@ -33,7 +33,7 @@ impl Dialect {
         match self {
             Self::Anthropic => anthropic_error("invalid_request_error", FILTERED),
             Self::OpenAiChat => openai_error("content_filter", FILTERED),
-            _ => unserved(),
+            _ => unknown(),
         }
     }
 }
@@ -179,7 +179,7 @@ async fn s13_an_answer_that_a_filter_ends_has_an_end() {
         let reason = match dialect {
             Dialect::Anthropic => "refusal",
             Dialect::OpenAiChat => "content_filter",
-            _ => unserved(),
+            _ => unknown(),
         };
         let half = dialect.speaks(Answer::new().text(first(40)).finish(reason));
         let bench = Bench::new(dialect, "", flaky(half, []), well(dialect)).await;

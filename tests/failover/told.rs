@@ -121,7 +121,7 @@ pub(crate) fn stream(dialect: Dialect, body: &[u8]) -> Told {
                 roles += usize::from(data["choices"][0]["delta"]["role"].is_string());
                 told.chunk(&data);
             }
-            _ => unserved(),
+            _ => unknown(),
         }
         starts.extend(
             data["type"].as_str().filter(|kind| kind.ends_with("_start")).map(str::to_owned),

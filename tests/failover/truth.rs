@@ -135,6 +135,6 @@ const fn tokens(dialect: Dialect) -> &'static str {
     match dialect {
         Dialect::Anthropic => "output_tokens",
         Dialect::OpenAiChat => "completion_tokens",
-        _ => unserved(),
+        _ => unknown(),
     }
 }
