@@ -10,7 +10,7 @@ use std::time::Duration;
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
 use support::subjects::{Scenario, Wire, comparable, subjects};
-use support::{Run, kept, run};
+use support::{Rng, Run, kept, run};
 use unbroken::engine::{Attempt, Plan};
 use unbroken::policy::Policy;
 use unbroken::testing::{Answer, Deltas, End, Exchange, Fault, Model};
@@ -290,5 +290,51 @@ fn a_replay_from_the_beginning_is_heard_from_the_place_on() {
         });
         assert_eq!(run.text(), model.answer().whole_text(), "{wire:?}");
         assert_eq!(rungs(&run), [None, Some(Resume::Cursor)]);
+    }
+}
+
+/// Replays that are cut and garbled in their turn, at random: the answer is the whole one, and one
+/// generation is asked for unless it got nowhere.
+#[test]
+fn replays_that_break_in_their_turn_bring_the_whole_answer() {
+    for wire in wires() {
+        for seed in 0..500 {
+            let mut rng = Rng::new(seed);
+            let all = subjects();
+            let subject = &all[rng.below(all.len())];
+            let model = wire.model(&subject.answer);
+            let expected = run(plan(wire), |_, _| whole(wire, &model));
+            let mut plan = plan(wire);
+            let patience = Duration::from_secs(1_000_000);
+            let policy = Policy::new().max_attempts_without_progress(20);
+            plan.policy = policy.no_progress_max(patience).into();
+            let way = [None, Some(WireReasoning::Live), Some(WireReasoning::Whole)][rng.below(3)];
+            plan.wire = way.map(|reasoning| WireOptions::new().reasoning(reasoning));
+            let mut left = 1 + rng.below(6);
+            let run = run(plan, |_, attempt| {
+                let exchange = match after(wire, attempt) {
+                    None => whole(wire, &model),
+                    Some(after) => rest(wire, &model, after),
+                };
+                if left == 0 {
+                    return exchange;
+                }
+                left -= 1;
+                let at = rng.below(exchange.body().len() + 1);
+                let end = [End::Reset, End::Clean, End::Close, End::Stall][rng.below(4)].clone();
+                match rng.below(6) {
+                    0 => exchange.fault(Fault::Garble { at }),
+                    1 => Exchange::reply(StatusCode::SERVICE_UNAVAILABLE),
+                    _ => exchange.fault(Fault::Cut { at, end }),
+                }
+            });
+            let story = || format!("{wire:?}, seed {seed}, {}\n{}", subject.name, run.trace());
+            assert!(run.result.is_ok(), "{:?} {}", run.result, story());
+            let skipped = run.report.attempts.iter().any(|attempt| attempt.skipped_frames > 0);
+            if !skipped {
+                assert_eq!(kept(&run.transcript), kept(&expected.transcript), "{}", story());
+            }
+            assert!(!run.transcript.finish().unwrap().inferred || skipped, "{}", story());
+        }
     }
 }
