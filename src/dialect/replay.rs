@@ -32,7 +32,7 @@ pub struct Replay(Below);
 
 impl Replay {
     /// The resource `segment` right below the upstream's address, with `query` added to the address's
-    /// own. None if a word off the wire is more than a word.
+    /// own. None if a word off the wire is more than a word; in a query it may be percent-encoded.
     #[must_use]
     pub fn below(segment: &str, query: &str) -> Option<Self> {
         Below::new(&[segment], query).map(Self)
@@ -85,7 +85,7 @@ impl Below {
         let named = |segment: &&str| {
             !segment.is_empty() && segment.chars().all(is_word) && !segment.starts_with('.')
         };
-        let asked = query.chars().all(|c| is_word(c) || matches!(c, '=' | '&'));
+        let asked = query.chars().all(|c| is_word(c) || matches!(c, '=' | '&' | '%'));
         (segments.iter().all(named) && asked)
             .then(|| Self { path: segments.join("/").into(), query: Box::from(query) })
     }
@@ -132,7 +132,7 @@ mod tests {
     #[test]
     fn nothing_but_words_comes_into_an_address() {
         for (segment, query) in
-            [("", ""), ("..", ""), ("a/b", ""), ("a?b", ""), ("a", "b=c#d"), ("ä", "")]
+            [("", ""), ("..", ""), ("a/b", ""), ("a?b", ""), ("%2e", ""), ("a", "b=c#d"), ("ä", "")]
         {
             assert_eq!(Replay::below(segment, query), None, "{segment} {query}");
             if query.is_empty() {
