@@ -9,7 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, StatusCode, Uri};
+use http::header::AUTHORIZATION;
+use http::{HeaderMap, HeaderName, StatusCode, Uri};
 use serde_json::Value;
 
 use crate::error::ErrorKind;
@@ -53,6 +54,12 @@ pub trait Dialect: Debug + Send + Sync + 'static {
         HeaderMap::new()
     }
 
+    /// The header that a key goes in, as the vendor's own clients have it, and what stands there before
+    /// the key.
+    fn key(&self) -> (HeaderName, &'static str) {
+        (AUTHORIZATION, "Bearer ")
+    }
+
     /// Whether the caller's request can be streamed and recovered at all.
     ///
     /// # Errors
@@ -66,9 +73,10 @@ pub trait Dialect: Debug + Send + Sync + 'static {
         model.into_iter().chain(streamed.then_some(("stream", Value::Bool(true)))).collect()
     }
 
-    /// Where requests go, for an upstream at `address` with `model` of its own, if it has one. `None`
-    /// where the address has to name that model, and has no place for it.
-    fn address(&self, address: &Uri, _model: Option<&str>) -> Option<Uri> {
+    /// Where requests go, for an upstream at `address` with `model` of its own, if it has one, and for a
+    /// stream if they are to be `streamed`. `None` where the address has to name that model, and has no
+    /// place for it.
+    fn address(&self, address: &Uri, _model: Option<&str>, _streamed: bool) -> Option<Uri> {
         Some(address.clone())
     }
 

@@ -49,6 +49,8 @@ use serde_json::Value;
 
 pub use attempt::Attempt;
 pub use notice::{Notice, Verdict};
+#[cfg(feature = "proxy")]
+pub(crate) use plan::key_of;
 pub use plan::{Plan, Refusal, Upstream};
 pub use step::{Canned, HandOff, Step};
 pub use wire::{WireOptions, WireReasoning};

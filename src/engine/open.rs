@@ -55,7 +55,7 @@ impl Current {
             false => upstream.dialect.check(&plan.request),
         };
         checked.map_err(|cause| invalid().caused_by(cause))?;
-        let Some(address) = upstream.address() else {
+        let Some(address) = upstream.address(!plan.head_only) else {
             return Err(invalid().caused_by(ConfigError::ModelInAddress));
         };
         let request = upstream.prepare(&plan.request, !plan.head_only);

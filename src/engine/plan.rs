@@ -72,22 +72,23 @@ impl Upstream {
         self
     }
 
-    /// Sends `Authorization: Bearer` with `key`.
-    ///
-    /// # Errors
-    /// [`ConfigError::Key`] if the key cannot be a header value.
-    pub fn bearer(self, key: &str) -> Result<Self, ConfigError> {
-        let value = secret(&format!("Bearer {key}"))?;
-        Ok(self.header(AUTHORIZATION, value))
-    }
-
-    /// Sends `x-api-key` with `key`, as Anthropic has it.
+    /// Sends `key` in the header that the dialect's vendor has for it: `x-api-key` for Anthropic,
+    /// `x-goog-api-key` for Google, `Authorization: Bearer` for OpenAI and those who speak like it.
     ///
     /// # Errors
     /// [`ConfigError::Key`] if the key cannot be a header value.
     pub fn api_key(self, key: &str) -> Result<Self, ConfigError> {
-        let value = secret(key)?;
-        Ok(self.header(HeaderName::from_static("x-api-key"), value))
+        let (name, value) = key_of(&*self.dialect, key)?;
+        Ok(self.header(name, value))
+    }
+
+    /// Sends `Authorization: Bearer` with `key`, whatever the dialect: an access token, or the key of a
+    /// gateway.
+    ///
+    /// # Errors
+    /// [`ConfigError::Key`] if the key cannot be a header value.
+    pub fn bearer(self, key: &str) -> Result<Self, ConfigError> {
+        Ok(self.header(AUTHORIZATION, secret(&format!("Bearer {key}"))?))
     }
 
     /// Asks for `model` in place of the request's own, or of the address's where a dialect has it there.
@@ -132,9 +133,10 @@ impl Upstream {
         prepared
     }
 
-    /// Where its requests go; none if its address has no place for its model.
-    pub(crate) fn address(&self) -> Option<Uri> {
-        self.dialect.address(&self.uri, self.model.as_deref())
+    /// Where its requests go, for a stream if they are to be `streamed`; none if its address has no place
+    /// for its model.
+    pub(crate) fn address(&self, streamed: bool) -> Option<Uri> {
+        self.dialect.address(&self.uri, self.model.as_deref(), streamed)
     }
 
     pub(super) fn capabilities(&self, outline: &Outline) -> Capabilities {
@@ -145,6 +147,18 @@ impl Upstream {
 
 /// What a request that is streamed accepts.
 pub(super) const EVENT_STREAM: HeaderValue = HeaderValue::from_static("text/event-stream");
+
+/// The header that `key` goes in, and its value.
+///
+/// # Errors
+/// [`ConfigError::Key`] if the key cannot be a header value.
+pub(crate) fn key_of(
+    dialect: &dyn Dialect,
+    key: &str,
+) -> Result<(HeaderName, HeaderValue), ConfigError> {
+    let (name, scheme) = dialect.key();
+    Ok((name, secret(&format!("{scheme}{key}"))?))
+}
 
 fn secret(value: &str) -> Result<HeaderValue, ConfigError> {
     let mut value = HeaderValue::from_str(value).map_err(|_| ConfigError::Key)?;
@@ -257,7 +271,20 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::dialect::Anthropic;
+    use crate::dialect::{Anthropic, Gemini, OpenAiResponses};
+
+    #[test]
+    fn a_key_goes_where_its_vendor_has_it() {
+        let uri = Uri::from_static("https://a.example");
+        for (upstream, name, value) in [
+            (Upstream::new("a", Anthropic, uri.clone()), "x-api-key", "k"),
+            (Upstream::new("a", OpenAiResponses, uri.clone()), "authorization", "Bearer k"),
+            (Upstream::new("a", Gemini, uri.clone()), "x-goog-api-key", "k"),
+        ] {
+            let upstream = upstream.api_key("k").unwrap();
+            assert!(upstream.headers[name] == value && upstream.headers[name].is_sensitive());
+        }
+    }
 
     #[test]
     fn a_request_that_stays_as_it_is_is_not_copied() {

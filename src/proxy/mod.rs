@@ -56,6 +56,7 @@ mod recover;
 mod respond;
 mod route;
 mod serve;
+mod wire;
 
 use std::collections::hash_map::RandomState;
 use std::fmt;
@@ -83,7 +84,7 @@ pub use self::serve::serve;
 use self::account::Account;
 use self::metrics::{Kind, Meter};
 use self::respond::Refusal;
-use self::route::Wire;
+use self::wire::Wire;
 use crate::client::{Call, Client};
 use crate::dialect::Anthropic;
 use crate::engine::{Notice, Upstream};
@@ -208,11 +209,11 @@ impl Proxy {
         let (wire, config) = (ask.wire, &self.shared.config);
         let refuse = |refusal, account| pass::answer(respond::refused(wire, refusal), account);
         account.is(Kind::Refused, Some(wire));
-        let model = ask.request.get("model").and_then(Value::as_str).unwrap_or_default();
-        let Some(chain) = config.chain(wire, model) else {
+        let model = wire.model(&ask.path, &ask.request);
+        let Some(chain) = config.chain(wire, &model) else {
             return refuse(Refusal::NoRoute, account);
         };
-        let streams = ask.request.get("stream") == Some(&Value::Bool(true));
+        let streams = wire.streams(&ask.path, &ask.request);
         let headers = if streams {
             forward::recovered(&ask.headers)
         } else {
@@ -298,7 +299,7 @@ async fn answer(State(proxy): State<Proxy>, request: Request) -> Response {
 async fn metrics(State(proxy): State<Proxy>, request: Request) -> Response {
     let Shared { config, client, meter, .. } = &*proxy.shared;
     if let Err(refusal) = admit::admit(config, &mut request.into_parts().0) {
-        return respond::refused(Wire::OpenAiChat, refusal);
+        return respond::refused(Wire::USUAL, refusal);
     }
     let names = config.targets().map(|target| &*target.name);
     meter.breakers(names, &client.breakers());

@@ -9,7 +9,7 @@ use http::header::{CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
 use http::{HeaderValue, StatusCode};
 
 use super::forward;
-use super::route::Wire;
+use super::wire::Wire;
 use crate::error::{Error, ErrorKind, Rejection};
 
 /// What the proxy itself refuses.
@@ -46,7 +46,8 @@ pub(super) fn refused(wire: Wire, refusal: Refusal) -> Response {
             StatusCode::UNAUTHORIZED,
             ErrorKind::Authentication,
             "invalid_api_key",
-            "this proxy needs its client token, as `authorization: Bearer` or `x-api-key`",
+            "this proxy needs its client token, as `authorization: Bearer`, `x-api-key` or \
+             `x-goog-api-key`",
         ),
         Refusal::Page => (
             StatusCode::FORBIDDEN,
@@ -153,7 +154,7 @@ fn status_of(wire: Wire, kind: ErrorKind) -> StatusCode {
         ErrorKind::Billing => StatusCode::PAYMENT_REQUIRED,
         ErrorKind::UnknownModel => StatusCode::NOT_FOUND,
         ErrorKind::RateLimited => StatusCode::TOO_MANY_REQUESTS,
-        ErrorKind::Overloaded => overloaded(wire),
+        ErrorKind::Overloaded => wire.overloaded(),
         ErrorKind::Denied | ErrorKind::Canceled => StatusCode::SERVICE_UNAVAILABLE,
         ErrorKind::Stalled | ErrorKind::NoProgress | ErrorKind::Deadline => {
             StatusCode::GATEWAY_TIMEOUT
@@ -165,14 +166,6 @@ fn status_of(wire: Wire, kind: ErrorKind) -> StatusCode {
         | ErrorKind::Garbled
         | ErrorKind::OverLimit
         | ErrorKind::Diverged => StatusCode::BAD_GATEWAY,
-    }
-}
-
-/// Anthropic has a status of its own for it, 529, which its SDKs try again.
-fn overloaded(wire: Wire) -> StatusCode {
-    match (wire, StatusCode::from_u16(529)) {
-        (Wire::Anthropic, Ok(status)) => status,
-        _ => StatusCode::SERVICE_UNAVAILABLE,
     }
 }
 

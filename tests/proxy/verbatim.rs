@@ -47,6 +47,9 @@ async fn a_models_own_bytes() {
     }
 }
 
+/// What the recordings call the formats.
+const FORMATS: [&str; 4] = ["anthropic-messages", "openai-chat", "openai-responses", "gemini"];
+
 /// Every recorded stream that is whole.
 #[tokio::test(flavor = "multi_thread")]
 async fn every_recorded_stream() {
@@ -58,7 +61,7 @@ async fn every_recorded_stream() {
         std::io::stderr().write_all(note.as_bytes()).unwrap();
         return;
     }
-    for (dialect, format) in DIALECTS.into_iter().zip(["anthropic-messages", "openai-chat"]) {
+    for (dialect, format) in DIALECTS.into_iter().zip(FORMATS) {
         let streams = recordings(&corpus, format);
         assert!(!streams.is_empty(), "there are recordings");
         let answers = proxied(dialect, &streams).await;

@@ -13,7 +13,7 @@ mod writer;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, HeaderName, StatusCode};
 use serde_json::{Value, json};
 
 use self::decode::InteractionDecoder;
@@ -23,7 +23,7 @@ use super::super::{
     Capabilities, Continuation, Decoder, Dialect, Fault, InvalidRequest, Outline, Rewrite,
     Unresumable, Writer, fault, request,
 };
-use super::{error_of, failure};
+use super::{KEY, error_of, failure};
 use crate::error::ErrorKind;
 use crate::event::Resume;
 use crate::transcript::Transcript;
@@ -37,6 +37,10 @@ pub struct GeminiInteractions;
 impl Dialect for GeminiInteractions {
     fn name(&self) -> &'static str {
         "gemini-interactions"
+    }
+
+    fn key(&self) -> (HeaderName, &'static str) {
+        KEY
     }
 
     fn check(&self, request: &Value) -> Result<(), InvalidRequest> {
