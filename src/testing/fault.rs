@@ -202,6 +202,21 @@ pub fn openai_error(code: &str, message: &str) -> Bytes {
     format!("data: {error}\n\n").into()
 }
 
+/// An error frame inside a stream of Gemini's `streamGenerateContent`, for [`Fault::Insert`]; `status` is
+/// `UNAVAILABLE`, `INTERNAL`, …, and `code` the HTTP status that goes with it.
+#[must_use]
+pub fn gemini_error(code: u16, status: &str, message: &str) -> Bytes {
+    let error = json!({"error": {"code": code, "message": message, "status": status}});
+    format!("data: {error}\r\n\r\n").into()
+}
+
+/// An error event inside a stream of Gemini's Interactions API, for [`Fault::Insert`]; `code` is a word.
+#[must_use]
+pub fn gemini_interactions_error(code: &str, message: &str) -> Bytes {
+    let error = json!({"event_type": "error", "error": {"code": code, "message": message}});
+    format!("event: error\ndata: {error}\n\n").into()
+}
+
 /// Length of the whole events at the beginning of `body`.
 fn last_frame_end(body: &[u8]) -> usize {
     let mut kept = 0;
@@ -220,7 +235,8 @@ fn garbled(body: &[u8], at: usize) -> Vec<u8> {
         end = frame_end(body, start).unwrap_or(body.len());
     }
     let frame = &body[start..end];
-    let text_end = frame.len() - frame.iter().rev().take_while(|&&b| b == b'\n').count();
+    let is_end = |b: u8| matches!(b, b'\r' | b'\n');
+    let text_end = frame.len() - frame.iter().rev().take_while(|&&b| is_end(b)).count();
     let line = frame[..text_end].iter().rposition(|&b| b == b'\n').map_or(0, |at| at + 1);
     let mut half = line + (text_end - line) / 2;
     // Malformed JSON, not malformed UTF-8: bytes 0b10xxxxxx continue a character.

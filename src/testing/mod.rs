@@ -88,7 +88,10 @@ mod steps;
 mod tests;
 
 pub use exchange::Exchange;
-pub use fault::{ANTHROPIC_PING, COMMENT_PING, End, Fault, anthropic_error, openai_error};
+pub use fault::{
+    ANTHROPIC_PING, COMMENT_PING, End, Fault, anthropic_error, gemini_error,
+    gemini_interactions_error, openai_error,
+};
 pub use log::{Log, Outcome, Request};
 pub use memory::{Memory, MemoryBody};
 pub use model::{Answer, Behaviour, Deltas, Flaky, Model};

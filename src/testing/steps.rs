@@ -154,7 +154,11 @@ impl Iterator for Steps {
 /// The end of the event that begins at `start`, its blank line included.
 pub(super) fn frame_end(body: &[u8], start: usize) -> Option<usize> {
     let rest = body.get(start..)?;
-    memmem::find(rest, b"\n\n").map(|at| start + at + 2)
+    let plain = memmem::find(rest, b"\n\n").map(|at| at + 2);
+    // Gemini ends its lines so.
+    let before = plain.map_or(rest, |end| &rest[..end]);
+    let ended = memmem::find(before, b"\n\r\n").map(|at| at + 3);
+    ended.or(plain).map(|end| start + end)
 }
 
 /// Shortest wait between two pings.

@@ -1,3 +1,4 @@
+mod gemini;
 mod http1;
 mod http2;
 mod memory;

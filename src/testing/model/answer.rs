@@ -35,8 +35,8 @@ impl Answer {
         self.block(Block::Text(text.into()))
     }
 
-    /// Adds a reasoning part. The signature is sent by Anthropic, and by Responses as the encrypted
-    /// content.
+    /// Adds a reasoning part. The signature is sent by Anthropic and Gemini, and by Responses as the
+    /// encrypted content.
     #[must_use]
     pub fn reasoning(self, text: impl Into<String>, signature: impl Into<String>) -> Self {
         self.block(Block::Reasoning { text: text.into(), signature: signature.into() })
@@ -58,7 +58,8 @@ impl Answer {
     }
 
     /// Adds a call that the provider runs itself, and its result: on Anthropic `<name>_tool_result`
-    /// with `result` as its content, on Responses one item `<name>_call`. Chat Completions leaves it out.
+    /// with `result` as its content, on Responses one item `<name>_call`, on Gemini two parts or steps.
+    /// Chat Completions leaves it out.
     #[must_use]
     pub fn server_tool(
         self,
@@ -71,7 +72,8 @@ impl Answer {
     }
 
     /// The finish reason in the provider's own word. The default is the provider's word for "run
-    /// these tools" where there is a tool call, else its word for a natural end.
+    /// these tools" where there is a tool call, else its word for a natural end; it also stands in for a
+    /// word that Responses or Gemini could not send.
     #[must_use]
     pub fn finish(mut self, reason: impl Into<String>) -> Self {
         self.finish = Some(reason.into());

@@ -4,10 +4,9 @@
 //! (`None`), or the place from which to go on. It recognises by text alone, so that it needs to
 //! know nothing of how a client words its notes.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::answer::{Answer, Block};
-use super::responses;
 
 /// A request to go on.
 #[derive(Debug)]
@@ -29,13 +28,9 @@ pub(super) struct Point {
     pub(super) byte: usize,
 }
 
-/// Reads `request`; `text` is the whole text of `answer`.
-pub(super) fn read<'a>(request: &Value, answer: &Answer, text: &'a str) -> Option<Ask<'a>> {
-    let messages = match request.get("input") {
-        Some(input) => responses::turns(input, answer),
-        None => request.get("messages")?.as_array()?.clone(),
-    };
-    let (last, before) = messages.split_last()?;
+/// Reads the `turns` of a request; `text` is the whole text of `answer`.
+pub(super) fn read<'a>(turns: &[Value], answer: &Answer, text: &'a str) -> Option<Ask<'a>> {
+    let (last, before) = turns.split_last()?;
     match role(last) {
         "assistant" => {
             let (sent, point) = partial(last, answer, text)?;
@@ -63,6 +58,19 @@ pub(super) fn read<'a>(request: &Value, answer: &Answer, text: &'a str) -> Optio
         }
         _ => None,
     }
+}
+
+/// Turns as the Messages API has them, of a role and blocks each; what an assistant said in a row is one.
+pub(super) fn turns_of<'r>(said: impl Iterator<Item = (&'r str, Vec<Value>)>) -> Vec<Value> {
+    let mut turns: Vec<Value> = Vec::new();
+    for (name, blocks) in said {
+        let last = turns.last_mut().filter(|turn| name == "assistant" && role(turn) == name);
+        match last.and_then(|turn| turn.get_mut("content")?.as_array_mut()) {
+            Some(content) => content.extend(blocks),
+            None => turns.push(json!({ "role": name, "content": blocks })),
+        }
+    }
+    turns
 }
 
 /// The text of a message: a string, or the `text` blocks of a list, concatenated.

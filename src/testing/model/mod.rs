@@ -12,6 +12,8 @@ mod chat;
 mod continuation;
 mod deltas;
 mod flaky;
+mod gemini;
+mod interactions;
 mod responses;
 #[cfg(test)]
 mod tests;
@@ -29,7 +31,7 @@ pub use flaky::Flaky;
 
 /// A provider that knows one [`Answer`] and speaks one dialect.
 ///
-/// What a request asks for is read from its `messages`, or its `input`:
+/// What a request asks for is read from its `messages`, `input` or `contents`:
 ///
 /// - the last is an assistant turn whose text is the beginning of the answer: go on, by prefill;
 /// - the last is a user turn after such an assistant turn: go on, by note. The anchor is the
@@ -55,6 +57,8 @@ enum Wire {
     Anthropic,
     OpenAiChat,
     OpenAiResponses,
+    Gemini,
+    GeminiInteractions,
 }
 
 impl Model {
@@ -78,6 +82,24 @@ impl Model {
     #[must_use]
     pub fn openai_responses(answer: impl Into<Answer>) -> Self {
         Self::new(Wire::OpenAiResponses, answer.into())
+    }
+
+    /// A model behind Gemini's `streamGenerateContent?alt=sse`. A server tool is a `toolCall` and a
+    /// `toolResponse`, each a part.
+    ///
+    /// As that API does, it rejects fields that it does not know, and turns without parts. The two texts
+    /// by which models refuse a trailing turn of their own take turns by the seed.
+    #[must_use]
+    pub fn gemini(answer: impl Into<Answer>) -> Self {
+        Self::new(Wire::Gemini, answer.into())
+    }
+
+    /// A model behind Gemini's Interactions API. A server tool is two steps, `<name>_call` and
+    /// `<name>_result`. With `background: true` its events have ids, and a test plays the replay from the
+    /// same body.
+    #[must_use]
+    pub fn gemini_interactions(answer: impl Into<Answer>) -> Self {
+        Self::new(Wire::GeminiInteractions, answer.into())
     }
 
     const fn new(wire: Wire, answer: Answer) -> Self {
@@ -141,11 +163,16 @@ impl Model {
     /// What it answers to this request body.
     #[must_use]
     pub fn respond(&self, request: &Value) -> Exchange {
-        if let (Wire::Anthropic, Some(words)) = (self.wire, anthropic::objection(request)) {
-            return self.reject(words);
+        let objection = match self.wire {
+            Wire::Anthropic => anthropic::objection(request).map(str::to_owned),
+            Wire::Gemini => gemini::objection(request),
+            _ => None,
+        };
+        if let Some(words) = objection {
+            return self.reject(&words);
         }
         let text = self.answer.whole_text();
-        let Some(ask) = continuation::read(request, &self.answer, &text) else {
+        let Some(ask) = continuation::read(&self.turns(request), &self.answer, &text) else {
             return self.say(request, &self.answer.blocks, 0);
         };
         let behaviour = if ask.prefill { self.prefill } else { self.note };
@@ -153,10 +180,28 @@ impl Model {
             return self.reject(match self.wire {
                 Wire::Anthropic => anthropic::NO_PREFILL,
                 Wire::OpenAiChat | Wire::OpenAiResponses => chat::NO_PREFILL,
+                Wire::Gemini | Wire::GeminiInteractions => {
+                    gemini::NO_PREFILL[self.seed as usize % 2]
+                }
             });
         }
         let blocks = behaviour::compose(&self.answer, &ask, behaviour);
         self.say(request, &blocks, ask.sent.len())
+    }
+
+    /// The turns of a request, as the Messages API has them.
+    fn turns(&self, request: &Value) -> Vec<Value> {
+        let field = |name: &str| request.get(name).filter(|value| !value.is_null());
+        match self.wire {
+            Wire::Anthropic | Wire::OpenAiChat => {
+                field("messages").and_then(Value::as_array).cloned().unwrap_or_default()
+            }
+            Wire::OpenAiResponses => field("input")
+                .map(|input| responses::turns(input, &self.answer))
+                .unwrap_or_default(),
+            Wire::Gemini => field("contents").map(gemini::turns).unwrap_or_default(),
+            Wire::GeminiInteractions => field("input").map(interactions::turns).unwrap_or_default(),
+        }
     }
 
     fn say(&self, request: &Value, blocks: &[answer::Block], after: usize) -> Exchange {
@@ -166,6 +211,8 @@ impl Model {
             Wire::Anthropic => anthropic::render(self, request, blocks, rng),
             Wire::OpenAiChat => chat::render(self, request, blocks, rng),
             Wire::OpenAiResponses => responses::render(self, request, blocks, rng),
+            Wire::Gemini => gemini::render(self, blocks, rng),
+            Wire::GeminiInteractions => interactions::render(self, request, blocks, rng),
         })
     }
 
@@ -174,6 +221,9 @@ impl Model {
             Wire::Anthropic => anthropic::rejection(StatusCode::BAD_REQUEST, words),
             Wire::OpenAiChat | Wire::OpenAiResponses => {
                 chat::rejection(StatusCode::BAD_REQUEST, words)
+            }
+            Wire::Gemini | Wire::GeminiInteractions => {
+                gemini::rejection(StatusCode::BAD_REQUEST, words)
             }
         }
     }
