@@ -119,8 +119,15 @@ pub(super) fn failed(wire: Wire, error: &Error) -> Response {
         return rejected(rejection);
     }
     let dialect = wire.dialect();
+    let said = error.fault_body();
     // A page where an error should be is no error that a client could read.
-    let own = error.fault_body().and_then(|body| dialect.failure_in(body));
+    let own = said.and_then(|body| dialect.failure_in(body));
+    if error.kind() == ErrorKind::Policy && own.is_none() {
+        // No error in this dialect, but an answer that says that there is none.
+        if let Some(said) = said.and_then(|said| serde_json::from_slice(said).ok()) {
+            return stream(dialect.failure_frame(&said));
+        }
+    }
     let body =
         own.unwrap_or_else(|| dialect.failure(error.kind(), error.code(), &error.to_string()));
     json(status_of(wire, error.kind()), body.to_string().into())
@@ -167,6 +174,13 @@ fn status_of(wire: Wire, kind: ErrorKind) -> StatusCode {
         | ErrorKind::OverLimit
         | ErrorKind::Diverged => StatusCode::BAD_GATEWAY,
     }
+}
+
+/// A stream that is one frame.
+fn stream(frame: Bytes) -> Response {
+    let mut response = Response::new(Body::from(frame));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    response
 }
 
 fn json(status: StatusCode, body: Bytes) -> Response {

@@ -11,9 +11,7 @@ use http::uri::PathAndQuery;
 use http::{HeaderMap, StatusCode, Uri};
 use serde_json::Value;
 
-use crate::dialect::{
-    Anthropic, Dialect, Gemini, GeminiInteractions, OpenAiChat, OpenAiResponses,
-};
+use crate::dialect::{Anthropic, Dialect, Gemini, GeminiInteractions, OpenAiChat, OpenAiResponses};
 use crate::engine::Upstream;
 
 /// A wire format that the proxy speaks.
@@ -199,7 +197,9 @@ mod tests {
             (&format!("/v1beta{model}:streamGenerateContent"), Some("gemini")),
             (&format!("/v1{model}:generateContent"), Some("gemini")),
             (
-                &format!("/v1/projects/p/locations/l/publishers/google{model}:streamGenerateContent"),
+                &format!(
+                    "/v1/projects/p/locations/l/publishers/google{model}:streamGenerateContent"
+                ),
                 Some("gemini"),
             ),
             (&format!("/v1beta{model}:countTokens"), None),

@@ -15,9 +15,10 @@ fn interactions() -> Model {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_answer_that_is_an_array_stays_one() {
     let array = json!([{"candidates": []}, {"candidates": []}]);
+    let answer = Exchange::json(StatusCode::OK, &array);
     let script = Script::new()
         .exchange(Exchange::reply(StatusCode::SERVICE_UNAVAILABLE))
-        .exchange(Exchange::json(StatusCode::OK, &array));
+        .forever(move |_| answer.clone());
     let server = Server::start(script).await;
     let proxy = Running::to(&server.uri()).await;
     let body = Dialect::Gemini.request(&json!({})).to_string();
@@ -39,7 +40,7 @@ async fn a_steps_own_model_is_put_into_the_address() {
     let proxy = Running::with(&format!(
         "[upstreams.first]
         dialect = 'gemini'
-        url = '{}/v1beta'
+        url = '{}'
         [upstreams.second]
         dialect = 'gemini'
         url = '{}'
@@ -67,6 +68,19 @@ async fn a_steps_own_model_is_put_into_the_address() {
     }
     let other = Dialect::Gemini.ask(&json!({"stream": true, "model": "gemini-2.5-flash"}));
     assert_eq!(proxy.ask(other).await.status, 404);
+}
+
+/// That a prompt is blocked is told by an answer like any other, which clients read as such.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_blocked_prompt_is_told_in_the_providers_own_way() {
+    let feedback = json!({"promptFeedback": {"blockReason": "SAFETY"}});
+    let server = Server::start(Exchange::stream(format!("data: {feedback}\r\n\r\n"))).await;
+    let proxy = Running::to(&server.uri()).await;
+    let got = proxy.ask(Dialect::Gemini.stream()).await;
+    assert_eq!(got.status, 200);
+    assert_eq!(got.headers["content-type"], "text/event-stream");
+    assert_eq!(frames(&got.body), [feedback.to_string()]);
+    assert_eq!(server.requests().len(), 1);
 }
 
 /// A key may stand in the query, and there is no other place that it could be told by.
@@ -98,7 +112,6 @@ async fn a_clients_key_in_the_query_does_not_go_beside_an_upstreams_own() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_interaction_is_a_stream_like_any_other() {
-    let body = interactions().whole().body();
     // Up to its first word it is replaced whole.
     let flaky = Flaky::new(interactions(), [Fault::reset_at(10)]);
     let server = Server::start(flaky).await;
@@ -113,12 +126,11 @@ async fn an_interaction_is_a_stream_like_any_other() {
         server.uri()
     ))
     .await;
-    let ask = |model: &str| {
-        let body = json!({"model": model, "input": "Tell me.", "stream": true});
-        Sent::post("/v1beta/interactions", body.to_string())
-    };
+    let request = |model: &str| json!({"model": model, "input": "Tell me.", "stream": true});
+    let ask = |model: &str| Sent::post("/v1beta/interactions", request(model).to_string());
     let got = proxy.ask(ask("gemini-3-flash")).await;
-    assert_eq!((got.status, &got.body), (200, &body.to_vec()));
+    let whole = interactions().respond(&request("gemini-3-flash")).body();
+    assert_eq!((got.status, got.text()), (200, std::str::from_utf8(&whole).unwrap()));
     assert_eq!(server.requests().len(), 2);
     for seen in server.requests() {
         assert_eq!(seen.path(), "/v1beta/interactions");
