@@ -18,6 +18,8 @@ mod limits;
 mod passing;
 #[path = "proxy/recovering.rs"]
 mod recovering;
+#[path = "proxy/replaying.rs"]
+mod replaying;
 #[path = "proxy/routing.rs"]
 mod routing;
 #[path = "proxy/verbatim.rs"]

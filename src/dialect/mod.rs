@@ -39,7 +39,7 @@ pub use self::anthropic::Anthropic;
 pub use self::gemini::{Gemini, GeminiInteractions};
 pub use self::openai_chat::OpenAiChat;
 pub use self::openai_responses::OpenAiResponses;
-pub use self::replay::{Cursor, Replay};
+pub use self::replay::{Cursor, Numbering, Replay};
 pub use self::wording::Wording;
 pub use self::writer::{Place, Writer};
 pub use crate::event::Echo;
@@ -118,6 +118,12 @@ pub trait Dialect: Debug + Send + Sync + 'static {
         by: Resume,
         context: &Rewrite<'_>,
     ) -> Result<Continuation, Unresumable>;
+
+    /// How events of answers are counted that the provider keeps and replays, where it does: to be
+    /// fetched (`GET`) right below the address of requests.
+    fn numbering(&self) -> Option<Numbering> {
+        None
+    }
 
     /// Classifies an HTTP response that is not a stream: a status other than success, or a 200
     /// whose body is no event stream (`body` is then probed for an error object).

@@ -62,6 +62,16 @@ impl Replay {
     }
 }
 
+/// How a provider counts the events of an answer that it keeps and replays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::exhaustive_structs, reason = "a dialect has to say all of it")]
+pub struct Numbering {
+    /// The parameter of the replay's address that says after which event it goes on.
+    pub parameter: &'static str,
+    /// The field of an event that has its number or id.
+    pub field: &'static str,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -49,7 +49,7 @@ impl Current {
             return Err(invalid().caused_by(ConfigError::NoStep));
         };
         // What is only passed on is the provider's to judge.
-        let checked = match plan.head_only {
+        let checked = match plan.head_only || plan.replay {
             true if plan.request.is_object() => Ok(()),
             true => Err(InvalidRequest::NotAnObject),
             false => upstream.dialect.check(&plan.request),
@@ -204,7 +204,13 @@ impl Recovery {
                 headers.remove(CONTENT_TYPE);
                 (Method::GET, replay.address(&upstream.uri), Bytes::new())
             }
-            None => (Method::POST, self.step.address.clone(), self.written(request)),
+            None => match &self.relay {
+                Some(relay) => {
+                    headers.remove(CONTENT_TYPE);
+                    (Method::GET, relay.address(&self.step.address), Bytes::new())
+                }
+                None => (Method::POST, self.step.address.clone(), self.written(request)),
+            },
         };
         let mut http = http::Request::new(body);
         *http.method_mut() = method;

@@ -207,6 +207,14 @@ pub struct Plan {
     /// came (reason [`Unstated`](crate::FinishReason::Unstated), inferred). Steps that are no upstream
     /// are passed over.
     pub head_only: bool,
+    /// What is wanted is the provider's replay of an answer that was asked for elsewhere, for a client of
+    /// the [`wire`](Self::wire) view: it is fetched (`GET`) from the upstream's address, whose query may
+    /// say after which event, and passed on as it is. Where it breaks off, and where it ends before the
+    /// answer has, it is fetched again after the last event that was passed on. The request, an empty
+    /// object, is not sent, and nothing is read off the answer: the transcript stays empty. One upstream,
+    /// whose dialect says how events are counted
+    /// ([`numbering`](crate::dialect::Dialect::numbering)).
+    pub replay: bool,
     /// Rungs that are known to be refused, from the notices of earlier replies.
     pub refused: Vec<Refusal>,
     /// The answer is wanted as a stream of the first upstream's dialect as well
@@ -230,6 +238,7 @@ impl Plan {
             seed: 0,
             recorded: false,
             head_only: false,
+            replay: false,
             refused: Vec::new(),
             wire: None,
         }

@@ -7,8 +7,10 @@
 //!
 //! | request | what becomes of it |
 //! |---|---|
-//! | `POST …/v1/messages`, `POST …/v1/chat/completions` with `"stream": true` | recovered |
-//! | the same without it | tried again and failed over until the response's head, then passed on |
+//! | `POST …/v1/messages`, `…/v1/chat/completions`, `…/v1/responses`, `…/v1beta/interactions` with `"stream": true` | recovered |
+//! | `POST …/models/{model}:streamGenerateContent?alt=sse` | recovered |
+//! | the same without it, `…:generateContent` | tried again and failed over until the response's head, then passed on |
+//! | `GET …/v1/responses/{id}?stream=true`, `…/v1beta/interactions/{id}?stream=true` | passed on as it is from `--upstream`, and fetched again from where it broke off |
 //! | any other, or one whose body is no JSON object | passed through as it is, to `--upstream` |
 //! | `GET /healthz` | `ok` |
 //! | `GET /metrics` | Prometheus text |
@@ -84,6 +86,7 @@ pub use self::serve::serve;
 use self::account::Account;
 use self::metrics::{Kind, Meter};
 use self::respond::Refusal;
+use self::route::Link;
 use self::wire::Wire;
 use crate::client::{Call, Client};
 use crate::dialect::Anthropic;
@@ -182,6 +185,9 @@ impl Proxy {
         let Some(path) = path.cloned() else {
             return refuse(Refusal::Path, account);
         };
+        if let Some(wire) = Wire::of_replay(&parts.method, &path) {
+            return self.replay(wire, &path, &parts.headers, account).await;
+        }
         let wire = Wire::of_path(path.path()).filter(|_| parts.method == Method::POST);
         let Some(wire) = wire else {
             return self.pass(parts, body, account).await;
@@ -257,6 +263,30 @@ impl Proxy {
             }
         };
         pass::answer(response, account)
+    }
+
+    /// Answers with the upstream's own replay of an answer that it keeps: where everything else goes,
+    /// because nobody here knows which upstream made it.
+    async fn replay(
+        &self,
+        wire: Wire,
+        path: &PathAndQuery,
+        headers: &HeaderMap,
+        mut account: Account,
+    ) -> Response {
+        let refuse = |refusal, account| pass::answer(respond::refused(wire, refusal), account);
+        account.is(Kind::Refused, Some(wire));
+        let Some(target) = self.shared.config.fallback() else {
+            return refuse(Refusal::NoRoute, account);
+        };
+        let chain = [Link::Upstream { target: Arc::clone(target), model: None }];
+        let steps = route::steps(&chain, wire, path, &forward::recovered(headers));
+        let Ok(client) = steps.and_then(|steps| self.shared.client.with_chain(steps)) else {
+            return refuse(Refusal::Address, account);
+        };
+        account.is(Kind::Recovered, Some(wire));
+        let stream = client.replay().wire_with(self.shared.config.wire);
+        recover::respond(stream, wire, &self.shared.closing, account).await
     }
 
     async fn pass(&self, parts: Parts, body: Body, mut account: Account) -> Response {

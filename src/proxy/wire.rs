@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use http::request::Parts;
 use http::uri::PathAndQuery;
-use http::{HeaderMap, StatusCode, Uri};
+use http::{HeaderMap, Method, StatusCode, Uri};
 use serde_json::Value;
 
 use crate::dialect::{Anthropic, Dialect, Gemini, GeminiInteractions, OpenAiChat, OpenAiResponses};
@@ -107,6 +107,15 @@ impl Wire {
     /// The format of requests for an answer that are sent to `path`.
     pub(super) fn of_path(path: &str) -> Option<Self> {
         Self::all().find(|wire| wire.0.asks.iter().any(|end| path.ends_with(end)))
+    }
+
+    /// The format of a kept answer that is fetched as a stream from `path`, where its events are counted:
+    /// such an answer can be fetched again from anywhere.
+    pub(super) fn of_replay(method: &Method, path: &PathAndQuery) -> Option<Self> {
+        let (above, id) = path.path().rsplit_once('/')?;
+        let fetched = *method == Method::GET && !id.is_empty() && has(path, "stream=true");
+        let wire = Self::of_path(above).filter(|_| fetched)?;
+        wire.dialect().numbering().is_some().then_some(wire)
     }
 
     /// The format that a client understands an error in: by what it calls, or by a header that only such
@@ -244,6 +253,25 @@ mod tests {
             let path = path.parse().unwrap();
             assert_eq!(wire.streams(&path, request), streams, "{path}");
             assert_eq!(&*wire.model(&path, request), model, "{path}");
+        }
+    }
+
+    #[test]
+    fn kept_answers_are_replayed_where_they_are_counted() {
+        for (method, path, name) in [
+            ("GET", "/v1/responses/r_1?stream=true&starting_after=4", Some("openai-responses")),
+            ("GET", "/up/v1/responses/r_1?stream=true", Some("openai-responses")),
+            ("GET", "/v1beta/interactions/i_1?stream=true", Some("gemini-interactions")),
+            ("GET", "/v1/responses/r_1", None),
+            ("GET", "/v1/responses/r_1?stream=false", None),
+            ("GET", "/v1/responses/?stream=true", None),
+            ("GET", "/v1/responses?stream=true", None),
+            ("GET", "/v1/responses/r_1/input_items?stream=true", None),
+            ("DELETE", "/v1/responses/r_1?stream=true", None),
+            ("GET", "/v1/messages/m_1?stream=true", None),
+        ] {
+            let wire = Wire::of_replay(&method.parse().unwrap(), &path.parse().unwrap());
+            assert_eq!(wire.map(Wire::name), name, "{method} {path}");
         }
     }
 

@@ -20,8 +20,8 @@ use self::decode::InteractionDecoder;
 use self::writer::InteractionWriter;
 use super::super::writer::frame_of;
 use super::super::{
-    Capabilities, Continuation, Decoder, Dialect, Fault, InvalidRequest, Outline, Rewrite,
-    Unresumable, Writer, fault, request,
+    Capabilities, Continuation, Decoder, Dialect, Fault, InvalidRequest, Numbering, Outline,
+    Rewrite, Unresumable, Writer, fault, request,
 };
 use super::{KEY, error_of, failure};
 use crate::error::ErrorKind;
@@ -93,6 +93,10 @@ impl Dialect for GeminiInteractions {
         Err(Unresumable)
     }
 
+    fn numbering(&self) -> Option<Numbering> {
+        Some(NUMBERING)
+    }
+
     fn classify(&self, status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Fault {
         fault::of_response(status, headers, body)
     }
@@ -121,3 +125,6 @@ impl Dialect for GeminiInteractions {
         error_of(said).map(|error| json!({ "error": error }))
     }
 }
+
+/// <https://ai.google.dev/gemini-api/docs/interactions/streaming>, November 2026.
+const NUMBERING: Numbering = Numbering { parameter: "last_event_id", field: "event_id" };
