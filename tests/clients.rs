@@ -44,6 +44,12 @@ const X_API_KEY: &str = "x-api-key";
 pub(crate) enum Wire {
     Anthropic,
     OpenAiChat,
+    OpenAiResponses,
+    Gemini,
+}
+
+impl Wire {
+    const ALL: [Self; 4] = [Self::Anthropic, Self::OpenAiChat, Self::OpenAiResponses, Self::Gemini];
 }
 
 /// The clients that there are.
@@ -54,15 +60,23 @@ pub(crate) enum Client {
     VercelAi,
     OpenAiPython,
     OpenAiNode,
+    ResponsesPython,
+    ResponsesNode,
+    GooglePython,
+    GoogleNode,
 }
 
 impl Client {
-    pub(crate) const ALL: [Self; 5] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::AnthropicPython,
         Self::AnthropicNode,
         Self::VercelAi,
         Self::OpenAiPython,
         Self::OpenAiNode,
+        Self::ResponsesPython,
+        Self::ResponsesNode,
+        Self::GooglePython,
+        Self::GoogleNode,
     ];
 
     pub(crate) const fn name(self) -> &'static str {
@@ -72,17 +86,26 @@ impl Client {
             Self::VercelAi => "vercel-ai",
             Self::OpenAiPython => "openai-python",
             Self::OpenAiNode => "openai-node",
+            Self::ResponsesPython => "responses-python",
+            Self::ResponsesNode => "responses-node",
+            Self::GooglePython => "google-python",
+            Self::GoogleNode => "google-node",
         }
     }
 
     pub(crate) const fn is_python(self) -> bool {
-        matches!(self, Self::AnthropicPython | Self::OpenAiPython)
+        matches!(
+            self,
+            Self::AnthropicPython | Self::OpenAiPython | Self::ResponsesPython | Self::GooglePython
+        )
     }
 
     const fn wire(self) -> Wire {
         match self {
             Self::OpenAiPython | Self::OpenAiNode => Wire::OpenAiChat,
-            _ => Wire::Anthropic,
+            Self::ResponsesPython | Self::ResponsesNode => Wire::OpenAiResponses,
+            Self::GooglePython | Self::GoogleNode => Wire::Gemini,
+            Self::AnthropicPython | Self::AnthropicNode | Self::VercelAi => Wire::Anthropic,
         }
     }
 
@@ -92,6 +115,9 @@ impl Client {
             (Self::VercelAi, false) | (Self::OpenAiPython | Self::OpenAiNode, false) => "stop",
             (Self::VercelAi, true) => "tool-calls",
             (Self::OpenAiPython | Self::OpenAiNode, true) => "tool_calls",
+            // These have no word of their own for calls.
+            (Self::ResponsesPython | Self::ResponsesNode, _) => "completed",
+            (Self::GooglePython | Self::GoogleNode, _) => "STOP",
             (_, false) => "end_turn",
             (_, true) => "tool_use",
         }
@@ -100,8 +126,8 @@ impl Client {
     /// What its own base URL is, for a server at `uri`.
     fn base_url(self, uri: &str) -> String {
         match self.wire() {
-            Wire::Anthropic => uri.to_owned(),
-            Wire::OpenAiChat => format!("{uri}/v1"),
+            Wire::Anthropic | Wire::Gemini => uri.to_owned(),
+            Wire::OpenAiChat | Wire::OpenAiResponses => format!("{uri}/v1"),
         }
     }
 }
@@ -157,7 +183,7 @@ impl Case {
     fn is_known(&self, request: &Request) -> bool {
         let has = |key: &str| {
             let headers = request.headers();
-            let names = [X_API_KEY, AUTHORIZATION.as_str()].into_iter();
+            let names = [X_API_KEY, AUTHORIZATION.as_str(), "x-goog-api-key"].into_iter();
             let mut sent = names.filter_map(|name| headers.get(name)?.to_str().ok());
             sent.any(|sent| sent.strip_prefix("Bearer ").unwrap_or(sent) == key)
         };
@@ -174,7 +200,7 @@ impl Case {
 /// Every client of every scenario that `wanted` takes and a runner drives.
 async fn cases(runners: &[Runner], wanted: fn(&Scenario) -> bool) -> Vec<Case> {
     let mut cases = Vec::new();
-    for scenario in [Wire::Anthropic, Wire::OpenAiChat].into_iter().flat_map(scenarios) {
+    for scenario in Wire::ALL.into_iter().flat_map(scenarios) {
         let scenario = Arc::new(scenario);
         for client in Client::ALL {
             let runs = runners.iter().any(|runner| runner.drives(client));
@@ -233,12 +259,11 @@ async fn through_the_proxy_every_client_gets_the_whole_message() {
     let mut faults = Vec::new();
     let mut rungs: BTreeMap<Rung, usize> = BTreeMap::new();
     // One dialect after the other: a thousand open sockets are more than some machines allow.
-    let (chat, anthropic): (Vec<Case>, Vec<Case>) =
-        cases.into_iter().partition(|case| case.client.wire() == Wire::OpenAiChat);
-    for cases in [chat, anthropic] {
-        let orders = cases.iter().map(|case| case.order(&proxy.uri())).collect();
+    for wire in Wire::ALL {
+        let cases = || cases.iter().filter(|case| case.client.wire() == wire);
+        let orders = cases().map(|case| case.order(&proxy.uri())).collect();
         let got = drive("proxied", &runners, orders).await;
-        for case in &cases {
+        for case in cases() {
             let fault = case.fault(got.get(&case.id));
             table.count(case.scenario.family, case.client, fault.is_none());
             faults.extend(fault.map(|fault| case.tell(&fault)));

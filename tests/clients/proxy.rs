@@ -87,6 +87,9 @@ pub(crate) fn add_route(
             ("openai-chat", "", "capabilities = { prefill = \"prefix\" }\n")
         }
         (Wire::OpenAiChat, false) => ("openai-chat", "", ""),
+        (Wire::OpenAiResponses, _) => ("openai-responses", "", ""),
+        (Wire::Gemini, true) => ("gemini", ", model = \"gemini-2.5-flash\"", ""),
+        (Wire::Gemini, false) => ("gemini", ", model = \"gemini-3.6-flash\"", ""),
     };
     let mut add = |name: &str, url: &str, key: &str| {
         let table = format!("\n[upstreams.{name}]\ndialect = \"{dialect}\"\nurl = \"{url}\"\n");

@@ -11,6 +11,7 @@ import { readFileSync } from 'node:fs';
 
 import { createAnthropic } from '@ai-sdk/anthropic';
 import Anthropic from '@anthropic-ai/sdk';
+import { GoogleGenAI } from '@google/genai';
 import { jsonSchema, streamText, tool } from 'ai';
 import OpenAI from 'openai';
 
@@ -83,6 +84,79 @@ async function completion({ base_url, model, tools, thinking }) {
   };
 }
 
+async function response({ base_url, model, tools, thinking }) {
+  const client = new OpenAI(options(base_url));
+  let streamed = '';
+  const stream = client.responses
+    .stream({
+      model,
+      max_output_tokens: MAX_TOKENS,
+      input: MESSAGES,
+      ...(tools && {
+        tools: tools.map(({ name, schema }) => ({
+          type: 'function',
+          name,
+          parameters: schema,
+          strict: true,
+        })),
+      }),
+      ...(thinking && { reasoning: { effort: 'high', summary: 'auto' } }),
+    })
+    .on('response.output_text.delta', ({ delta }) => (streamed += delta));
+  const { output, status } = await stream.finalResponse();
+  const ofKind = (kind) => output.filter(({ type }) => type === kind);
+  return {
+    texts: ofKind('message').flatMap(({ content }) => content.map(({ text }) => text)),
+    streamed,
+    tool_calls: ofKind('function_call').map((call) => ({
+      name: call.name,
+      arguments: JSON.parse(call.arguments),
+    })),
+    unsigned: 0,
+    stop_reason: status,
+  };
+}
+
+async function content({ base_url, model, tools, thinking }) {
+  const client = new GoogleGenAI({
+    apiKey: KEY,
+    httpOptions: { baseUrl: base_url, timeout: TIMEOUT },
+  });
+  const chunks = await client.models.generateContentStream({
+    model,
+    contents: PROMPT,
+    config: {
+      maxOutputTokens: MAX_TOKENS,
+      ...(tools && {
+        tools: [
+          {
+            functionDeclarations: tools.map(({ name, schema }) => ({
+              name,
+              parametersJsonSchema: schema,
+            })),
+          },
+        ],
+      }),
+      ...(thinking && { thinkingConfig: { includeThoughts: true } }),
+    },
+  });
+  let streamed = '';
+  let stop_reason;
+  const tool_calls = [];
+  for await (const { candidates } of chunks) {
+    // Some say nothing but how much it has cost.
+    for (const { content: said, finishReason } of candidates ?? []) {
+      for (const { text, thought, functionCall } of said?.parts ?? []) {
+        if (text && !thought) streamed += text;
+        if (functionCall) tool_calls.push({ name: functionCall.name, arguments: functionCall.args });
+      }
+      stop_reason = finishReason ?? stop_reason;
+    }
+  }
+  // This client hands out pieces, and puts nothing together.
+  return { texts: streamed ? [streamed] : [], streamed, tool_calls, unsigned: 0, stop_reason };
+}
+
 async function vercel({ base_url, model, tools, thinking }) {
   const provider = createAnthropic({ apiKey: KEY, baseURL: `${base_url}/v1` });
   let streamed = '';
@@ -123,7 +197,9 @@ async function vercel({ base_url, model, tools, thinking }) {
 
 const CLIENTS = {
   'anthropic-node': message,
+  'google-node': content,
   'openai-node': completion,
+  'responses-node': response,
   'vercel-ai': vercel,
 };
 
