@@ -184,6 +184,24 @@ async fn a_client_that_vanishes_closes_the_replay() {
     assert_eq!(server.requests().len(), 1, "nothing else is sent: the answer is the client's");
 }
 
+/// A sign of life says nothing of an answer that is not this proxy's, and in a format without comments
+/// there is none.
+#[tokio::test(start_paused = true)]
+async fn a_silent_replay_is_waited_for() {
+    let events = events().concat();
+    for (path, comments) in [("/v1/responses/resp_1", 4), ("/v1beta/interactions/i_1", 0)] {
+        let stalled = Exchange::stream(events.clone()).fault(Fault::BeforeHead(End::Stall));
+        let script = Script::new().exchange(stalled).exchange(Exchange::reply(StatusCode::GONE));
+        let server = Server::start(script).await;
+        let mut config = Config::new().upstream(&server.uri()).unwrap();
+        config.policy.timeouts.first_event = Some(Duration::from_secs(70));
+        let proxy = Running::new(config).await;
+        let got = proxy.ask(Sent::new("GET", &format!("{path}?stream=true"))).await;
+        assert_eq!(got.status, if comments > 0 { 200 } else { 410 });
+        assert_eq!(got.text().matches(": keep-alive\n\n").count(), comments);
+    }
+}
+
 /// All else about a kept answer is the upstream's and the client's.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_else_there_is_about_it_is_passed_on() {

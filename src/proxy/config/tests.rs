@@ -76,6 +76,23 @@ fn a_whole_file() {
 }
 
 #[test]
+fn every_dialect_has_its_keys_header() {
+    for (dialect, header) in [
+        ("anthropic", "x-api-key"),
+        ("openai-chat", "authorization"),
+        ("openai-responses", "authorization"),
+        ("gemini", "x-goog-api-key"),
+        ("gemini-interactions", "x-goog-api-key"),
+    ] {
+        let config = parse(&WHOLE.replace("\"anthropic\"\n", &format!("\"{dialect}\"\n"))).unwrap();
+        let spare = config.targets().find(|target| &*target.name == "spare-1").unwrap();
+        assert_eq!(spare.key.as_ref().unwrap().0, header);
+        assert_eq!(config.chain(wire(dialect), "claude-opus-4-1").unwrap().len(), 3);
+        assert!(config.to_string().contains(&format!("dialect = {dialect:?}")), "{config}");
+    }
+}
+
+#[test]
 fn what_is_shown_has_names_and_no_values() {
     let config = parse(WHOLE).unwrap().upstream("https://api.openai.com").unwrap();
     let shown = format!("{config}{config:?}");
@@ -99,7 +116,7 @@ fn message(from: &str, to: &str) -> String {
 fn a_message_names_the_line_and_what_to_do() {
     for (from, to, line, word) in [
         ("url = \"https://api.anth", "uri = \"https://api.anth", 4..=6, "uri"),
-        ("dialect = \"anthropic\"", "dialect = \"gemini\"", 5..=5, "openai-chat"),
+        ("dialect = \"anthropic\"", "dialect = \"gopher\"", 5..=5, "openai-chat"),
         ("https://api.anthropic.com", "api.anthropic.com", 6..=6, "https://"),
         ("https://api.anthropic.com", "ftp://api.anthropic.com", 6..=6, "https://"),
         ("https://api.anthropic.com", "https://sk-a@api.anthropic.com", 6..=6, "https://"),
