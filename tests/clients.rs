@@ -11,6 +11,8 @@
 mod message;
 #[path = "clients/proxy.rs"]
 mod proxy;
+#[path = "clients/replay.rs"]
+mod replay;
 #[path = "clients/runners.rs"]
 mod runners;
 #[path = "clients/scenarios.rs"]

@@ -288,7 +288,7 @@ mod tests {
         for (upstream, name, value) in [
             (Upstream::new("a", Anthropic, uri.clone()), "x-api-key", "k"),
             (Upstream::new("a", OpenAiResponses, uri.clone()), "authorization", "Bearer k"),
-            (Upstream::new("a", Gemini, uri.clone()), "x-goog-api-key", "k"),
+            (Upstream::new("a", Gemini, uri), "x-goog-api-key", "k"),
         ] {
             let upstream = upstream.api_key("k").unwrap();
             assert!(upstream.headers[name] == value && upstream.headers[name].is_sensitive());

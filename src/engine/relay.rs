@@ -42,8 +42,8 @@ impl Relay {
         let pairs =
             address.query().unwrap_or_default().split('&').filter_map(|p| p.split_once('='));
         // What a client has written there may be escaped; then it is no number, and is not compared.
-        let named = pairs.filter(|(name, _)| *name == numbering.parameter);
-        let after = named.last().map(|(_, after)| Box::from(after));
+        let mut named = pairs.filter(|(name, _)| *name == numbering.parameter);
+        let after = named.next_back().map(|(_, after)| Box::from(after));
         Self { numbering, after, numbered: false, lost: false }
     }
 

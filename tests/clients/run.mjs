@@ -84,7 +84,27 @@ async function completion({ base_url, model, tools, thinking }) {
   };
 }
 
-async function response({ base_url, model, tools, thinking }) {
+// The rest of an answer that the provider keeps.
+async function replay({ base_url, replay: { id, after } }) {
+  const client = new OpenAI(options(base_url));
+  let streamed = '';
+  let final;
+  for await (const event of await client.responses.retrieve(id, {
+    stream: true,
+    starting_after: after,
+  })) {
+    if (event.type === 'response.output_text.delta') streamed += event.delta;
+    if (event.type === 'response.completed') final = event.response;
+  }
+  return {
+    texts: final.output.flatMap(({ content }) => content.map(({ text }) => text)),
+    streamed,
+    stop_reason: final.status,
+  };
+}
+
+async function response({ base_url, model, tools, thinking, replay: kept }) {
+  if (kept) return replay({ base_url, replay: kept });
   const client = new OpenAI(options(base_url));
   let streamed = '';
   const stream = client.responses

@@ -97,7 +97,26 @@ def completion(case):
     }
 
 
+def replay(case):
+    """The rest of an answer that the provider keeps."""
+    streamed, final = "", None
+    for event in openai_at(case["base_url"]).responses.retrieve(
+        case["replay"]["id"], stream=True, starting_after=case["replay"]["after"]
+    ):
+        if event.type == "response.output_text.delta":
+            streamed += event.delta
+        if event.type == "response.completed":
+            final = event.response
+    return {
+        "texts": [part.text for item in final.output for part in item.content],
+        "streamed": streamed,
+        "stop_reason": final.status,
+    }
+
+
 def response(case):
+    if case.get("replay"):
+        return replay(case)
     asked = {}
     if case.get("tools"):
         asked["tools"] = [
