@@ -55,6 +55,9 @@ impl Current {
             false => upstream.dialect.check(&plan.request),
         };
         checked.map_err(|cause| invalid().caused_by(cause))?;
+        if plan.replay && upstream.dialect.numbering().is_none() {
+            return Err(invalid().caused_by("answers of this dialect are not replayed"));
+        }
         let Some(address) = upstream.address(!plan.head_only) else {
             return Err(invalid().caused_by(ConfigError::ModelInAddress));
         };

@@ -7,10 +7,10 @@
 //!
 //! | request | what becomes of it |
 //! |---|---|
-//! | `POST …/v1/messages`, `…/v1/chat/completions`, `…/v1/responses`, `…/v1beta/interactions` with `"stream": true` | recovered |
+//! | `POST …/v1/messages`, `…/v1/chat/completions`, `…/v1/responses`, `…/interactions` with `"stream": true` | recovered |
 //! | `POST …/models/{model}:streamGenerateContent?alt=sse` | recovered |
 //! | the same without it, `…:generateContent` | tried again and failed over until the response's head, then passed on |
-//! | `GET …/v1/responses/{id}?stream=true`, `…/v1beta/interactions/{id}?stream=true` | passed on as it is from `--upstream`, and fetched again from where it broke off |
+//! | `GET …/v1/responses/{id}?stream=true`, `…/interactions/{id}?stream=true` | passed on as it is from `--upstream`, and fetched again from where it broke off |
 //! | any other, or one whose body is no JSON object | passed through as it is, to `--upstream` |
 //! | `GET /healthz` | `ok` |
 //! | `GET /metrics` | Prometheus text |

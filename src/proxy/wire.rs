@@ -67,7 +67,7 @@ static ROWS: [Row; 5] = [
     Row {
         dialect: &GeminiInteractions,
         upstream: |name, uri| Upstream::new(name, GeminiInteractions, uri),
-        asks: &["/v1beta/interactions", "/v1/interactions"],
+        asks: &["/interactions"],
         streams: says_so,
         area: "/interactions/",
         marks: &[],
@@ -79,7 +79,7 @@ static ROWS: [Row; 5] = [
         asks: &[STREAMS, ":generateContent"],
         // Without it the answer is a JSON array, which is not read here.
         streams: |path, _| path.path().ends_with(STREAMS) && has(path, "alt=sse"),
-        area: "/v1beta/",
+        area: "/v1beta",
         marks: &["x-goog-api-key", "x-goog-api-client"],
         overloaded: 503,
     },
@@ -203,6 +203,7 @@ mod tests {
             ("/v1/responses/resp_1/cancel", None),
             ("/v1beta/interactions", Some("gemini-interactions")),
             ("/v1beta/interactions/i_1", None),
+            ("/v1beta1/projects/p/locations/l/interactions", Some("gemini-interactions")),
             (&format!("/v1beta{model}:streamGenerateContent"), Some("gemini")),
             (&format!("/v1{model}:generateContent"), Some("gemini")),
             (
