@@ -1,4 +1,4 @@
-//! A background response that is cut, and fetched again from where it was: in virtual time.
+//! A generation that its provider keeps, cut, and fetched again from where it was: in virtual time.
 
 #![allow(clippy::unwrap_used, reason = "a test may")]
 
@@ -9,20 +9,30 @@ use std::time::Duration;
 
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
-use support::subjects::{Wire, comparable, subjects};
+use support::subjects::{Scenario, Wire, comparable, subjects};
 use support::{Run, kept, run};
 use unbroken::engine::{Attempt, Plan};
 use unbroken::policy::Policy;
 use unbroken::testing::{Answer, Deltas, End, Exchange, Fault, Model};
 use unbroken::{Cut, ErrorKind, Event, Join, Next, Resume, WireOptions, WireReasoning};
 
-fn plan() -> Plan {
-    let mut plan = Wire::OpenAiResponses.plan(Resume::Instruct, false);
+/// The formats whose providers replay what they say.
+fn wires() -> impl Iterator<Item = Wire> {
+    Wire::ALL.into_iter().filter(|wire| wire.runs(Scenario::Cursor))
+}
+
+fn plan(wire: Wire) -> Plan {
+    let mut plan = wire.plan(Resume::Instruct, false);
     let mut request = (*plan.request).clone();
     request["background"] = json!(true);
     plan.request = request.into();
     plan.refused.clear();
     plan
+}
+
+/// The whole answer to that plan's request.
+fn whole(wire: Wire, model: &Model) -> Exchange {
+    model.respond(&plan(wire).request)
 }
 
 /// Each event of a body, as it stands there.
@@ -32,31 +42,36 @@ fn events(body: &[u8]) -> Vec<String> {
 }
 
 /// The number that a fetch asks to go on after.
-fn after(attempt: &Attempt) -> Option<usize> {
+fn after(wire: Wire, attempt: &Attempt) -> Option<usize> {
+    let (above, id, cursor) = match wire {
+        Wire::OpenAiResponses => ("/v1/responses", "resp_", "starting_after="),
+        _ => ("/v1beta/interactions", "v1_", "last_event_id=evt_"),
+    };
     let uri = attempt.request.uri();
     if attempt.request.method() != Method::GET {
-        assert_eq!(uri, "https://api.openai.com/v1/responses");
+        assert_eq!((uri.path(), uri.query()), (above, None));
         return None;
     }
     assert!(!attempt.request.headers().contains_key("content-type"));
     let (path, query) = (uri.path(), uri.query().unwrap());
-    assert!(path.starts_with("/v1/responses/resp_"), "{path}");
-    Some(query.strip_prefix("stream=true&starting_after=").unwrap().parse().unwrap())
+    assert!(path.starts_with(&format!("{above}/{id}")), "{path}");
+    let number = query.strip_prefix("stream=true&").and_then(|query| query.strip_prefix(cursor));
+    Some(number.unwrap_or_else(|| panic!("{query}")).parse().unwrap())
 }
 
 /// What a fetch brings of the same generation.
-fn rest(model: &Model, after: usize) -> Exchange {
-    Exchange::stream(events(&model.whole().body())[after + 1..].concat())
+fn rest(wire: Wire, model: &Model, after: usize) -> Exchange {
+    Exchange::stream(events(&whole(wire, model).body())[after + 1..].concat())
 }
 
-fn words() -> Model {
-    Model::openai_responses(Answer::new().text("Eins, zwei, drei, vier, fünf, sechs, sieben."))
-        .deltas(Deltas::Chars(4))
+fn words(wire: Wire) -> Model {
+    let answer = Answer::new().text("Eins, zwei, drei, vier, fünf, sechs, sieben.");
+    wire.says(answer, Deltas::Chars(4))
 }
 
 /// The first exchange is cut after `events` events.
-fn cut_after(model: &Model, count: usize, end: End) -> Exchange {
-    let whole = model.whole();
+fn cut_after(wire: Wire, model: &Model, count: usize, end: End) -> Exchange {
+    let whole = whole(wire, model);
     let at = events(&whole.body())[..count].concat().len();
     whole.fault(Fault::Cut { at, end })
 }
@@ -67,37 +82,40 @@ fn rungs(run: &Run) -> Vec<Option<Resume>> {
 
 #[test]
 fn cut_everywhere_a_replay_brings_the_rest_and_nothing_twice() {
-    let ways = [None, Some(WireReasoning::Live), Some(WireReasoning::Whole)];
-    for subject in subjects() {
-        let model = Wire::OpenAiResponses.model(&subject.answer);
-        let whole = run(plan(), |_, _| model.whole());
-        for at in 0..=model.whole().body().len() {
-            let end = [End::Reset, End::Clean, End::Close][at % 3].clone();
-            let mut plan = plan();
-            plan.wire = ways[at % 7 % 3].map(|reasoning| WireOptions::new().reasoning(reasoning));
-            let cut = run(plan, |_, attempt| match after(attempt) {
-                None if attempt.id.get() == 1 => {
-                    model.whole().fault(Fault::Cut { at, end: end.clone() })
+    for wire in wires() {
+        let ways = [None, Some(WireReasoning::Live), Some(WireReasoning::Whole)];
+        for subject in subjects() {
+            let model = wire.model(&subject.answer);
+            let whole = run(plan(wire), |_, _| self::whole(wire, &model));
+            for at in 0..=self::whole(wire, &model).body().len() {
+                let end = [End::Reset, End::Clean, End::Close][at / 3 % 3].clone();
+                let mut plan = plan(wire);
+                plan.wire =
+                    ways[at % 7 % 3].map(|reasoning| WireOptions::new().reasoning(reasoning));
+                let cut = run(plan, |_, attempt| match after(wire, attempt) {
+                    None if attempt.id.get() == 1 => {
+                        self::whole(wire, &model).fault(Fault::Cut { at, end: end.clone() })
+                    }
+                    None => self::whole(wire, &model),
+                    Some(after) => rest(wire, &model, after),
+                });
+                let context = || format!("{}, byte {at}\n{}", subject.name, cut.trace());
+                assert!(cut.result.is_ok(), "{:?}: {}", cut.result, context());
+                assert!(!cut.transcript.finish().unwrap().inferred, "{}", context());
+                assert_eq!(kept(&cut.transcript), kept(&whole.transcript), "{}", context());
+                assert_eq!(comparable(cut.kept()), comparable(whole.kept()));
+                // One generation is billed once.
+                let usage = cut.transcript.finish().unwrap().usage;
+                let spent = cut.report.attempts.iter().map(|a| a.output_tokens()).sum::<u64>();
+                if cut
+                    .report
+                    .attempts
+                    .iter()
+                    .all(|attempt| attempt.by.is_some() || attempt.id.get() == 1)
+                {
+                    assert_eq!(usage, whole.transcript.finish().unwrap().usage, "{}", context());
+                    assert_eq!(spent, usage.output_tokens, "{}", context());
                 }
-                None => model.whole(),
-                Some(after) => rest(&model, after),
-            });
-            let context = || format!("{}, byte {at}\n{}", subject.name, cut.trace());
-            assert!(cut.result.is_ok(), "{:?}: {}", cut.result, context());
-            assert!(!cut.transcript.finish().unwrap().inferred, "{}", context());
-            assert_eq!(kept(&cut.transcript), kept(&whole.transcript), "{}", context());
-            assert_eq!(comparable(cut.kept()), comparable(whole.kept()));
-            // One generation is billed once.
-            let usage = cut.transcript.finish().unwrap().usage;
-            let spent = cut.report.attempts.iter().map(|a| a.output_tokens()).sum::<u64>();
-            if cut
-                .report
-                .attempts
-                .iter()
-                .all(|attempt| attempt.by.is_some() || attempt.id.get() == 1)
-            {
-                assert_eq!(usage, whole.transcript.finish().unwrap().usage, "{}", context());
-                assert_eq!(spent, usage.output_tokens, "{}", context());
             }
         }
     }
@@ -105,136 +123,172 @@ fn cut_everywhere_a_replay_brings_the_rest_and_nothing_twice() {
 
 #[test]
 fn it_goes_on_at_the_very_event() {
-    let model = words();
-    let asked = Cell::new(None);
-    let run = run(plan(), |_, attempt| match after(attempt) {
-        None => cut_after(&model, 7, End::Reset),
-        Some(after) => {
-            asked.set(Some(after));
-            rest(&model, after)
-        }
-    });
-    assert_eq!((run.text(), asked.get()), (model.answer().whole_text(), Some(6)));
-    assert_eq!(rungs(&run), [None, Some(Resume::Cursor)]);
-    let resumed = run.events.iter().find_map(|event| match event {
-        Event::Resumed(seam) => Some((seam.by, seam.join, seam.trimmed)),
-        _ => None,
-    });
-    assert_eq!(resumed, Some((Resume::Cursor, Join::Literal, 0)));
+    for wire in wires() {
+        let model = words(wire);
+        let asked = Cell::new(None);
+        let run = run(plan(wire), |_, attempt| match after(wire, attempt) {
+            None => cut_after(wire, &model, 7, End::Reset),
+            Some(after) => {
+                asked.set(Some(after));
+                rest(wire, &model, after)
+            }
+        });
+        assert_eq!((run.text(), asked.get()), (model.answer().whole_text(), Some(6)));
+        assert_eq!(rungs(&run), [None, Some(Resume::Cursor)]);
+        let resumed = run.events.iter().find_map(|event| match event {
+            Event::Resumed(seam) => Some((seam.by, seam.join, seam.trimmed)),
+            _ => None,
+        });
+        assert_eq!(resumed, Some((Resume::Cursor, Join::Literal, 0)));
+    }
 }
 
 #[test]
 fn a_replay_that_ends_is_attached_again_with_patience() {
-    let model = words();
-    let total = events(&model.whole().body()).len();
-    let mut replays = 0;
-    let run = run(plan(), |_, attempt| match after(attempt) {
-        None => cut_after(&model, 6, End::Clean),
-        Some(after) => {
-            replays += 1;
-            let all = rest(&model, after);
-            let body = events(&all.body());
-            // Nothing new for a while; then a little; then all of it.
-            let have = match replays {
-                1..=6 => 0,
-                7 => 2,
-                _ => body.len(),
-            };
-            assert!(after < total);
-            Exchange::stream(body[..have].concat())
-        }
-    });
-    assert_eq!(run.text(), model.answer().whole_text());
-    assert_eq!(run.requests.len(), 1 + 8);
-    let delays: Vec<Duration> = run.report.attempts.iter().map(|a| a.delay).collect();
-    assert_eq!(delays[1], Duration::ZERO);
-    assert!(delays[2..].iter().all(|delay| *delay <= Duration::from_secs(8)));
-    assert!(delays[2..7].iter().any(|delay| *delay > Duration::ZERO), "{delays:?}");
+    for wire in wires() {
+        let model = words(wire);
+        let total = events(&self::whole(wire, &model).body()).len();
+        let mut replays = 0;
+        let run = run(plan(wire), |_, attempt| match after(wire, attempt) {
+            None => cut_after(wire, &model, 6, End::Clean),
+            Some(after) => {
+                replays += 1;
+                let all = rest(wire, &model, after);
+                let body = events(&all.body());
+                // Nothing new for a while; then a little; then all of it.
+                let have = match replays {
+                    1..=6 => 0,
+                    7 => 2,
+                    _ => body.len(),
+                };
+                assert!(after < total);
+                Exchange::stream(body[..have].concat())
+            }
+        });
+        assert_eq!(run.text(), model.answer().whole_text());
+        assert_eq!(run.requests.len(), 1 + 8);
+        let delays: Vec<Duration> = run.report.attempts.iter().map(|a| a.delay).collect();
+        assert_eq!(delays[1], Duration::ZERO);
+        assert!(delays[2..].iter().all(|delay| *delay <= Duration::from_secs(8)));
+        assert!(delays[2..7].iter().any(|delay| *delay > Duration::ZERO), "{delays:?}");
+    }
 }
 
 #[test]
 fn a_replay_without_an_end_has_its_limits() {
-    let model = words();
-    let run = run(plan(), |_, attempt| match after(attempt) {
-        None => cut_after(&model, 6, End::Clean),
-        Some(_) => Exchange::stream(""),
-    });
-    let error = run.result.as_ref().expect_err("it never ends");
-    assert!(matches!(error.kind(), ErrorKind::Truncated | ErrorKind::NoProgress), "{error:?}");
-    assert!(run.requests.len() <= 20);
-    // One that comes after a call ends with the call.
-    let answer = Answer::new().tool_call("c", "f", &json!({})).text("And then?");
-    let model = Model::openai_responses(answer);
-    let run = support::run(plan(), |_, attempt| match after(attempt) {
-        None => cut_after(&model, 8, End::Clean),
-        Some(_) => Exchange::stream(""),
-    });
-    assert!(run.result.is_ok() && run.transcript.finish().unwrap().inferred);
-    assert_eq!(run.transcript.tool_calls().count(), 1);
+    for wire in wires() {
+        let model = words(wire);
+        let run = run(plan(wire), |_, attempt| match after(wire, attempt) {
+            None => cut_after(wire, &model, 6, End::Clean),
+            Some(_) => Exchange::stream(""),
+        });
+        let error = run.result.as_ref().expect_err("it never ends");
+        assert!(matches!(error.kind(), ErrorKind::Truncated | ErrorKind::NoProgress), "{error:?}");
+        assert!(run.requests.len() <= 20);
+        // One that comes after a call ends with the call.
+        let answer = Answer::new().tool_call("c", "f", &json!({})).text("And then?");
+        let model = wire.says(answer, Deltas::Chars(8));
+        let run = support::run(plan(wire), |_, attempt| match after(wire, attempt) {
+            None => cut_after(wire, &model, 8, End::Clean),
+            Some(_) => Exchange::stream(""),
+        });
+        assert!(run.result.is_ok() && run.transcript.finish().unwrap().inferred);
+        assert_eq!(run.transcript.tool_calls().count(), 1);
+    }
 }
 
 #[test]
 fn what_is_not_kept_any_more_is_asked_for_by_a_note() {
-    for status in [StatusCode::NOT_FOUND, StatusCode::GONE, StatusCode::BAD_REQUEST] {
-        let model = words();
-        let run = run(plan(), |request, attempt| match after(attempt) {
-            None if attempt.id.get() == 1 => cut_after(&model, 8, End::Reset),
-            None => model.respond(request),
-            Some(_) => Exchange::json(
-                status,
-                &json!({ "error": {
-                    "message": "Response with id 'resp_1' not found.",
-                    "type": "invalid_request_error",
-                }}),
-            ),
-        });
-        assert_eq!(run.text(), model.answer().whole_text(), "{status}");
-        assert_eq!(rungs(&run), [None, Some(Resume::Cursor), Some(Resume::Instruct)]);
-        assert!(run.report.attempts[2].free, "what was refused costs nothing");
-        let items = run.requests[2]["input"].as_array().map(Vec::len);
-        assert_eq!(items, Some(3));
+    for wire in wires() {
+        for status in [StatusCode::NOT_FOUND, StatusCode::GONE, StatusCode::BAD_REQUEST] {
+            let model = words(wire);
+            let run = run(plan(wire), |request, attempt| match after(wire, attempt) {
+                None if attempt.id.get() == 1 => cut_after(wire, &model, 8, End::Reset),
+                None => model.respond(request),
+                Some(_) => Exchange::json(
+                    status,
+                    &json!({ "error": {
+                        "message": "Response with id 'resp_1' not found.",
+                        "type": "invalid_request_error",
+                    }}),
+                ),
+            });
+            assert_eq!(run.text(), model.answer().whole_text(), "{status}");
+            assert_eq!(rungs(&run), [None, Some(Resume::Cursor), Some(Resume::Instruct)]);
+            assert!(run.report.attempts[2].free, "what was refused costs nothing");
+            let items = run.requests[2]["input"].as_array().map(Vec::len);
+            assert_eq!(items, Some(3));
+        }
     }
 }
 
 #[test]
 fn a_response_that_failed_is_not_replayed() {
-    let model = words();
-    let frame = "event: response.failed\ndata: {\"type\":\"response.failed\",\"sequence_number\":8,\
-                 \"response\":{\"status\":\"failed\",\"error\":{\"code\":\"server_error\"}}}\n\n";
-    let run = run(plan(), |request, attempt| match after(attempt) {
-        None if attempt.id.get() == 1 => {
-            let whole = model.whole();
-            let at = events(&whole.body())[..8].concat().len();
-            whole.fault(Fault::Insert { at, frame: frame.into(), end: End::Clean })
-        }
-        None => model.respond(request),
-        Some(_) => panic!("it has failed"),
-    });
-    assert_eq!(run.text(), model.answer().whole_text());
-    assert_eq!(rungs(&run), [None, Some(Resume::Instruct)]);
-    let first = run.events.iter().find_map(|event| match event {
-        Event::Interrupted(cut) => Some((cut.cut, cut.next.clone())),
-        _ => None,
-    });
-    assert_eq!(first, Some((Cut::Faulted, Next::Resume { by: Resume::Instruct })));
+    for wire in wires() {
+        let model = words(wire);
+        let frame = match wire {
+            Wire::OpenAiResponses => {
+                "event: response.failed\ndata: {\"type\":\"response.failed\",\"sequence_number\":8,\
+             \"response\":{\"status\":\"failed\",\"error\":{\"code\":\"server_error\"}}}\n\n"
+            }
+            _ => {
+                "event: interaction.status_update\ndata: {\"event_type\":\"interaction.status_update\",\
+             \"event_id\":\"evt_8\",\"status\":\"failed\"}\n\n"
+            }
+        };
+        let run = run(plan(wire), |request, attempt| match after(wire, attempt) {
+            None if attempt.id.get() == 1 => {
+                let whole = self::whole(wire, &model);
+                let at = events(&whole.body())[..8].concat().len();
+                whole.fault(Fault::Insert { at, frame: frame.into(), end: End::Clean })
+            }
+            None => model.respond(request),
+            Some(_) => panic!("it has failed"),
+        });
+        assert_eq!(run.text(), model.answer().whole_text());
+        assert_eq!(rungs(&run), [None, Some(Resume::Instruct)]);
+        let first = run.events.iter().find_map(|event| match event {
+            Event::Interrupted(cut) => Some((cut.cut, cut.next.clone())),
+            _ => None,
+        });
+        assert_eq!(first, Some((Cut::Faulted, Next::Resume { by: Resume::Instruct })));
+    }
 }
 
 #[test]
 fn a_foreground_response_is_never_fetched() {
-    let model = words();
-    let mut plan = plan();
-    let mut request: Value = (*plan.request).clone();
-    request["background"] = json!(false);
-    plan.request = request.into();
-    plan.policy = Policy::new().into();
-    let run = run(plan, |request, attempt| {
-        assert_eq!(after(attempt), None);
-        if attempt.id.get() == 1 {
-            cut_after(&model, 8, End::Reset)
-        } else {
-            model.respond(request)
-        }
-    });
-    assert_eq!(run.text(), model.answer().whole_text());
-    assert_eq!(rungs(&run), [None, Some(Resume::Instruct)]);
+    for wire in wires() {
+        let model = words(wire);
+        let mut plan = plan(wire);
+        let mut request: Value = (*plan.request).clone();
+        request["background"] = json!(false);
+        plan.request = request.into();
+        plan.policy = Policy::new().into();
+        let run = run(plan, |request, attempt| {
+            assert_eq!(after(wire, attempt), None);
+            if attempt.id.get() == 1 {
+                let whole = model.respond(request);
+                let at = events(&whole.body())[..8].concat().len();
+                whole.fault(Fault::reset_at(at))
+            } else {
+                model.respond(request)
+            }
+        });
+        assert_eq!(run.text(), model.answer().whole_text());
+        assert_eq!(rungs(&run), [None, Some(Resume::Instruct)]);
+    }
+}
+
+/// A server that takes no notice of the place begins at the beginning: nothing is said twice.
+#[test]
+fn a_replay_from_the_beginning_is_heard_from_the_place_on() {
+    for wire in wires() {
+        let model = words(wire);
+        let run = run(plan(wire), |_, attempt| match after(wire, attempt) {
+            None => cut_after(wire, &model, 7, End::Reset),
+            Some(_) => whole(wire, &model),
+        });
+        assert_eq!(run.text(), model.answer().whole_text(), "{wire:?}");
+        assert_eq!(rungs(&run), [None, Some(Resume::Cursor)]);
+    }
 }

@@ -13,10 +13,7 @@ use support::subjects::{Subject, Wire, comparable, expected, subjects};
 use support::{Rng, Run, run};
 use unbroken::engine::Plan;
 use unbroken::policy::{Policy, ToolDelivery};
-use unbroken::testing::{
-    ANTHROPIC_PING, Behaviour, COMMENT_PING, End, Exchange, Fault, Flaky, anthropic_error,
-    openai_error,
-};
+use unbroken::testing::{Behaviour, End, Exchange, Fault, Flaky};
 use unbroken::{Delta, Event, PartKind, Resume, WireOptions, WireReasoning};
 
 /// Schedules in all; the tests share them.
@@ -38,6 +35,10 @@ const TELLABLE: [Behaviour; 5] = [
 const DOUBTFUL: [Behaviour; 4] =
     [Behaviour::NoAnchor, Behaviour::DropSpace, Behaviour::PrefaceOnly, Behaviour::RefenceOnly];
 
+/// An error without the `data:` of an event.
+const BARE_ERROR: &str =
+    "{\n  \"error\": {\n    \"code\": 503,\n    \"status\": \"UNAVAILABLE\"\n  }\n}\n";
+
 struct Schedule {
     seed: u64,
     wire: Wire,
@@ -51,17 +52,16 @@ impl Schedule {
     fn draw(seed: u64, subject: &Subject, behaviours: &[Behaviour]) -> Self {
         let mut rng = Rng::new(seed);
         // Not by the seed's own draws, which the schedules that once failed stand for.
-        let wire = if seed % 3 == 2 {
-            Wire::OpenAiResponses
-        } else if subject.server_tool || rng.below(2) == 0 {
-            Wire::Anthropic
-        } else {
-            Wire::OpenAiChat
+        let wire = match seed % 5 {
+            1 => Wire::OpenAiResponses,
+            3 => Wire::Gemini,
+            4 => Wire::GeminiInteractions,
+            _ if subject.server_tool || rng.below(2) == 0 => Wire::Anthropic,
+            _ => Wire::OpenAiChat,
         };
         let rungs = [Resume::Prefill, Resume::Instruct, Resume::Quote, Resume::Align];
         let mut by = rungs[rng.below(4)];
-        let no_prefill = subject.reasons || wire == Wire::OpenAiResponses;
-        if no_prefill && by == Resume::Prefill || subject.server_tool && by == Resume::Quote {
+        if !wire.resumes(subject, by) {
             by = Resume::Instruct;
         }
         let mut behaviour = behaviours[rng.below(behaviours.len())];
@@ -129,11 +129,11 @@ impl Schedule {
 
 fn fault(rng: &mut Rng, wire: Wire, length: usize) -> Fault {
     let at = rng.below(length + 1);
-    let (ping, error) = match wire {
-        Wire::Anthropic => (ANTHROPIC_PING, anthropic_error("overloaded_error", "Overloaded")),
-        Wire::OpenAiChat | Wire::OpenAiResponses => {
-            (COMMENT_PING, openai_error("server_error", "The server had an error"))
-        }
+    let error = match wire {
+        // As Vertex has them: bare, over several lines.
+        Wire::Gemini if at % 2 == 1 => BARE_ERROR.into(),
+        Wire::Anthropic | Wire::Gemini => wire.error("overloaded_error"),
+        _ => wire.error("server_error"),
     };
     let busy = [408, 409, 425, 429, 500, 502, 503, 504, 529][rng.below(9)];
     match rng.below(12) {
@@ -143,7 +143,7 @@ fn fault(rng: &mut Rng, wire: Wire, length: usize) -> Fault {
         5 => Fault::stall_at(at),
         6 => {
             let every = Duration::from_secs(15);
-            Fault::Cut { at, end: End::Pings { bytes: ping.into(), every } }
+            Fault::Cut { at, end: End::Pings { bytes: wire.ping().into(), every } }
         }
         7 => Fault::Insert { at, frame: error, end: End::Clean },
         8 => Fault::Garble { at },

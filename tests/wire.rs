@@ -14,12 +14,12 @@ use std::time::Duration;
 
 use http::StatusCode;
 use serde_json::json;
-use support::subjects::{Subject, Wire, comparable, expected, subjects};
+use support::subjects::{Scenario, Wire, comparable, expected, skipped, subjects};
 use support::{Run, client, run};
 use unbroken::engine::Plan;
 use unbroken::policy::{Policy, ToolDelivery};
 use unbroken::testing::{
-    Answer, Deltas, End, Exchange, Fault, Flaky, Model, anthropic_error, openai_error,
+    Answer, Deltas, End, Exchange, Fault, Flaky, Model, anthropic_error, gemini_error,
 };
 use unbroken::{ErrorKind, HandOff, Resume, WireOptions, WireReasoning};
 
@@ -31,19 +31,14 @@ fn wired(mut plan: Plan, reasoning: WireReasoning) -> Plan {
     plan
 }
 
-fn excluded(wire: Wire, by: Resume, subject: &Subject) -> bool {
-    subject.server_tool && (wire == Wire::OpenAiChat || by == Resume::Quote)
-        || subject.reasons && by == Resume::Prefill
-}
-
 fn bytes(run: &Run) -> &[u8] {
     run.wire.as_deref().expect("the plan has a client")
 }
 
 #[test]
 fn without_a_fault_the_body_goes_through_byte_for_byte() {
-    for wire in [Wire::Anthropic, Wire::OpenAiChat, Wire::OpenAiResponses] {
-        for subject in subjects().iter().filter(|s| !excluded(wire, Resume::Instruct, s)) {
+    for wire in Wire::ALL {
+        for subject in subjects().iter().filter(|subject| wire.resumes(subject, Resume::Instruct)) {
             let model = wire.model(&subject.answer);
             for (pieces, reasoning) in [1, 7, 1000].into_iter().zip(REASONING) {
                 let mut body = Vec::new();
@@ -65,12 +60,14 @@ fn without_a_fault_the_body_goes_through_byte_for_byte() {
     }
 }
 
-fn cut_everywhere(wire: Wire, by: Resume) {
-    for subject in subjects().iter().filter(|subject| !excluded(wire, by, subject)) {
+/// At every byte, or at each `stride`th.
+fn cut_everywhere(wire: Wire, by: Resume, stride: usize) {
+    for subject in subjects().iter().filter(|subject| wire.resumes(subject, by)) {
         let model = wire.model(&subject.answer);
         let whole = run(wire.plan(by, subject.reasons), |request, _| model.respond(request));
-        for at in 0..=model.whole().body().len() {
-            let end = [End::Reset, End::Clean, End::Close][at % 3].clone();
+        let length = model.respond(&wire.plan(by, subject.reasons).request).body().len();
+        for at in (0..=length).step_by(stride) {
+            let end = [End::Reset, End::Clean, End::Close][at / 3 % 3].clone();
             let flaky = Flaky::new(model.clone(), [Fault::Cut { at, end }]);
             let plan = wired(wire.plan(by, subject.reasons), REASONING[at % 7 % 3]);
             let cut = run(plan, |request, _| flaky.respond(request));
@@ -82,34 +79,22 @@ fn cut_everywhere(wire: Wire, by: Resume) {
     }
 }
 
+/// By the best rung of each format.
 #[test]
-fn anthropic_cut_everywhere_by_prefill() {
-    cut_everywhere(Wire::Anthropic, Resume::Prefill);
+fn cut_everywhere_by_prefill_or_instruct() {
+    for wire in Wire::ALL {
+        let prefills = wire.runs(Scenario::Prefill);
+        cut_everywhere(wire, if prefills { Resume::Prefill } else { Resume::Instruct }, 1);
+    }
 }
 
+/// By one that says more of the answer again.
 #[test]
-fn anthropic_cut_everywhere_by_instruct() {
-    cut_everywhere(Wire::Anthropic, Resume::Instruct);
-}
-
-#[test]
-fn openai_chat_cut_everywhere_by_prefill() {
-    cut_everywhere(Wire::OpenAiChat, Resume::Prefill);
-}
-
-#[test]
-fn openai_responses_cut_everywhere_by_instruct() {
-    cut_everywhere(Wire::OpenAiResponses, Resume::Instruct);
-}
-
-#[test]
-fn openai_responses_cut_everywhere_by_align() {
-    cut_everywhere(Wire::OpenAiResponses, Resume::Align);
-}
-
-#[test]
-fn openai_chat_cut_everywhere_by_align() {
-    cut_everywhere(Wire::OpenAiChat, Resume::Align);
+fn cut_everywhere_by_instruct_or_align() {
+    for wire in Wire::ALL {
+        let rung = if wire == Wire::Anthropic { Resume::Instruct } else { Resume::Align };
+        cut_everywhere(wire, rung, 3);
+    }
 }
 
 /// One request after another gets these exchanges; the last again and again.
@@ -137,8 +122,8 @@ fn text_of(run: &Run) -> String {
 
 #[test]
 fn before_the_first_word_a_failure_leaves_nothing() {
-    for wire in [Wire::Anthropic, Wire::OpenAiChat, Wire::OpenAiResponses] {
-        let start = find(&model(wire).whole(), "The q") - 60;
+    for wire in Wire::ALL {
+        let start = find(&model(wire).whole(), "The q").saturating_sub(60);
         for fault in [Fault::reset_at(start), Fault::end_at(start), Fault::BeforeHead(End::Reset)] {
             let dead = model(wire).whole().fault(fault);
             let run = play(wire, WireOptions::new(), &[dead]);
@@ -151,8 +136,8 @@ fn before_the_first_word_a_failure_leaves_nothing() {
 /// The beginning of an attempt that got nowhere is not seen: the next one goes through as it comes.
 #[test]
 fn an_attempt_that_got_nowhere_is_replaced_whole() {
-    for wire in [Wire::Anthropic, Wire::OpenAiChat, Wire::OpenAiResponses] {
-        let start = find(&model(wire).whole(), "The q") - 60;
+    for wire in Wire::ALL {
+        let start = find(&model(wire).whole(), "The q").saturating_sub(60);
         let dead = model(wire).seed(7).whole().fault(Fault::reset_at(start));
         let busy = Exchange::reply(StatusCode::SERVICE_UNAVAILABLE);
         let whole = model(wire).seed(8).whole();
@@ -160,6 +145,17 @@ fn an_attempt_that_got_nowhere_is_replaced_whole() {
         let whole = String::from_utf8(whole.body().to_vec()).unwrap();
         match wire {
             Wire::OpenAiChat | Wire::OpenAiResponses => assert_eq!(text_of(&run), whole),
+            // Each frame has a count.
+            Wire::Gemini => {
+                let seen = client::gemini::read(bytes(&run));
+                assert_eq!(seen.kept, client::gemini::read(whole.as_bytes()).kept);
+                assert!(!text_of(&run).contains("unbroken"), "its own identity");
+            }
+            Wire::GeminiInteractions => {
+                let seen = client::interactions::read(bytes(&run));
+                assert_eq!(seen.kept, client::interactions::read(whole.as_bytes()).kept);
+                assert!(text_of(&run).starts_with(&whole[..whole.find("step.stop").unwrap()]));
+            }
             // The dead attempt has cost input tokens, which the last count of the stream has to tell.
             Wire::Anthropic => {
                 let (start, end) = whole.split_at(whole.find("event: message_delta").unwrap());
@@ -175,7 +171,7 @@ fn an_attempt_that_got_nowhere_is_replaced_whole() {
 
 #[test]
 fn a_failure_after_the_first_word_is_an_error_in_the_stream_and_no_end() {
-    for wire in [Wire::Anthropic, Wire::OpenAiChat, Wire::OpenAiResponses] {
+    for wire in Wire::ALL {
         let half = find(&model(wire).whole(), "brown");
         let dead = model(wire).whole().fault(Fault::reset_at(half));
         let refused = Exchange::headless(End::Refused);
@@ -190,10 +186,13 @@ fn a_failure_after_the_first_word_is_an_error_in_the_stream_and_no_end() {
 /// The answer is complete: an error behind its end is nobody's business.
 #[test]
 fn an_error_behind_the_end_is_not_passed_on() {
-    for (wire, frame) in [
-        (Wire::Anthropic, anthropic_error("overloaded_error", "Overloaded")),
-        (Wire::OpenAiResponses, openai_error("server_error", "The server had an error")),
-    ] {
+    for wire in Wire::ALL {
+        // There it is an error before the end.
+        if matches!(wire, Wire::OpenAiChat | Wire::Gemini) {
+            skipped(wire, &"an error behind the end", "the end of the stream is part of the end");
+            continue;
+        }
+        let frame = wire.error("server_error");
         let whole = model(wire).whole();
         let at = whole.body().len();
         let late = whole.clone().fault(Fault::Insert { at, frame, end: End::Clean });
@@ -206,10 +205,12 @@ fn an_error_behind_the_end_is_not_passed_on() {
 /// Where the provider itself said what is wrong, its own words are passed on.
 #[test]
 fn the_providers_own_error_is_passed_on() {
-    for (wire, frame) in [
-        (Wire::Anthropic, anthropic_error("invalid_request_error", "content filtering policy")),
-        (Wire::OpenAiChat, openai_error("content_filter", "Flagged.")),
-    ] {
+    for wire in Wire::ALL {
+        let frame = match wire {
+            Wire::Anthropic => anthropic_error("invalid_request_error", "content filtering policy"),
+            Wire::Gemini => gemini_error(400, "INVALID_ARGUMENT", "content filtering policy"),
+            _ => wire.error("content_filter"),
+        };
         let at = find(&model(wire).whole(), "brown");
         let fault = Fault::Insert { at, frame: frame.clone(), end: End::Clean };
         let run = play(wire, WireOptions::new(), &[model(wire).whole().fault(fault)]);
@@ -219,16 +220,19 @@ fn the_providers_own_error_is_passed_on() {
             let data = text.trim_end().rsplit("data: ").next().unwrap().to_owned();
             serde_json::from_str::<serde_json::Value>(&data).unwrap()
         };
-        assert_eq!(sent(bytes(&run)), sent(&frame));
+        assert_eq!(sent(bytes(&run))["error"], sent(&frame)["error"]);
     }
 }
 
 #[test]
 fn silence_is_filled_with_signs_of_life() {
-    for (wire, sign) in [
-        (Wire::Anthropic, "event: ping\ndata: {\"type\":\"ping\"}\n\n"),
-        (Wire::OpenAiChat, ": keep-alive\n\n"),
-    ] {
+    for wire in Wire::ALL {
+        let sign = match wire {
+            Wire::Anthropic => "event: ping\ndata: {\"type\":\"ping\"}\n\n",
+            // Its clients read no comments.
+            Wire::Gemini => "data: {}\n\n",
+            _ => ": keep-alive\n\n",
+        };
         let half = find(&model(wire).whole(), "brown");
         let silent = model(wire).whole().fault(Fault::stall_at(half));
         let run = play(
@@ -259,7 +263,10 @@ fn a_slow_beginning_is_shown_after_a_while() {
 #[test]
 fn live_calls_go_out_as_they_come_and_a_cut_inside_one_is_the_end() {
     let call = json!({"path": "src/lib.rs", "text": "a longer text"});
-    for wire in [Wire::Anthropic, Wire::OpenAiChat, Wire::OpenAiResponses] {
+    for wire in Wire::ALL {
+        if !wire.runs(Scenario::CallInPieces) {
+            continue;
+        }
         let answer = Answer::new().text("I read.").tool_call("call_1", "read", &call);
         let model = wire.model(&answer).deltas(Deltas::Chars(4));
         let whole = model.whole();
@@ -267,6 +274,7 @@ fn live_calls_go_out_as_they_come_and_a_cut_inside_one_is_the_end() {
             Wire::Anthropic => "partial_json",
             Wire::OpenAiChat => "\"arguments\"",
             Wire::OpenAiResponses => "function_call_arguments",
+            Wire::Gemini | Wire::GeminiInteractions => "arguments_delta",
         };
         let text = String::from_utf8(whole.body().to_vec()).unwrap();
         let inside = text.match_indices(piece).nth(4).unwrap().0;
@@ -315,7 +323,7 @@ fn find(exchange: &Exchange, needle: &str) -> usize {
 
 #[test]
 fn an_answer_at_hand_is_a_legal_stream_and_says_who_speaks() {
-    for wire in [Wire::Anthropic, Wire::OpenAiChat, Wire::OpenAiResponses] {
+    for wire in Wire::ALL {
         let mut plan = wired(wire.plan(Resume::Prefill, false), WireReasoning::Auto);
         let handed = HandOff::text("A colleague will write to you.");
         plan.chain = plan.chain.iter().cloned().chain([handed.into()]).collect();
@@ -323,8 +331,11 @@ fn an_answer_at_hand_is_a_legal_stream_and_says_who_speaks() {
         let run = run(plan, |_, _| refused.clone());
         assert!(run.result.is_ok());
         assert_eq!(run.text(), "A colleague will write to you.");
-        assert!(text_of(&run).contains("\"model\":\"hand-off\""), "{}", text_of(&run));
-        assert!(text_of(&run).contains(": unbroken answer by=hand-off\n"));
+        let named = if wire == Wire::Gemini { "modelVersion" } else { "model" };
+        let named = format!("\"{named}\":\"hand-off\"");
+        assert!(text_of(&run).contains(&named), "{}", text_of(&run));
+        let remark = text_of(&run).contains(": unbroken answer by=hand-off\n");
+        assert_eq!(remark, wire != Wire::Gemini, "its clients read no comments");
     }
 }
 

@@ -167,12 +167,6 @@ pub trait Decoder: Debug + Send {
     /// itself it proves nothing.
     fn end(&mut self, _sink: &mut dyn FnMut(Signal<'_>)) {}
 
-    /// Where the provider's own replay of this stream would go on: the id of the last event, if it
-    /// has such ids.
-    fn event_id(&self) -> Option<&str> {
-        None
-    }
-
     /// Whether something of a tool call has been read that is not handed on yet: the call's name has
     /// not come.
     fn holds(&self) -> bool {

@@ -37,13 +37,13 @@ pub struct Replay {
 
 impl Replay {
     /// The resource `segment` right below the upstream's address, with `query` added to the address's
-    /// own. None if a word off the wire is more than a word.
+    /// own. None if a word off the wire is more than a word; in a query it may be percent-encoded.
     #[must_use]
     pub fn below(segment: &str, query: &str) -> Option<Self> {
         let is_word = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
         let named =
             !segment.is_empty() && segment.chars().all(is_word) && !segment.starts_with('.');
-        let asked = query.chars().all(|c| is_word(c) || matches!(c, '=' | '&'));
+        let asked = query.chars().all(|c| is_word(c) || matches!(c, '=' | '&' | '%'));
         (named && asked).then(|| Self { segment: Box::from(segment), query: Box::from(query) })
     }
 
@@ -72,6 +72,21 @@ pub struct Numbering {
     pub field: &'static str,
 }
 
+impl Numbering {
+    /// What says in a query that a replay goes on after event `id`, which may be any text.
+    pub(crate) fn after(&self, id: &str) -> String {
+        let mut out = format!("{}=", self.parameter);
+        for byte in id.bytes() {
+            match byte {
+                b'.' | b'_' | b'-' => out.push(char::from(byte)),
+                _ if byte.is_ascii_alphanumeric() => out.push(char::from(byte)),
+                _ => out.push_str(&format!("%{byte:02X}")),
+            }
+        }
+        out
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -97,7 +112,7 @@ mod tests {
     #[test]
     fn nothing_but_words_comes_into_an_address() {
         for (segment, query) in
-            [("", ""), ("..", ""), ("a/b", ""), ("a?b", ""), ("a", "b=c#d"), ("ä", "")]
+            [("", ""), ("..", ""), ("a/b", ""), ("a?b", ""), ("%2e", ""), ("a", "b=c#d"), ("ä", "")]
         {
             assert_eq!(Replay::below(segment, query), None, "{segment} {query}");
         }

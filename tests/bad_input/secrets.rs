@@ -50,22 +50,16 @@ impl Shown {
 }
 
 fn leaky(wire: Wire, base: &str) -> Upstream {
-    let uri = format!("{base}/v1?key=LEAKQUERY").parse().unwrap();
-    let upstream = match wire {
-        Wire::Anthropic => Upstream::new("one", Anthropic, uri).api_key("LEAKKEY"),
-        Wire::OpenAiChat => Upstream::new("one", OpenAiChat, uri).bearer("LEAKKEY"),
-    };
+    let address = wire.address(base, wire.usual());
+    let sign = if address.contains('?') { '&' } else { '?' };
+    let address = format!("{address}{sign}key=LEAKQUERY");
+    let upstream = wire.keyed(wire.at_address("one", &address), "LEAKKEY");
     let header = HeaderName::from_static("x-tenant");
-    upstream.unwrap().header(header, HeaderValue::from_static("LEAKHEADER"))
+    upstream.header(header, HeaderValue::from_static("LEAKHEADER"))
 }
 
 fn leaky_request(wire: Wire) -> Value {
-    let mut request = wire.request();
-    request["messages"][0]["content"] = json!("LEAKPROMPT");
-    request["system"] = json!("LEAKPROMPT");
-    request["stop_sequences"] = json!(["LEAKPROMPT"]);
-    request["stop"] = json!(["LEAKPROMPT"]);
-    request
+    wire.asks_all("LEAKPROMPT")
 }
 
 fn leaky_answer() -> Answer {
@@ -207,10 +201,7 @@ fn nothing_secret_is_shown_by_the_engine() {
 }
 
 fn see_dialect(shown: &mut Shown, wire: Wire, transcript: &Transcript) {
-    let dialect: &dyn Dialect = match wire {
-        Wire::Anthropic => &Anthropic,
-        Wire::OpenAiChat => &OpenAiChat,
-    };
+    let dialect = wire.dialect();
     let request = leaky_request(wire);
     let outline = dialect.outline(&request);
     let capabilities = dialect.capabilities("one.test", "m");

@@ -38,24 +38,45 @@ async fn finish_gives_the_answer_its_report_and_the_message_for_the_history() {
         assert_eq!(answer.report.attempts.len(), memory.requests().len());
         assert_eq!(answer.report.attempts.len(), 2);
         let message = answer.as_message();
-        assert_eq!(message["role"], "assistant");
+        let city = json!({"city": "Köln"});
         match wire {
             Wire::Anthropic => {
+                assert_eq!(message["role"], "assistant");
                 let blocks = message["content"].as_array().unwrap();
                 let call = blocks.last().unwrap();
                 assert_eq!(call["type"], "tool_use");
-                assert_eq!(call["input"], json!({"city": "Köln"}));
+                assert_eq!(call["input"], city);
                 let text = |block: &&serde_json::Value| block["type"] == "text";
                 let texts = blocks.iter().filter(text).map(|block| block["text"].as_str().unwrap());
                 assert_eq!(texts.collect::<String>(), "Let me look.");
             }
             Wire::OpenAiChat => {
+                assert_eq!(message["role"], "assistant");
                 assert_eq!(message["content"], "Let me look.");
                 let arguments = message["tool_calls"][0]["function"]["arguments"].as_str().unwrap();
+                assert_eq!(serde_json::from_str::<serde_json::Value>(arguments).unwrap(), city);
+            }
+            // Lists of items and of steps.
+            Wire::OpenAiResponses | Wire::GeminiInteractions => {
+                let call = message.as_array().unwrap().last().unwrap();
                 assert_eq!(
-                    serde_json::from_str::<serde_json::Value>(arguments).unwrap(),
-                    json!({"city": "Köln"})
+                    (&call["type"], &call["name"]),
+                    (&"function_call".into(), &"weather".into())
                 );
+                let arguments = call["arguments"].to_string();
+                assert!(arguments.contains("Köln"), "{arguments}");
+                let texts: Vec<&serde_json::Value> = message.as_array().unwrap().iter().collect();
+                let texts = texts.iter().filter_map(|item| item["content"].as_array()).flatten();
+                let texts = texts.map(|content| content["text"].as_str().unwrap());
+                assert_eq!(texts.collect::<String>(), "Let me look.");
+            }
+            Wire::Gemini => {
+                assert_eq!(message["role"], "model");
+                let parts = message["parts"].as_array().unwrap();
+                assert_eq!(parts.last().unwrap()["functionCall"]["args"], city);
+                let visible = parts.iter().filter(|part| part["thought"].is_null());
+                let texts = visible.filter_map(|part| part["text"].as_str());
+                assert_eq!(texts.collect::<String>(), "Let me look.");
             }
         }
     }

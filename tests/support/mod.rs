@@ -7,6 +7,7 @@
 
 pub(crate) mod client;
 pub(crate) mod subjects;
+pub(crate) mod wires;
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -309,6 +310,8 @@ impl Run {
         let seen = match dialect {
             "anthropic" => client::anthropic(bytes),
             "openai-responses" => client::responses::read(bytes),
+            "gemini" => client::gemini::read(bytes),
+            "gemini-interactions" => client::interactions::read(bytes),
             _ => client::openai_chat(bytes),
         };
         let story = || {

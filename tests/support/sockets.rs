@@ -4,67 +4,22 @@
 //! way (*Fold*, *Terminal*, and what an error carries).
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
+#[path = "wires.rs"]
+mod wires;
+
 use futures_util::StreamExt;
 use futures_util::stream::FusedStream;
-use serde_json::{Value, json};
-use unbroken::dialect::{Anthropic, OpenAiChat};
 use unbroken::testing::{Answer, Deltas, Model};
-use unbroken::{Cut, Error, Event, Outcome, Reply, Report, Transcript, Upstream};
+use unbroken::{Cut, Error, Event, Outcome, Reply, Report, Transcript};
+#[allow(unused_imports, reason = "each test file uses a part of it")]
+pub(crate) use wires::{KEY, Scenario, Wire, skipped};
 
-/// The dialects that there are.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Wire {
-    Anthropic,
-    OpenAiChat,
-}
-
-pub(crate) const WIRES: [Wire; 2] = [Wire::Anthropic, Wire::OpenAiChat];
-
-/// The key that every upstream of [`Wire::upstream`] has.
-pub(crate) const KEY: &str = "sk-test-0815";
+pub(crate) const WIRES: [Wire; 5] = Wire::ALL;
 
 impl Wire {
     /// A model that goes on exactly where it is asked to.
     pub(crate) fn model(self, answer: impl Into<Answer>) -> Model {
-        let model = match self {
-            Self::Anthropic => Model::anthropic(answer),
-            Self::OpenAiChat => Model::openai_chat(answer),
-        };
-        model.deltas(Deltas::Chars(6))
-    }
-
-    /// `base` is scheme and authority. Anthropic continues by prefill, the other by a note.
-    pub(crate) fn upstream(self, name: &str, base: &str) -> Upstream {
-        match self {
-            Self::Anthropic => {
-                let uri = format!("{base}/v1/messages").parse().unwrap();
-                Upstream::new(name, Anthropic, uri).api_key(KEY).unwrap()
-            }
-            Self::OpenAiChat => {
-                let uri = format!("{base}/v1/chat/completions").parse().unwrap();
-                Upstream::new(name, OpenAiChat, uri).bearer(KEY).unwrap()
-            }
-        }
-    }
-
-    /// The header that the key goes in, and its value.
-    pub(crate) fn key(self) -> (&'static str, String) {
-        match self {
-            Self::Anthropic => ("x-api-key", KEY.to_owned()),
-            Self::OpenAiChat => ("authorization", format!("Bearer {KEY}")),
-        }
-    }
-
-    pub(crate) fn request(self) -> Value {
-        let model = match self {
-            Self::Anthropic => "claude-haiku-4-5",
-            Self::OpenAiChat => "some-model",
-        };
-        json!({
-            "model": model,
-            "max_tokens": 9000,
-            "messages": [{"role": "user", "content": "Tell me."}],
-        })
+        self.says(answer, Deltas::Chars(6))
     }
 }
 

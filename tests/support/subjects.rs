@@ -1,11 +1,11 @@
 //! Answers of mixed content, and plans that go on with them by a given rung.
 
 use serde_json::json;
-use unbroken::dialect::{Anthropic, OpenAiChat, OpenAiResponses};
+use unbroken::Resume;
 use unbroken::engine::{Plan, Refusal};
 use unbroken::testing::{Answer, Deltas, Model};
-use unbroken::{Resume, Upstream};
 
+pub(crate) use super::wires::{Scenario, Wire, skipped};
 use super::{Run, kept};
 
 /// One way of going on, forced by what the upstream can do.
@@ -76,67 +76,47 @@ pub(crate) fn subjects() -> Vec<Subject> {
     ]
 }
 
-#[derive(Clone, Copy, PartialEq, Debug)]
-pub(crate) enum Wire {
-    Anthropic,
-    OpenAiChat,
-    OpenAiResponses,
-}
-
 impl Wire {
     pub(crate) fn model(self, answer: &Answer) -> Model {
-        match self {
-            Self::Anthropic => Model::anthropic(answer.clone()).deltas(Deltas::Random { max: 20 }),
-            Self::OpenAiChat => {
-                Model::openai_chat(answer.clone()).deltas(Deltas::Random { max: 20 })
-            }
-            Self::OpenAiResponses => {
-                Model::openai_responses(answer.clone()).deltas(Deltas::Random { max: 20 })
-            }
-        }
+        // The frames of the others are many times as long as what they say.
+        let max = if matches!(self, Self::Anthropic | Self::OpenAiChat) { 20 } else { 48 };
+        self.says(answer.clone(), Deltas::Random { max })
     }
 
     /// A plan whose best rung is `by`: better ones are known to be refused.
     pub(crate) fn plan(self, by: Resume, reasons: bool) -> Plan {
-        let (name, model): (&str, &str) = match self {
-            Self::Anthropic => ("anthropic", "claude-haiku-4-5"),
-            Self::OpenAiChat => ("mistral", "mistral-large-latest"),
-            Self::OpenAiResponses => ("openai", "gpt-4o"),
-        };
-        let mut request = json!({
-            "model": model,
-            "max_tokens": 9000,
-            "messages": [{"role": "user", "content": "Tell me."}],
-        });
-        let upstream = match self {
-            Self::Anthropic => {
-                if reasons {
-                    request["thinking"] = json!({"type": "enabled", "budget_tokens": 2000});
-                }
-                let uri = "https://api.anthropic.com/v1/messages".parse().unwrap();
-                Upstream::new(name, Anthropic, uri)
-            }
-            Self::OpenAiChat => {
-                if reasons {
-                    request["reasoning_effort"] = json!("high");
-                }
-                let uri = "https://api.mistral.ai/v1/chat/completions".parse().unwrap();
-                Upstream::new(name, OpenAiChat, uri)
-            }
-            Self::OpenAiResponses => {
-                request = json!({ "model": model, "max_output_tokens": 9000, "input": "Tell me." });
-                if reasons {
-                    request["reasoning"] = json!({ "effort": "high" });
-                    request["include"] = json!(["reasoning.encrypted_content"]);
-                }
-                let uri = "https://api.openai.com/v1/responses".parse().unwrap();
-                Upstream::new(name, OpenAiResponses, uri)
+        let (name, host, model): (&str, &str, &str) = match self {
+            Self::Anthropic => ("anthropic", "api.anthropic.com", "claude-haiku-4-5"),
+            Self::OpenAiChat => ("mistral", "api.mistral.ai", "mistral-large-latest"),
+            Self::OpenAiResponses => ("openai", "api.openai.com", "gpt-4o"),
+            Self::Gemini | Self::GeminiInteractions => {
+                ("google", "generativelanguage.googleapis.com", "gemini-2.5-flash")
             }
         };
-        let mut plan = Plan::new(request, vec![upstream]);
+        let mut request = self.asks(model, "Tell me.");
+        if reasons {
+            request = self.reasoning(request);
+        }
+        let mut plan = Plan::new(request, vec![self.at(name, &format!("https://{host}"), model)]);
         let better = RUNGS.iter().take_while(|rung| **rung != by);
         plan.refused = better.map(|rung| Refusal::new(name, model, *rung)).collect();
         plan
+    }
+
+    /// Whether an answer like `subject` can be gone on with by `by`; if not, the output says why.
+    pub(crate) fn resumes(self, subject: &Subject, by: Resume) -> bool {
+        if subject.server_tool && !self.runs(Scenario::ServerTool)
+            || by == Resume::Prefill && !self.runs(Scenario::Prefill)
+        {
+            return false;
+        }
+        let why = match by {
+            Resume::Prefill if subject.reasons => "no prefill with reasoning on",
+            Resume::Quote if subject.server_tool => "a note cannot quote results",
+            _ => return true,
+        };
+        skipped(self, &(by, subject.name), why);
+        false
     }
 }
 

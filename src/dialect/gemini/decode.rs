@@ -245,10 +245,10 @@ impl Choice {
                 self.sign(thought, Some(signature), out);
             }
             (None, signature) => {
-                let name = kind_of(raw).or(signature.map(|_| "text".to_owned()));
-                if let Some(name) = name {
+                let signed = || signature.map(|_| PartKind::Opaque { name: "text".into() });
+                if let Some(kind) = kind_of(raw).or_else(signed) {
                     self.close(out);
-                    let slot = out.open(PartKind::Opaque { name: name.into() });
+                    let slot = out.open(kind);
                     out.append(slot, Cow::Borrowed(raw));
                     (out.sink)(Signal::Close { slot });
                 }

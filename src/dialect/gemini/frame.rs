@@ -7,6 +7,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use super::super::wire::{Count, Text, Word};
+use crate::event::PartKind;
 
 /// One event.
 #[derive(Debug, Default, Deserialize)]
@@ -84,10 +85,19 @@ impl Part<'_> {
     }
 }
 
-/// The name of what a part holds that is none of the above.
-pub(super) fn kind_of(part: &str) -> Option<String> {
+/// What a part is that holds none of the above. The results of older models have no ids.
+pub(super) fn kind_of(part: &str) -> Option<PartKind> {
     let fields: Map<String, Value> = serde_json::from_str(part).ok()?;
-    fields.into_iter().map(|(name, _)| name).find(|name| !ASIDES.contains(&name.as_str()))
+    let mut held = fields.iter().filter(|(name, _)| !ASIDES.contains(&name.as_str()));
+    let (name, content) = held.next()?;
+    let id = || content.get("id").and_then(Value::as_str).unwrap_or_default().into();
+    Some(match name.as_str() {
+        "executableCode" | "toolCall" => {
+            PartKind::ServerCall { id: id(), name: name.as_str().into() }
+        }
+        "codeExecutionResult" | "toolResponse" => PartKind::ServerResult { call: id() },
+        other => PartKind::Opaque { name: other.into() },
+    })
 }
 
 /// Fields of a part beside what it holds.

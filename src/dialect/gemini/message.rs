@@ -76,12 +76,10 @@ fn part(part: &Part) -> Option<Value> {
             call.insert("args".to_owned(), args);
             json!({ "functionCall": call })
         }
-        PartKind::Opaque { .. } => {
+        PartKind::Opaque { .. } | PartKind::ServerCall { .. } | PartKind::ServerResult { .. } => {
             return object(part.text()).filter(|part| is_whole && is_own(part));
         }
-        PartKind::ServerCall { .. }
-        | PartKind::ServerResult { .. }
-        | PartKind::RedactedReasoning => return None,
+        PartKind::RedactedReasoning => return None,
     };
     if let Some(signature) = signature {
         fields["thoughtSignature"] = Value::from(signature);

@@ -125,9 +125,12 @@ impl ResponseWriter {
             (Delta::Append { text, .. }, PartKind::Reasoning) => {
                 json!({ "text": **text, "thought": true })
             }
-            (Delta::Append { text, .. }, PartKind::Opaque { .. }) => {
-                serde_json::from_str(text).ok().filter(is_own)?
-            }
+            (
+                Delta::Append { text, .. },
+                PartKind::Opaque { .. }
+                | PartKind::ServerCall { .. }
+                | PartKind::ServerResult { .. },
+            ) => serde_json::from_str(text).ok().filter(is_own)?,
             (Delta::Append { part, text }, PartKind::ToolCall { .. }) => {
                 self.calls.entry(*part).or_default().args.push_str(text);
                 return None;

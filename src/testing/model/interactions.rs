@@ -25,9 +25,11 @@ pub(super) fn render(model: &Model, request: &Value, blocks: &[Block], mut rng: 
         thoughts: 0,
     };
     let mut interaction = json!({"id": id, "status": "in_progress", "object": "interaction"});
-    for name in ["model", "agent"] {
-        if let Some(value) = request.get(name) {
-            interaction[name] = value.clone();
+    match request.get("agent") {
+        Some(agent) => interaction["agent"] = agent.clone(),
+        None => {
+            let model = request.get("model").and_then(Value::as_str);
+            interaction["model"] = json!(model.unwrap_or("scripted-1"));
         }
     }
     stream.event("interaction.created", json!({"interaction": interaction}));

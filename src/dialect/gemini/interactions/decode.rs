@@ -1,6 +1,6 @@
 //! Reads the events of an interaction.
 //!
-//! In: the events of one attempt. Out: signals. It must never take the end of all steps, or of the
+//! In: the events of one attempt, which may go on in the middle of an interaction. Out: signals. It must never take the end of all steps, or of the
 //! stream, for the end of the answer: only `interaction.completed` says that. Law kept: *Truth*.
 
 use std::collections::BTreeMap;
@@ -8,8 +8,9 @@ use std::fmt;
 
 use serde_json::value::RawValue;
 
-use super::super::super::{DecodeError, Decoder, Fault, FaultClass, Signal, fault, wire};
+use super::super::super::{Cursor, DecodeError, Decoder, Fault, FaultClass, Signal, fault, wire};
 use super::frame::{Frame, Interaction, Metadata, Usage as RawUsage};
+use super::place::Place;
 use super::step::Step;
 use crate::event::{FinishReason, Usage};
 use crate::sse;
@@ -24,10 +25,10 @@ pub(super) struct InteractionDecoder {
     next_slot: u32,
     called: bool,
     usage: Usage,
-    event_id: Option<Box<str>>,
     finished: bool,
     /// An error came; whatever follows proves nothing.
     faulted: bool,
+    place: Place,
 }
 
 impl fmt::Debug for InteractionDecoder {
@@ -35,7 +36,6 @@ impl fmt::Debug for InteractionDecoder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("InteractionDecoder")
             .field("open", &self.open.len())
-            .field("event_id", &self.event_id)
             .field("finished", &self.finished)
             .field("faulted", &self.faulted)
             .finish_non_exhaustive()
@@ -70,23 +70,31 @@ impl Decoder for InteractionDecoder {
             self.fault(fault::of_frame(error), sink);
             return Ok(());
         }
+        let event_id = frame.event_id.given();
+        let begins = matches!(kind, "interaction.created" | "interaction.start");
+        if self.place.is_before(begins, event_id) {
+            sink(Signal::Alive);
+            return Ok(());
+        }
         let mut spoke = false;
         self.read(kind, &frame, &mut |signal| {
             spoke = true;
             sink(signal);
         })?;
-        // Not before it has been read: what cannot be read would have to come again.
-        if let Some(id) = frame.event_id.given() {
-            self.event_id = Some(Box::from(id));
-        }
         if !spoke {
             sink(Signal::Alive);
         }
+        // Not before it has been read: what cannot be read would have to come again.
+        self.place.pass(event_id, self.open.values().all(Step::is_text));
         Ok(())
     }
 
-    fn event_id(&self) -> Option<&str> {
-        self.event_id.as_deref()
+    fn attach(&mut self, cursor: &Cursor) {
+        self.place = Place::at(cursor);
+    }
+
+    fn cursor(&self) -> Option<Cursor> {
+        self.place.cursor().filter(|_| !self.faulted && !self.finished)
     }
 }
 
@@ -103,20 +111,20 @@ impl InteractionDecoder {
             "interaction.created" | "interaction.start" => {
                 let interaction = frame.interaction.as_ref().ok_or(DecodeError)?;
                 let (id, model) = (interaction.id.given(), interaction.model.given());
+                self.place.learn(id);
                 sink(Signal::Started { id, model });
             }
             "step.start" | "content.start" => {
                 let raw = frame.step.or(frame.content).ok_or(DecodeError)?;
-                let slot = self.next_slot;
-                self.next_slot = slot.wrapping_add(1);
+                let slot = self.slot();
                 let (step, calls) = Step::begin(slot, raw, sink)?;
                 self.called |= calls;
+                if step.is_text() {
+                    self.place.write();
+                }
                 self.open.insert(index, step);
             }
-            "step.delta" | "content.delta" => {
-                let raw = frame.delta.ok_or(DecodeError)?;
-                self.open.get_mut(&index).ok_or(DecodeError)?.push(raw, sink)?;
-            }
+            "step.delta" | "content.delta" => self.push(index, frame, sink)?,
             "step.stop" | "content.stop" => {
                 if let Some(step) = self.open.remove(&index) {
                     step.stop(sink);
@@ -137,6 +145,31 @@ impl InteractionDecoder {
         let metadata: Option<Metadata<'_>> = wire::lenient(frame.metadata);
         self.count(metadata.and_then(|metadata| metadata.usage), sink);
         Ok(())
+    }
+
+    fn push(
+        &mut self,
+        index: u64,
+        frame: &Frame<'_>,
+        sink: &mut Sink<'_>,
+    ) -> Result<(), DecodeError> {
+        let raw = frame.delta.ok_or(DecodeError)?;
+        // Nothing but text is open at the place that a replay goes on from.
+        if self.place.is_attached() && !self.open.contains_key(&index) {
+            let slot = self.slot();
+            self.open.insert(index, Step::text(slot, sink));
+        }
+        let step = self.open.get_mut(&index).ok_or(DecodeError)?;
+        if step.is_text() {
+            self.place.write();
+        }
+        step.push(raw, sink)
+    }
+
+    fn slot(&mut self) -> u32 {
+        let slot = self.next_slot;
+        self.next_slot = slot.wrapping_add(1);
+        slot
     }
 
     fn complete(&mut self, interaction: &Interaction<'_>, sink: &mut Sink<'_>) {

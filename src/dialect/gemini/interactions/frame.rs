@@ -58,6 +58,8 @@ pub(super) struct Piece<'a> {
     #[serde(borrow)]
     pub(super) id: Word<'a>,
     #[serde(borrow)]
+    pub(super) call_id: Word<'a>,
+    #[serde(borrow)]
     pub(super) name: Word<'a>,
     #[serde(borrow)]
     pub(super) signature: Word<'a>,

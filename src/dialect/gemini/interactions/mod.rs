@@ -1,12 +1,19 @@
 //! The Interactions API of Gemini.
 //!
-//! In: events of `POST …/interactions` with `stream: true`, or such a request. Out: signals. An answer is
-//! not continued yet: the provider can replay it (`last_event_id`), which is the way that is to come, so
-//! the ids of its events are kept. Facts: <https://ai.google.dev/gemini-api/docs/interactions/streaming> and
-//! recorded streams, read in November 2026.
+//! In: events of `POST …/interactions` with `stream: true`, or such a request. Out: signals, or the request
+//! that continues it. Facts: <https://ai.google.dev/gemini-api/docs/interactions/streaming>,
+//! `google/genai/_gaos` of python-genai, and recorded streams, read in November 2026.
+//!
+//! Whether an interaction can be replayed is nowhere said but in the stream itself: an event that has an
+//! `event_id` offers to be gone on after (`GET …/interactions/{id}?stream=true&last_event_id=…`). Events of
+//! recorded foreground interactions have none, and then there is nothing to go on from. `store: false` rules
+//! it out; where the offer is not kept (400, 404), the next rung is.
 
 mod decode;
 mod frame;
+mod history;
+mod place;
+mod rewrite;
 mod step;
 mod writer;
 
@@ -28,8 +35,11 @@ use crate::error::ErrorKind;
 use crate::event::Resume;
 use crate::transcript::Transcript;
 
-/// The dialect of Gemini's Interactions API. Its answers are read, written and proved; one that breaks
-/// after its first word is not continued yet.
+/// The dialect of Gemini's Interactions API.
+///
+/// A turn is a list of steps here, so [`message`](Dialect::message) is a JSON array: append its entries to
+/// `input`. What the provider runs itself comes as whole steps. An answer of an agent, or one with a form of
+/// its own, is only gone on with by the provider's own replay, or by asking again for the same.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[expect(clippy::exhaustive_structs, reason = "a unit struct stays one")]
 pub struct GeminiInteractions;
@@ -48,13 +58,11 @@ impl Dialect for GeminiInteractions {
             return Err(InvalidRequest::NotAnObject);
         };
         match fields.get("input") {
-            None | Some(Value::Null) => return Err(InvalidRequest::Missing("input")),
-            Some(_) => {}
-        }
-        match fields.get("stream") {
-            None | Some(Value::Null | Value::Bool(true)) => Ok(()),
-            Some(Value::Bool(false)) => Err(InvalidRequest::NotStreaming),
-            Some(_) => Err(InvalidRequest::WrongType("stream")),
+            None | Some(Value::Null) => Err(InvalidRequest::Missing("input")),
+            Some(Value::String(_) | Value::Array(_) | Value::Object(_)) => {
+                request::check_rest(fields)
+            }
+            Some(_) => Err(InvalidRequest::WrongType("input")),
         }
     }
 
@@ -79,18 +87,23 @@ impl Dialect for GeminiInteractions {
         Box::new(InteractionDecoder::default())
     }
 
-    fn resumes(&self, _: &Value, _: &Transcript, _: &Capabilities) -> Vec<Resume> {
-        Vec::new()
+    fn resumes(
+        &self,
+        request: &Value,
+        transcript: &Transcript,
+        capabilities: &Capabilities,
+    ) -> Vec<Resume> {
+        rewrite::resumes(request, transcript, capabilities)
     }
 
     fn rewrite(
         &self,
-        _: &Value,
-        _: &Transcript,
-        _: Resume,
-        _: &Rewrite<'_>,
+        request: &Value,
+        transcript: &Transcript,
+        by: Resume,
+        context: &Rewrite<'_>,
     ) -> Result<Continuation, Unresumable> {
-        Err(Unresumable)
+        rewrite::rewrite(request, transcript, by, context)
     }
 
     fn numbering(&self) -> Option<Numbering> {
@@ -101,10 +114,9 @@ impl Dialect for GeminiInteractions {
         fault::of_response(status, headers, body)
     }
 
-    /// The text of the answer. All else a client refers to by the interaction's id.
+    /// The steps of the turn, as an array.
     fn message(&self, transcript: &Transcript) -> Value {
-        let content = json!([{ "type": "text", "text": transcript.text() }]);
-        json!({ "type": "model_output", "content": content })
+        Value::Array(history::steps(transcript))
     }
 
     fn writer(&self, request: &Value) -> Box<dyn Writer> {

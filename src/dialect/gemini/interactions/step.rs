@@ -21,8 +21,10 @@ pub(super) struct Step {
 }
 
 enum Holds {
-    /// Text or thoughts, which are handed on as they come.
-    Words,
+    /// Text, which is handed on as it comes.
+    Text,
+    /// Thoughts, likewise.
+    Thought,
     /// A call of the caller's: the arguments that it began with, until there are others.
     Call(Option<Box<str>>),
     /// The step as far as it has come, and its size.
@@ -38,8 +40,8 @@ impl Step {
         let piece: Piece<'_> = wire::object(raw.get())?;
         let name = piece.kind.given().unwrap_or("model_output");
         let (kind, holds) = match name {
-            "model_output" | "text" => (PartKind::Text, Holds::Words),
-            "thought" => (PartKind::Reasoning, Holds::Words),
+            "model_output" | "text" => (PartKind::Text, Holds::Text),
+            "thought" => (PartKind::Reasoning, Holds::Thought),
             "function_call" => {
                 let own = piece.arguments.map(RawValue::get).filter(|own| own.starts_with('{'));
                 let id = piece.id.given().unwrap_or_default().into();
@@ -49,7 +51,7 @@ impl Step {
             other => {
                 let whole = serde_json::from_str(raw.get()).map_err(|_| DecodeError)?;
                 let size = raw.get().len();
-                (PartKind::Opaque { name: other.into() }, Holds::Whole(whole, size))
+                (kind_of(other, &piece), Holds::Whole(whole, size))
             }
         };
         let calls = matches!(kind, PartKind::ToolCall { .. });
@@ -59,6 +61,16 @@ impl Step {
             step.say(&piece, sink)?;
         }
         Ok((step, calls))
+    }
+
+    /// A text that has begun before.
+    pub(super) fn text(slot: u32, sink: &mut Sink<'_>) -> Self {
+        sink(Signal::Open { slot, choice: 0, kind: PartKind::Text });
+        Self { slot, holds: Holds::Text }
+    }
+
+    pub(super) const fn is_text(&self) -> bool {
+        matches!(self.holds, Holds::Text)
     }
 
     pub(super) fn push(&mut self, raw: &RawValue, sink: &mut Sink<'_>) -> Result<(), DecodeError> {
@@ -90,13 +102,13 @@ impl Step {
                 sink(Signal::Append { slot: self.slot, text });
                 Ok(())
             }
-            Holds::Words => self.say(&piece, sink),
+            Holds::Text | Holds::Thought => self.say(&piece, sink),
         }
     }
 
     pub(super) fn stop(self, sink: &mut Sink<'_>) {
         let text = match self.holds {
-            Holds::Words => None,
+            Holds::Text | Holds::Thought => None,
             Holds::Call(own) => own.map(String::from),
             Holds::Whole(whole, _) => Some(Value::Object(whole).to_string()),
         };
@@ -110,10 +122,11 @@ impl Step {
     fn say(&self, piece: &Piece<'_>, sink: &mut Sink<'_>) -> Result<(), DecodeError> {
         let slot = self.slot;
         let mut append = |text: Cow<'_, str>| sink(Signal::Append { slot, text });
-        if let (Holds::Words, Some(text)) = (&self.holds, piece.text.as_said()) {
+        let is_said = matches!(self.holds, Holds::Text | Holds::Thought);
+        if let Some(text) = piece.text.as_said().filter(|_| is_said) {
             append(Cow::Borrowed(text));
         }
-        match piece.content.map(RawValue::get).filter(|_| matches!(self.holds, Holds::Words)) {
+        match piece.content.map(RawValue::get).filter(|_| is_said) {
             Some(list) if list.starts_with('[') => {
                 let items: Vec<Content<'_>> =
                     serde_json::from_str(list).map_err(|_| DecodeError)?;
@@ -139,6 +152,17 @@ impl Step {
             sink(Signal::Annotate { slot, annotation });
         }
         Ok(())
+    }
+}
+
+/// What a step is that is neither words nor a call of the caller's.
+fn kind_of(name: &str, piece: &Piece<'_>) -> PartKind {
+    if name.ends_with("_call") {
+        PartKind::ServerCall { id: piece.id.given().unwrap_or_default().into(), name: name.into() }
+    } else if name.ends_with("_result") {
+        PartKind::ServerResult { call: piece.call_id.given().unwrap_or_default().into() }
+    } else {
+        PartKind::Opaque { name: name.into() }
     }
 }
 

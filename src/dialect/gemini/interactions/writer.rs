@@ -1,7 +1,8 @@
 //! Writes the events of an interaction.
 //!
 //! In: deltas, and the events that go through as they came. Out: events of one interaction: one beginning,
-//! one numbering of steps, one end. Like `streamGenerateContent` it has no comments. Law kept: *Fold*.
+//! one numbering of steps, one end. Comments are read as such by the vendor's own clients here
+//! (`_gaos/utils/eventstreaming.py` of python-genai, read in November 2026). Law kept: *Fold*.
 
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -22,6 +23,8 @@ pub(super) struct InteractionWriter {
     open: Option<(u64, bool)>,
     next_index: u64,
     completed: bool,
+    /// The marker behind the end has passed.
+    done: bool,
 }
 
 /// What is read of an event that is not made of deltas.
@@ -53,6 +56,7 @@ impl InteractionWriter {
             open: None,
             next_index: 0,
             completed: false,
+            done: false,
         }
     }
 
@@ -113,8 +117,10 @@ impl InteractionWriter {
                 json!({ "type": "thought_summary", "content": { "type": "text", "text": text } })
             }
             PartKind::ToolCall { .. } => json!({ "type": "arguments_delta", "arguments": text }),
-            PartKind::Opaque { name } => {
-                let own = |step: &Value| step.get("type").and_then(Value::as_str) == Some(&**name);
+            PartKind::Opaque { .. }
+            | PartKind::ServerCall { .. }
+            | PartKind::ServerResult { .. } => {
+                let own = |step: &Value| is_own(step, kind);
                 if let Some(step) = serde_json::from_str(text).ok().filter(own) {
                     self.start(&step, false, out);
                     self.stop(out);
@@ -133,6 +139,7 @@ impl Writer for InteractionWriter {
     }
 
     fn passes(&mut self, event: &sse::Event<'_>) -> bool {
+        self.done |= event.data.trim() == "[DONE]";
         let Ok(seen) = wire::object::<Seen<'_>>(event.data.trim()) else {
             return true;
         };
@@ -207,29 +214,40 @@ impl Writer for InteractionWriter {
         }
     }
 
-    fn finish(&mut self, finish: &Finish, _: bool, report: &Report, out: &mut Vec<u8>) {
-        if std::mem::replace(&mut self.completed, true) {
-            return;
+    fn finish(&mut self, finish: &Finish, ended: bool, report: &Report, out: &mut Vec<u8>) {
+        if !self.completed {
+            self.begin(out);
+            self.stop(out);
+            let interaction = json!({
+                "id": *self.id, "status": status_of(&finish.reason), "usage": merged(report),
+                "object": "interaction", "model": *self.model,
+            });
+            emit("interaction.completed", json!({ "interaction": interaction }), out);
         }
-        self.begin(out);
-        self.stop(out);
-        let interaction = json!({
-            "id": *self.id, "status": status_of(&finish.reason), "usage": merged(report),
-            "object": "interaction", "model": *self.model,
-        });
-        emit("interaction.completed", json!({ "interaction": interaction }), out);
-        out.extend_from_slice(b"event: done\ndata: [DONE]\n\n");
+        // A server that has ended in order without the marker has none.
+        let has_none = std::mem::replace(&mut self.completed, true) && ended;
+        if !has_none && !std::mem::replace(&mut self.done, true) {
+            out.extend_from_slice(b"event: done\ndata: [DONE]\n\n");
+        }
     }
 
     fn keep_alive(&mut self, out: &mut Vec<u8>) {
-        let update = json!({ "interaction_id": *self.id, "status": "in_progress" });
-        emit("interaction.status_update", update, out);
+        sse::encode_comment("keep-alive", out);
+        out.push(b'\n');
     }
-
-    fn remark(&mut self, _: &str, _: &mut Vec<u8>) {}
 
     fn holds_reasoning(&self) -> bool {
         false
+    }
+}
+
+/// Whether a step is one of this API: other vendors have blocks of the same kinds.
+fn is_own(step: &Value, kind: &PartKind) -> bool {
+    match kind {
+        PartKind::Opaque { name } | PartKind::ServerCall { name, .. } => {
+            step.get("type").and_then(Value::as_str) == Some(&**name)
+        }
+        _ => step.get("type").is_some() && step.get("call_id").is_some(),
     }
 }
 

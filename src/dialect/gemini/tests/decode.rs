@@ -117,11 +117,15 @@ fn kinds_of_parts() {
         ),
         (
             &[r#"{"thoughtSignature":"S","executableCode":{"code":"1"}}"#],
-            r#"0=opaque(executableCode) 0+{"thoughtSignature":"S","executableCode":{"code":"1"}} 0/"#,
+            r#"0=server(,executableCode) 0+{"thoughtSignature":"S","executableCode":{"code":"1"}} 0/"#,
         ),
         (
             &[r#"{"inlineData":{"data":"AA=="}}"#],
             r#"0=opaque(inlineData) 0+{"inlineData":{"data":"AA=="}} 0/"#,
+        ),
+        (
+            &[r#"{"toolCall":{"id":"i"}}"#, r#"{"toolResponse":{"id":"i"}}"#],
+            r#"0=server(i,toolCall) 0+{"toolCall":{"id":"i"}} 0/ 1=result(i) 1+{"toolResponse":{"id":"i"}} 1/"#,
         ),
         (&[r#"{"brandNew":1}"#], r#"0=opaque(brandNew) 0+{"brandNew":1} 0/"#),
         (&["{}"], "."),

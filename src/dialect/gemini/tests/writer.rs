@@ -57,7 +57,7 @@ fn what_is_written_reads_as_it_was_said() {
     assert_eq!(
         read_again(&Gemini, &stream),
         "start(unbroken,-) 0=reasoning 0+hm 0~sig(R) 0/ 1=text 1+Hi 1~sig(T) 1/ \
-         2=opaque(executableCode) 2+{\"executableCode\":{\"code\":\"1\"}} 2/ \
+         2=server(,executableCode) 2+{\"executableCode\":{\"code\":\"1\"}} 2/ \
          3=call(i,f) 3~sig(F) 3+{\"k\":1} 3/ . finish(ToolUse)"
     );
     let parts =
@@ -71,16 +71,17 @@ fn what_is_written_reads_as_it_was_said() {
     );
 }
 
-/// python-genai reads every line without `data: ` as JSON.
+/// python-genai reads every line of a response without `data: ` as JSON. Of an interaction it does not, and
+/// there no event may come before the first.
 #[test]
-fn nothing_is_said_in_comments() {
-    for dialect in [&Gemini as &dyn Dialect, &GeminiInteractions] {
+fn signs_of_life_are_nothing_to_a_reader() {
+    for (dialect, is_comment) in [(&Gemini as &dyn Dialect, false), (&GeminiInteractions, true)] {
         let mut writer = dialect.writer(&Value::Null);
         let mut out = Vec::new();
         writer.remark("seam", &mut out);
         writer.keep_alive(&mut out);
-        assert!(!out.starts_with(b":"), "{}", dialect.name());
-        assert!(read_again(dialect, &out).ends_with('.'), "{}", dialect.name());
+        assert_eq!(out.starts_with(b":"), is_comment, "{}", dialect.name());
+        assert_eq!(read_again(dialect, &out), if is_comment { "" } else { "." });
     }
 }
 
@@ -107,4 +108,28 @@ fn what_went_through_is_not_finished_again() {
     let out = String::from_utf8(out).expect("text");
     assert_eq!(out.matches(r#""modelVersion":"m","responseId":"i""#).count(), 2, "{out}");
     assert_eq!(out.matches("MAX_TOKENS").count(), 1, "{out}");
+}
+
+#[test]
+fn the_marker_behind_the_end_of_an_interaction_comes_once() {
+    let completed = sse::Event::new(r#"{"event_type":"interaction.completed","interaction":{}}"#);
+    let marker = sse::Event::new("[DONE]").event("done");
+    for (passed, ended, written) in [
+        (vec![&completed], false, "event: done\ndata: [DONE]\n\n"),
+        // A server that ends in order without it has none.
+        (vec![&completed], true, ""),
+        (vec![&completed, &marker], false, ""),
+    ] {
+        let mut writer = GeminiInteractions.writer(&Value::Null);
+        assert!(passed.iter().all(|event| writer.passes(event)));
+        let finish = Finish {
+            reason: FinishReason::Stop,
+            inferred: false,
+            usage: Usage::default(),
+            source: Source::Model,
+        };
+        let mut out = Vec::new();
+        writer.finish(&finish, ended, &Report::default(), &mut out);
+        assert_eq!(String::from_utf8_lossy(&out), written);
+    }
 }
