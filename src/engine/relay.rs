@@ -17,8 +17,10 @@ use crate::sse;
 #[derive(Debug)]
 pub(super) struct Relay {
     numbering: Numbering,
-    /// The last event that was passed on, if it was fetched from anywhere but the beginning or any was.
+    /// The last event that was passed on.
     after: Option<Box<str>>,
+    /// Events up to this one are with the client, where they have numbers.
+    had: Option<u64>,
     /// The event that is being read has a number.
     numbered: bool,
     /// Something was said since then that has none: there is no place to go on from.
@@ -41,10 +43,9 @@ impl Relay {
     pub(super) fn new(numbering: Numbering, address: &Uri) -> Self {
         let pairs =
             address.query().unwrap_or_default().split('&').filter_map(|p| p.split_once('='));
-        // What a client has written there may be escaped; then it is no number, and is not compared.
         let mut named = pairs.filter(|(name, _)| *name == numbering.parameter);
-        let after = named.next_back().map(|(_, after)| Box::from(after));
-        Self { numbering, after, numbered: false, lost: false }
+        let had = named.next_back().and_then(|(_, after)| after.parse().ok());
+        Self { numbering, after: None, had, numbered: false, lost: false }
     }
 
     pub(super) fn take(&mut self, event: &sse::Event<'_>) -> Turn {
@@ -62,12 +63,12 @@ impl Relay {
             _ => None,
         };
         let Some(number) = number else { return Turn::Next };
-        let count = |text: &str| text.parse::<u64>().ok();
-        let before = self.after.as_deref().and_then(count).zip(count(&number));
-        if before.is_some_and(|(after, number)| number <= after) {
+        let count = number.parse().ok();
+        if self.had.zip(count).is_some_and(|(had, number)| number <= had) {
             return Turn::Before;
         }
-        (self.after, self.numbered, self.lost) = (Some(number), true, false);
+        (self.after, self.had) = (Some(number), count);
+        (self.numbered, self.lost) = (true, false);
         Turn::Next
     }
 
@@ -94,25 +95,11 @@ impl Relay {
             whole.push_str(pair);
             whole.push('&');
         }
-        whole.push_str(&format!("{parameter}={}", escaped(after)));
+        whole.push_str(&self.numbering.after(after));
         let mut parts = address.clone().into_parts();
         parts.path_and_query = PathAndQuery::try_from(whole).ok();
         Uri::from_parts(parts).unwrap_or_else(|_| address.clone())
     }
-}
-
-/// `text` as the value of a parameter; what is escaped already stays so.
-fn escaped(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'.' | b'_' | b'-' | b'~' | b'%' => {
-                out.push(char::from(byte));
-            }
-            _ => out.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    out
 }
 
 impl Recovery {

@@ -173,7 +173,6 @@ impl Recovery {
         let mut out = Vec::new();
         if let Some(wire) = &mut self.wire {
             wire.keep_alive(holding, self.ledger.report(), &mut out);
-            wire.written = self.now;
         }
         self.write(out.into());
     }

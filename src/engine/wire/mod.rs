@@ -476,11 +476,6 @@ impl Wire {
     }
 
     fn keep_alive(&mut self, holding: bool, report: &Report, out: &mut Vec<u8>) {
-        // An event of ours would say something of an answer that is not ours; where there are no comments,
-        // there is no sign of life.
-        if self.relays {
-            return self.writer.remark("keep-alive", out);
-        }
         let waits = holding || !self.unsettled.is_empty() || !self.writer.has_begun();
         if self.verbatim && !waits {
             out.extend_from_slice(&self.release(report));
