@@ -140,6 +140,48 @@ async fn an_interaction_is_a_stream_like_any_other() {
     assert_eq!((got.status, Dialect::Gemini.error(&got.body)), (404, "NOT_FOUND".to_owned()));
 }
 
+/// One in the background is replayed by its provider; any other goes on by steps that are appended.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_interaction_that_is_cut_comes_whole() {
+    for background in [true, false] {
+        let request = json!({
+            "model": "gemini-3-flash",
+            "input": "Tell me.",
+            "stream": true,
+            "background": background,
+        });
+        let model = interactions();
+        let whole = String::from_utf8(model.respond(&request).body().to_vec()).unwrap();
+        let first = model.respond(&request).fault(Fault::reset_at(whole.len() / 2));
+        let kept = whole.clone();
+        let script = Script::new().exchange(first).forever(move |request| {
+            let Some((_, id)) = request.path().split_once("last_event_id=") else {
+                return model.respond(&request.json());
+            };
+            let id = format!("\"event_id\":\"{id}\"");
+            let mut events = kept.split_inclusive("\n\n").skip_while(|event| !event.contains(&id));
+            events.next();
+            Exchange::stream(events.collect::<String>())
+        });
+        let server = Server::start(script).await;
+        let proxy = Running::to(&server.uri()).await;
+        let got = proxy.ask(Sent::post("/v1beta/interactions", request.to_string())).await;
+        let text = |body: &[u8]| {
+            let events =
+                frames(body).into_iter().filter_map(|data| serde_json::from_str(&data).ok());
+            let events = events.filter(|event: &Value| event["event_type"] == "step.delta");
+            events
+                .map(|event| event["delta"]["text"].as_str().unwrap().to_owned())
+                .collect::<String>()
+        };
+        assert_eq!((got.status, text(&got.body)), (200, TEXT.to_owned()));
+        assert_eq!(got.text().matches("event: interaction.completed").count(), 1);
+        let methods =
+            server.requests().iter().map(|seen| seen.method().to_string()).collect::<Vec<_>>();
+        assert_eq!(methods, ["POST", if background { "GET" } else { "POST" }]);
+    }
+}
+
 /// A client of Google's reads errors in Google's shape, whatever it called.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_else_there_is_is_passed_on() {
