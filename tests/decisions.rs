@@ -1,4 +1,5 @@
-//! What a whole reply does about each kind of cut, in virtual time: waits, limits, steps, ends.
+//! What a whole reply does about each kind of cut, in virtual time: waits, limits, steps, ends. What is not
+//! about frames of one format is decided in every format.
 #![allow(clippy::unwrap_used, reason = "a test may")]
 #![expect(clippy::unwrap_used, reason = "a test may")]
 
@@ -11,21 +12,19 @@ use std::time::Duration;
 use http::header::RETRY_AFTER;
 use http::{HeaderValue, StatusCode};
 use serde_json::{Value, json};
+use support::wires::Wire;
 use support::{Run, run};
-use unbroken::dialect::{Anthropic, Declared, OpenAiChat, Prefill};
+use unbroken::dialect::{Declared, OpenAiChat, Prefill};
 use unbroken::engine::Plan;
 use unbroken::policy::{Delivery, Policy};
-use unbroken::testing::{
-    ANTHROPIC_PING, Answer, Deltas, End, Exchange, Fault, Flaky, Model, anthropic_error,
-};
+use unbroken::testing::{Answer, Deltas, End, Exchange, Fault, Flaky, Model};
 use unbroken::{Cut, ErrorKind, Event, FinishReason, Next, Origin, Resume, Timer, Upstream};
 
 const TEXT: &str =
     "One answer over however many connections it takes, and nobody sees the seam in it.";
 
 fn claude(name: &str, model: &str) -> Upstream {
-    let uri = "https://api.anthropic.com/v1/messages".parse().unwrap();
-    Upstream::new(name, Anthropic, uri).model(model)
+    Wire::Anthropic.at(name, "https://api.anthropic.com", model).model(model)
 }
 
 fn gpt(name: &str) -> Upstream {
@@ -33,36 +32,45 @@ fn gpt(name: &str) -> Upstream {
     Upstream::new(name, OpenAiChat, uri)
 }
 
-fn request() -> Value {
-    json!({
-        "model": "claude-haiku-4-5",
-        "max_tokens": 4000,
-        "messages": [{"role": "user", "content": "Tell me."}],
-    })
+fn request(wire: Wire) -> Value {
+    wire.request()
 }
 
 fn plan(chain: Vec<Upstream>) -> Plan {
-    Plan::new(request(), chain)
+    Plan::new(request(Wire::Anthropic), chain)
 }
 
-fn one() -> Plan {
-    plan(vec![claude("one", "claude-haiku-4-5")])
+/// An upstream with the usual model, or with another one that goes on in the same way.
+fn upstream(wire: Wire, name: &str, another: bool) -> Upstream {
+    let model = match wire {
+        Wire::Anthropic if another => "claude-sonnet-4-5",
+        Wire::OpenAiChat if another => "another-model",
+        Wire::OpenAiResponses if another => "gpt-4.1",
+        Wire::Gemini | Wire::GeminiInteractions if another => "gemini-3.1-pro",
+        _ => wire.usual(),
+    };
+    let host = if wire == Wire::Anthropic { "api.anthropic.com" } else { "api.example" };
+    wire.at(name, &format!("https://{host}"), model).model(model)
 }
 
-fn two() -> Plan {
-    plan(vec![claude("one", "claude-haiku-4-5"), claude("two", "claude-sonnet-4-5")])
+fn one(wire: Wire) -> Plan {
+    Plan::new(request(wire), vec![upstream(wire, "one", false)])
 }
 
-fn model() -> Model {
-    Model::anthropic(Answer::new().text(TEXT))
+fn two(wire: Wire) -> Plan {
+    Plan::new(request(wire), vec![upstream(wire, "one", false), upstream(wire, "two", true)])
+}
+
+fn model(wire: Wire) -> Model {
+    wire.says(Answer::new().text(TEXT), Deltas::Random { max: 8 })
 }
 
 /// Each upstream answers by its own list of exchanges, then by the model.
-fn play(plan: Plan, first: Vec<Exchange>, second: Vec<Exchange>) -> Run {
+fn play(wire: Wire, plan: Plan, first: Vec<Exchange>, second: Vec<Exchange>) -> Run {
     let (mut first, mut second) = (first.into_iter(), second.into_iter());
     run(plan, |request, attempt| {
         let list = if &*attempt.upstream == "one" { &mut first } else { &mut second };
-        list.next().unwrap_or_else(|| model().respond(request))
+        list.next().unwrap_or_else(|| model(wire).respond(request))
     })
 }
 
@@ -70,14 +78,13 @@ fn status(status: u16) -> Exchange {
     Exchange::reply(StatusCode::from_u16(status).unwrap())
 }
 
-fn error(status: u16, kind: &str, message: &str) -> Exchange {
-    let body = json!({"type": "error", "error": {"type": kind, "message": message}});
-    Exchange::json(StatusCode::from_u16(status).unwrap(), &body)
+fn error(wire: Wire, status: u16, kind: &str, message: &str) -> Exchange {
+    wire.rejects(status, kind, message)
 }
 
 /// The answer, cut after about `share` hundredths of its body.
-fn cut(share: usize) -> Exchange {
-    let whole = model().whole();
+fn cut(wire: Wire, share: usize) -> Exchange {
+    let whole = model(wire).whole();
     let at = whole.body().len() * share / 100;
     whole.fault(Fault::reset_at(at))
 }
@@ -100,114 +107,142 @@ fn interruptions(run: &Run) -> Vec<(Cut, Next, u64)> {
 
 #[test]
 fn retry_after_is_waited_for_to_the_second() {
-    let busy = status(429).header(RETRY_AFTER, HeaderValue::from_static("7"));
-    let run = play(one(), vec![busy], vec![]);
-    assert_eq!(run.text(), TEXT);
-    assert_eq!(run.report.attempts[1].delay, Duration::from_secs(7));
-    assert_eq!(run.report.attempts[1].opened, Duration::from_secs(7));
+    for wire in Wire::ALL {
+        let busy = status(429).header(RETRY_AFTER, HeaderValue::from_static("7"));
+        let run = play(wire, one(wire), vec![busy], vec![]);
+        assert_eq!(run.text(), TEXT);
+        assert_eq!(run.report.attempts[1].delay, Duration::from_secs(7));
+        assert_eq!(run.report.attempts[1].opened, Duration::from_secs(7));
+    }
 }
 
 #[test]
 fn a_longer_retry_after_than_a_minute_gives_the_step_up() {
-    let busy = || status(429).header(RETRY_AFTER, HeaderValue::from_static("61"));
-    let run = play(two(), vec![busy()], vec![]);
-    assert_eq!((run.text().as_str(), upstreams(&run)), (TEXT, vec!["one", "two"]));
-    let run = play(one(), vec![busy()], vec![]);
-    assert_eq!((kind(&run), run.requests.len()), (ErrorKind::RateLimited, 1));
+    for wire in Wire::ALL {
+        let busy = || status(429).header(RETRY_AFTER, HeaderValue::from_static("61"));
+        let run = play(wire, two(wire), vec![busy()], vec![]);
+        assert_eq!((run.text().as_str(), upstreams(&run)), (TEXT, vec!["one", "two"]));
+        let run = play(wire, one(wire), vec![busy()], vec![]);
+        assert_eq!((kind(&run), run.requests.len()), (ErrorKind::RateLimited, 1));
+    }
 }
 
 #[test]
 fn busy_three_times_ends_the_step_and_says_so() {
-    for (code, expected) in [
-        (429, ErrorKind::RateLimited),
-        (500, ErrorKind::Upstream),
-        (503, ErrorKind::Overloaded),
-        (529, ErrorKind::Overloaded),
-        (408, ErrorKind::Upstream),
-        (425, ErrorKind::Upstream),
-    ] {
-        let run = play(one(), vec![status(code); 9], vec![]);
-        let error = run.result.as_ref().expect_err("busy");
-        assert_eq!((error.kind(), run.requests.len()), (expected, 3), "{code}");
-        assert!(error.is_exhausted(), "{code}");
-        let run = play(two(), vec![status(code); 9], vec![]);
-        assert_eq!(upstreams(&run), ["one", "one", "one", "two"], "{code}");
+    for wire in Wire::ALL {
+        for (code, expected) in [
+            (429, ErrorKind::RateLimited),
+            (500, ErrorKind::Upstream),
+            (503, ErrorKind::Overloaded),
+            (529, ErrorKind::Overloaded),
+            (408, ErrorKind::Upstream),
+            (425, ErrorKind::Upstream),
+        ] {
+            let run = play(wire, one(wire), vec![status(code); 9], vec![]);
+            let error = run.result.as_ref().expect_err("busy");
+            assert_eq!((error.kind(), run.requests.len()), (expected, 3), "{code}");
+            assert!(error.is_exhausted(), "{code}");
+            let run = play(wire, two(wire), vec![status(code); 9], vec![]);
+            assert_eq!(upstreams(&run), ["one", "one", "one", "two"], "{code}");
+        }
     }
 }
 
 #[test]
 fn the_callers_own_fault_is_told_at_once_with_the_providers_response() {
-    let refused = || error(400, "invalid_request_error", "max_tokens: too large");
-    let run = play(two(), vec![refused()], vec![]);
-    let error = run.result.as_ref().expect_err("the caller's fault");
-    assert_eq!((error.kind(), error.origin()), (ErrorKind::InvalidRequest, Origin::Caller));
-    assert_eq!(run.requests.len(), 1);
-    let rejection = error.rejection().expect("the response");
-    assert_eq!(rejection.status, 400);
-    assert!(String::from_utf8_lossy(&rejection.body).contains("max_tokens: too large"));
+    for wire in Wire::ALL {
+        let refused = || error(wire, 400, "invalid_request_error", "max_tokens: too large");
+        let run = play(wire, two(wire), vec![refused()], vec![]);
+        let error = run.result.as_ref().expect_err("the caller's fault");
+        assert_eq!((error.kind(), error.origin()), (ErrorKind::InvalidRequest, Origin::Caller));
+        assert_eq!(run.requests.len(), 1);
+        let rejection = error.rejection().expect("the response");
+        assert_eq!(rejection.status, 400);
+        assert!(String::from_utf8_lossy(&rejection.body).contains("max_tokens: too large"));
+    }
 }
 
 #[test]
 fn what_another_step_can_answer_goes_there_without_a_retry() {
-    for exchange in [
-        error(400, "invalid_request_error", "prompt is too long: 210000 tokens > 200000 maximum"),
-        error(404, "not_found_error", "model: claude-nothing"),
-        error(401, "authentication_error", "invalid x-api-key"),
-        error(402, "billing_error", "Your credit balance is too low"),
-        error(403, "permission_error", "not allowed"),
-    ] {
-        let run = play(two(), vec![exchange.clone()], vec![]);
-        assert_eq!(upstreams(&run), ["one", "two"], "{exchange:?}");
-        assert_eq!(run.text(), TEXT);
-        let run = play(one(), vec![exchange.clone()], vec![]);
-        assert_eq!((run.result.is_err(), run.requests.len()), (true, 1), "{exchange:?}");
+    for wire in Wire::ALL {
+        for exchange in [
+            error(
+                wire,
+                400,
+                "invalid_request_error",
+                "prompt is too long: 210000 tokens > 200000 maximum",
+            ),
+            error(wire, 404, "not_found_error", "model: claude-nothing"),
+            error(wire, 401, "authentication_error", "invalid x-api-key"),
+            error(wire, 402, "billing_error", "Your credit balance is too low"),
+            error(wire, 403, "permission_error", "not allowed"),
+        ] {
+            let run = play(wire, two(wire), vec![exchange.clone()], vec![]);
+            assert_eq!(upstreams(&run), ["one", "two"], "{exchange:?}");
+            assert_eq!(run.text(), TEXT);
+            let run = play(wire, one(wire), vec![exchange.clone()], vec![]);
+            assert_eq!((run.result.is_err(), run.requests.len()), (true, 1), "{exchange:?}");
+        }
     }
 }
 
 #[test]
 fn a_policy_refusal_never_goes_anywhere_else() {
-    let frame =
-        anthropic_error("invalid_request_error", "Output blocked by content filtering policy");
-    let whole = model().whole();
-    let at = whole.body().len() / 2;
-    let run = play(two(), vec![whole.fault(Fault::Insert { at, frame, end: End::Clean })], vec![]);
-    assert_eq!((kind(&run), run.requests.len()), (ErrorKind::Policy, 1));
-    assert!(TEXT.starts_with(&run.text()) && !run.text().is_empty());
+    for wire in Wire::ALL {
+        let frame = wire.error("content_policy_violation");
+        let whole = model(wire).whole();
+        let at = whole.body().len() / 2;
+        let run = play(
+            wire,
+            two(wire),
+            vec![whole.fault(Fault::Insert { at, frame, end: End::Clean })],
+            vec![],
+        );
+        assert_eq!((kind(&run), run.requests.len()), (ErrorKind::Policy, 1));
+        assert!(TEXT.starts_with(&run.text()) && !run.text().is_empty());
+    }
 }
 
 #[test]
 fn a_silent_route_is_left_after_the_first_timeout() {
-    let silent = || Exchange::headless(End::Stall);
-    let run = play(two(), vec![silent()], vec![]);
-    assert_eq!(upstreams(&run), ["one", "two"]);
-    assert_eq!(run.report.attempts[1].opened, Duration::from_secs(60));
-    let (first, ..) = interruptions(&run).remove(0);
-    assert_eq!(first, Cut::Stalled { timer: Timer::FirstEvent });
-    assert_eq!(play(one(), vec![silent()], vec![]).text(), TEXT);
+    for wire in Wire::ALL {
+        let silent = || Exchange::headless(End::Stall);
+        let run = play(wire, two(wire), vec![silent()], vec![]);
+        assert_eq!(upstreams(&run), ["one", "two"]);
+        let patience = if wire == Wire::Anthropic { 60 } else { 300 };
+        assert_eq!(run.report.attempts[1].opened, Duration::from_secs(patience));
+        let (first, ..) = interruptions(&run).remove(0);
+        assert_eq!(first, Cut::Stalled { timer: Timer::FirstEvent });
+        assert_eq!(play(wire, one(wire), vec![silent()], vec![]).text(), TEXT);
+    }
 }
 
 #[test]
 fn pings_alone_do_not_keep_a_dead_answer_alive() {
-    let every = Duration::from_secs(15);
-    let whole = model().whole();
-    let at = whole.body().windows(2).position(|end| end == b"\n\n").unwrap() + 2;
-    let dead = whole.cut_at(at).ends(End::Pings { bytes: ANTHROPIC_PING.into(), every });
-    let run = play(one(), vec![dead], vec![]);
-    assert_eq!(run.text(), TEXT);
-    let (first, ..) = interruptions(&run).remove(0);
-    assert_eq!(first, Cut::Stalled { timer: Timer::Delta });
+    for wire in Wire::ALL {
+        let every = Duration::from_secs(15);
+        let whole = model(wire).whole();
+        let blank: &[u8] = if wire == Wire::Gemini { b"\n\r\n" } else { b"\n\n" };
+        let at = memchr::memmem::find(&whole.body(), blank).unwrap() + blank.len();
+        let dead = whole.cut_at(at).ends(End::Pings { bytes: wire.ping().into(), every });
+        let run = play(wire, one(wire), vec![dead], vec![]);
+        assert_eq!(run.text(), TEXT);
+        let (first, ..) = interruptions(&run).remove(0);
+        assert_eq!(first, Cut::Stalled { timer: Timer::Delta });
+    }
 }
 
 #[test]
 fn empty_deltas_do_not_keep_a_dead_answer_alive() {
+    let wire = Wire::Anthropic;
     let empty = "event: content_block_delta\ndata: {\"type\":\"content_block_delta\",\"index\":0,\
                  \"delta\":{\"type\":\"text_delta\",\"text\":\"\"}}\n\n";
-    let whole = model().whole();
+    let whole = model(wire).whole();
     let body = whole.body();
     let delta = memchr::memmem::find(&body, b"text_delta").unwrap();
     let at = delta + memchr::memmem::find(&body[delta..], b"\n\n").unwrap() + 2;
     let dead = whole.cut_at(at).pings(empty, Duration::from_secs(15));
-    let run = play(one(), vec![dead], vec![]);
+    let run = play(wire, one(wire), vec![dead], vec![]);
     assert_eq!(run.text(), TEXT);
     let (first, ..) = interruptions(&run).remove(0);
     assert_eq!(first, Cut::Stalled { timer: Timer::Delta });
@@ -215,31 +250,36 @@ fn empty_deltas_do_not_keep_a_dead_answer_alive() {
 
 #[test]
 fn the_first_reconnect_goes_out_at_once_and_later_ones_back_off() {
-    let reset = || Exchange::headless(End::Reset);
-    let run = play(one(), vec![reset(), reset()], vec![]);
-    let delays: Vec<u64> = interruptions(&run).iter().map(|(.., delay)| *delay).collect();
-    assert_eq!(delays.len(), 2);
-    assert_eq!(delays[0], 0);
-    assert!((1..=500).contains(&delays[1]), "{delays:?}");
+    for wire in Wire::ALL {
+        let reset = || Exchange::headless(End::Reset);
+        let run = play(wire, one(wire), vec![reset(), reset()], vec![]);
+        let delays: Vec<u64> = interruptions(&run).iter().map(|(.., delay)| *delay).collect();
+        assert_eq!(delays.len(), 2);
+        assert_eq!(delays[0], 0);
+        assert!((1..=500).contains(&delays[1]), "{delays:?}");
+    }
 }
 
 #[test]
 fn two_attempts_that_get_stuck_are_enough_where_another_step_can_go_on() {
-    let stuck = || Exchange::headless(End::Reset);
-    let run = play(two(), vec![cut(60), stuck(), stuck()], vec![]);
-    assert_eq!(run.text(), TEXT);
-    assert_eq!(upstreams(&run), ["one", "one", "one", "two"]);
-    let run = play(one(), vec![cut(60), stuck(), stuck(), stuck()], vec![]);
-    assert_eq!((kind(&run), run.requests.len()), (ErrorKind::Reset, 4));
-    assert!(TEXT.starts_with(&run.text()) && !run.text().is_empty());
+    for wire in Wire::ALL {
+        let stuck = || Exchange::headless(End::Reset);
+        let run = play(wire, two(wire), vec![cut(wire, 60), stuck(), stuck()], vec![]);
+        assert_eq!(run.text(), TEXT);
+        assert_eq!(upstreams(&run), ["one", "one", "one", "two"]);
+        let run = play(wire, one(wire), vec![cut(wire, 60), stuck(), stuck(), stuck()], vec![]);
+        assert_eq!((kind(&run), run.requests.len()), (ErrorKind::Reset, 4));
+        assert!(TEXT.starts_with(&run.text()) && !run.text().is_empty());
+    }
 }
 
 #[test]
 fn a_reply_has_twenty_attempts_in_all() {
+    let wire = Wire::Anthropic;
     // Every attempt brings one more delta, so only the number of all attempts ends it.
     let text: String = (0..400).map(|n| format!("{n} words later, ")).collect();
     let model = Model::anthropic(Answer::new().text(text)).deltas(Deltas::Chars(8));
-    let run = run(one(), |request, _| {
+    let run = run(one(wire), |request, _| {
         let whole = model.respond(request);
         let body = whole.body();
         let delta = memchr::memmem::find(&body, b"text_delta").unwrap();
@@ -252,32 +292,44 @@ fn a_reply_has_twenty_attempts_in_all() {
 
 #[test]
 fn five_minutes_without_anything_new_end_a_reply() {
-    let mut plan = one();
-    let policy = Policy::new().max_attempts_without_progress(100).max_attempts(1000);
-    plan.policy = policy.into();
-    let run = play(plan, std::iter::once(cut(50)).chain(vec![status(503); 900]).collect(), vec![]);
-    assert_eq!(kind(&run), ErrorKind::NoProgress);
-    assert_eq!(run.took, Duration::from_secs(300));
+    for wire in Wire::ALL {
+        let mut plan = one(wire);
+        let policy = Policy::new().max_attempts_without_progress(100).max_attempts(1000);
+        plan.policy = policy.into();
+        let run = play(
+            wire,
+            plan,
+            std::iter::once(cut(wire, 50)).chain(vec![status(503); 900]).collect(),
+            vec![],
+        );
+        assert_eq!(kind(&run), ErrorKind::NoProgress);
+        assert_eq!(run.took, Duration::from_secs(300));
+    }
 }
 
 #[test]
 fn the_overall_deadline_and_the_callers_hook_end_a_reply_with_what_came() {
-    let mut plan = one();
-    let timeouts = unbroken::policy::Timeouts::new().overall(Duration::from_secs(30));
-    plan.policy = Policy::new().timeouts(timeouts).into();
-    let stalled = model().whole().fault(Fault::stall_at(1500));
-    let run = play(plan, vec![stalled], vec![]);
-    assert_eq!((kind(&run), run.took), (ErrorKind::Deadline, Duration::from_secs(30)));
-    assert!(!run.text().is_empty());
+    for wire in Wire::ALL {
+        let mut plan = one(wire);
+        let timeouts = unbroken::policy::Timeouts::new().overall(Duration::from_secs(30));
+        plan.policy = Policy::new().timeouts(timeouts).into();
+        let whole = model(wire).whole();
+        let half = whole.body().len() / 2;
+        let stalled = whole.fault(Fault::stall_at(half));
+        let run = play(wire, plan, vec![stalled], vec![]);
+        assert_eq!((kind(&run), run.took), (ErrorKind::Deadline, Duration::from_secs(30)));
+        assert!(!run.text().is_empty());
 
-    let mut plan = one();
-    plan.policy = Policy::new().keep_going(|report| report.attempts.len() < 2).into();
-    let run = play(plan, vec![cut(30), cut(30), cut(30)], vec![]);
-    assert_eq!((kind(&run), run.requests.len()), (ErrorKind::NoProgress, 2));
+        let mut plan = one(wire);
+        plan.policy = Policy::new().keep_going(|report| report.attempts.len() < 2).into();
+        let run = play(wire, plan, vec![cut(wire, 30), cut(wire, 30), cut(wire, 30)], vec![]);
+        assert_eq!((kind(&run), run.requests.len()), (ErrorKind::NoProgress, 2));
+    }
 }
 
 #[test]
 fn several_choices_are_streamed_and_never_resumed() {
+    let wire = Wire::Anthropic;
     let chunk = |choice: u32, text: &str| {
         let delta = json!({"index": choice, "delta": {"content": text}, "finish_reason": null});
         format!("data: {}\n\n", json!({"id": "c", "choices": [delta]}))
@@ -286,7 +338,7 @@ fn several_choices_are_streamed_and_never_resumed() {
     plan.request =
         json!({"model": "gpt-4o", "n": 2, "messages": [{"role": "user", "content": "x"}]}).into();
     let body = chunk(0, "a") + &chunk(1, "b");
-    let run = play(plan.clone(), vec![Exchange::stream(body)], vec![]);
+    let run = play(wire, plan.clone(), vec![Exchange::stream(body)], vec![]);
     assert_eq!((kind(&run), run.requests.len()), (ErrorKind::Truncated, 1));
     assert_eq!(run.text(), "a");
 
@@ -296,22 +348,23 @@ fn several_choices_are_streamed_and_never_resumed() {
     };
     let half = chunk(0, "a") + &chunk(1, "b") + &end(0) + "data: [DONE]\n\n";
     assert_eq!(
-        kind(&play(plan.clone(), vec![Exchange::stream(half)], vec![])),
+        kind(&play(wire, plan.clone(), vec![Exchange::stream(half)], vec![])),
         ErrorKind::Truncated
     );
     let whole = chunk(0, "a") + &chunk(1, "b") + &end(0) + &end(1) + "data: [DONE]\n\n";
     let nothing = Exchange::headless(End::Reset);
-    let run = play(plan, vec![nothing, Exchange::stream(whole)], vec![]);
+    let run = play(wire, plan, vec![nothing, Exchange::stream(whole)], vec![]);
     assert!(run.result.is_ok(), "retried while nothing was delivered");
 }
 
 #[test]
 fn a_stop_sequence_across_the_seam_ends_the_answer() {
+    let wire = Wire::Anthropic;
     let text = "The list ends here EN";
     let answer = Answer::new().text(format!("{text}D and this is beyond it."));
     let model = Model::anthropic(answer).deltas(Deltas::Chars(1));
-    let mut plan = one();
-    let mut request = request();
+    let mut plan = one(wire);
+    let mut request = request(wire);
     request["stop_sequences"] = json!(["END"]);
     plan.request = request.into();
     let body = model.whole().body();
@@ -334,6 +387,7 @@ fn a_stop_sequence_across_the_seam_ends_the_answer() {
 
 #[test]
 fn reported_usage_at_the_limit_ends_the_answer_as_length() {
+    let wire = Wire::Anthropic;
     let upstream = gpt("one").declare(Declared::new().prefill(Prefill::Trailing));
     let mut plan = plan(vec![upstream]);
     plan.request =
@@ -345,41 +399,43 @@ fn reported_usage_at_the_limit_ends_the_answer_as_length() {
         format!("data: {}\n\n", json!({"id": "c", "choices": [choice], "usage": usage}))
     };
     let body = chunk("all that ", 4) + &chunk("fits", 9);
-    let run = play(plan.clone(), vec![Exchange::stream(body)], vec![]);
+    let run = play(wire, plan.clone(), vec![Exchange::stream(body)], vec![]);
     let finish = run.transcript.finish().expect("finished");
     assert_eq!((&finish.reason, finish.inferred), (&FinishReason::Length, true));
     assert_eq!(run.requests.len(), 1);
     let body = chunk("all that ", 4) + &chunk("fits", 8);
-    let run = play(plan, vec![Exchange::stream(body)], vec![]);
+    let run = play(wire, plan, vec![Exchange::stream(body)], vec![]);
     assert_eq!(run.requests[1]["max_tokens"], json!(1));
 }
 
 #[test]
 fn a_frame_that_cannot_be_read_is_a_cut_first_and_skipped_only_as_a_last_resort() {
-    let whole = model().whole();
+    let wire = Wire::Anthropic;
+    let whole = model(wire).whole();
     let at = whole.body().len() / 2;
-    let first_run = play(one(), vec![whole.fault(Fault::Garble { at })], vec![]);
+    let first_run = play(wire, one(wire), vec![whole.fault(Fault::Garble { at })], vec![]);
     assert_eq!(first_run.text(), TEXT, "resumed from the last good frame");
     assert_eq!(first_run.report.attempts.iter().map(|a| a.skipped_frames).sum::<u32>(), 0);
 
     // An upstream whose continuation always begins with a frame that nobody can read.
     let poisoned = |request: &Value| {
-        let exchange = model().respond(request);
+        let exchange = model(wire).respond(request);
         let body = exchange.body();
         let first = memchr::memmem::find(&body, b"event: content_block_start").unwrap();
         let poison = b"event: content_block_delta\ndata: {\"type\":\"content_block_delta\",\n\n";
         exchange.with_body([&body[..first], &poison[..], &body[first..]].concat())
     };
-    let mut first = vec![cut(50)].into_iter();
-    let run = run(one(), |request, _| first.next().unwrap_or_else(|| poisoned(request)));
+    let mut first = vec![cut(wire, 50)].into_iter();
+    let run = run(one(wire), |request, _| first.next().unwrap_or_else(|| poisoned(request)));
     assert_eq!(run.text(), TEXT);
     assert_eq!(run.report.attempts.iter().map(|a| a.skipped_frames).sum::<u32>(), 1);
 }
 
 #[test]
 fn an_answer_that_may_be_taken_back_begins_again_when_nothing_can_continue_it() {
-    let mut plan = one();
-    let mut request = request();
+    let wire = Wire::Anthropic;
+    let mut plan = one(wire);
+    let mut request = request(wire);
     // Structured output leaves the aligned replay only.
     request["output_config"] = json!({"format": {"type": "json_schema", "schema": {}}});
     plan.request = request.into();
@@ -389,7 +445,7 @@ fn an_answer_that_may_be_taken_back_begins_again_when_nothing_can_continue_it() 
         run(plan, move |request, _| {
             attempts += 1;
             match attempts {
-                1 => cut(50),
+                1 => cut(wire, 50),
                 _ => Model::anthropic(Answer::new().text(other)).respond(request),
             }
         })
@@ -406,10 +462,11 @@ fn an_answer_that_may_be_taken_back_begins_again_when_nothing_can_continue_it() 
 
 #[test]
 fn another_upstream_gets_the_text_and_not_what_only_the_first_can_read() {
+    let wire = Wire::Anthropic;
     let answer = Answer::new().reasoning("I should be brief.", "c2lnbmF0dXJl").text(TEXT);
     let model = Model::anthropic(answer);
-    let mut plan = two();
-    let mut request = request();
+    let mut plan = two(wire);
+    let mut request = request(wire);
     request["thinking"] = json!({"type": "enabled", "budget_tokens": 1024});
     plan.request = request.into();
     let at = model.whole().body().len() * 3 / 4;
@@ -431,12 +488,18 @@ fn another_upstream_gets_the_text_and_not_what_only_the_first_can_read() {
 
 #[test]
 fn a_cut_after_the_content_is_complete_is_no_cut() {
-    let whole = model().whole();
+    let wire = Wire::Anthropic;
+    let whole = model(wire).whole();
     let body = whole.body();
     let stop = memchr::memmem::find(&body, b"event: message_stop").unwrap();
     for at in stop..body.len() {
         for end in [End::Reset, End::Clean, End::Stall] {
-            let run = play(one(), vec![model().whole().fault(Fault::Cut { at, end })], vec![]);
+            let run = play(
+                wire,
+                one(wire),
+                vec![model(wire).whole().fault(Fault::Cut { at, end })],
+                vec![],
+            );
             assert_eq!((run.text().as_str(), run.requests.len()), (TEXT, 1));
             assert!(run.transcript.finish().is_some_and(|end| !end.inferred));
             assert!(run.took <= Duration::from_secs(5), "{:?}", run.took);
@@ -446,9 +509,10 @@ fn a_cut_after_the_content_is_complete_is_no_cut() {
 
 #[test]
 fn without_notes_no_model_is_asked_in_a_users_voice() {
+    let wire = Wire::Anthropic;
     let mut plan = plan(vec![claude("one", "claude-opus-4-7")]);
     plan.policy = Policy::new().without_notes().into();
-    let run = play(plan, vec![cut(50)], vec![]);
+    let run = play(wire, plan, vec![cut(wire, 50)], vec![]);
     assert_eq!(run.text(), TEXT);
     assert_eq!(run.report.attempts[1].by, Some(Resume::Align));
     assert_eq!(run.requests[0], run.requests[1]);
@@ -456,43 +520,48 @@ fn without_notes_no_model_is_asked_in_a_users_voice() {
 
 #[test]
 fn every_cut_costs_no_more_than_the_policy_of_one_attempt_allows() {
-    let mut plan = one();
-    plan.policy = Policy::new().max_attempts(1).into();
-    let run = play(plan, vec![cut(50)], vec![]);
-    assert_eq!((kind(&run), run.requests.len()), (ErrorKind::Reset, 1));
-    let mut plan = one();
-    plan.policy = Policy::new().without_resume().into();
-    let run = play(plan, vec![cut(50)], vec![]);
-    assert_eq!((kind(&run), run.requests.len()), (ErrorKind::Reset, 1));
+    for wire in Wire::ALL {
+        let mut plan = one(wire);
+        plan.policy = Policy::new().max_attempts(1).into();
+        let run = play(wire, plan, vec![cut(wire, 50)], vec![]);
+        assert_eq!((kind(&run), run.requests.len()), (ErrorKind::Reset, 1));
+        let mut plan = one(wire);
+        plan.policy = Policy::new().without_resume().into();
+        let run = play(wire, plan, vec![cut(wire, 50)], vec![]);
+        assert_eq!((kind(&run), run.requests.len()), (ErrorKind::Reset, 1));
+    }
 }
 
 #[test]
 fn a_json_error_in_place_of_a_stream_is_an_error_whatever_its_words() {
-    for body in [
-        r#"{"error":{"message":"boom"}}"#,
-        r#"{"error":{"message":"boom","type":"weird","code":"E1"}}"#,
-        r#"{"error":"boom"}"#,
-        r#"{"type":"error","error":{"type":"weird","message":"boom"}}"#,
-        "{\n  \"error\": {\n    \"message\": \"boom\"\n  }\n}\n",
-    ] {
-        for pieces in [1, 7, 10_000] {
-            let exchange = || Exchange::stream(body).pieces_of(pieces);
-            let run = play(one(), vec![exchange()], vec![]);
-            let error = run.result.as_ref().expect_err("an error");
-            assert_eq!((error.kind(), run.requests.len()), (ErrorKind::Upstream, 1), "{body}");
-            assert_eq!(error.cut(), Some(Cut::Faulted), "{body}");
-            let run = play(two(), vec![exchange()], vec![]);
-            assert_eq!(upstreams(&run), ["one", "two"], "{body}");
+    for wire in Wire::ALL {
+        for body in [
+            r#"{"error":{"message":"boom"}}"#,
+            r#"{"error":{"message":"boom","type":"weird","code":"E1"}}"#,
+            r#"{"error":"boom"}"#,
+            r#"{"type":"error","error":{"type":"weird","message":"boom"}}"#,
+            "{\n  \"error\": {\n    \"message\": \"boom\"\n  }\n}\n",
+        ] {
+            for pieces in [1, 7, 10_000] {
+                let exchange = || Exchange::stream(body).pieces_of(pieces);
+                let run = play(wire, one(wire), vec![exchange()], vec![]);
+                let error = run.result.as_ref().expect_err("an error");
+                assert_eq!((error.kind(), run.requests.len()), (ErrorKind::Upstream, 1), "{body}");
+                assert_eq!(error.cut(), Some(Cut::Faulted), "{body}");
+                let run = play(wire, two(wire), vec![exchange()], vec![]);
+                assert_eq!(upstreams(&run), ["one", "two"], "{body}");
+            }
         }
-    }
-    for body in ["<!doctype html><title>Sign in</title>", r#"{"object":"list","data":[]}"#] {
-        let run = play(one(), vec![Exchange::stream(body); 3], vec![]);
-        assert_eq!((kind(&run), run.requests.len()), (ErrorKind::Garbled, 3), "{body}");
+        for body in ["<!doctype html><title>Sign in</title>", r#"{"object":"list","data":[]}"#] {
+            let run = play(wire, one(wire), vec![Exchange::stream(body); 3], vec![]);
+            assert_eq!((kind(&run), run.requests.len()), (ErrorKind::Garbled, 3), "{body}");
+        }
     }
 }
 
 #[test]
 fn what_was_taken_back_does_not_count_towards_the_token_limit() {
+    let wire = Wire::Anthropic;
     let mut plan = plan(vec![gpt("one")]);
     plan.policy = Policy::new().delivery(Delivery::Retractable).into();
     plan.request =
@@ -504,9 +573,9 @@ fn what_was_taken_back_does_not_count_towards_the_token_limit() {
         let chunk = json!({"id": "c", "choices": [choice], "usage": usage});
         Exchange::stream(format!("data: {chunk}\n\n")).reset()
     };
-    let refused = || error(400, "invalid_request_error", "no");
+    let refused = || error(wire, 400, "invalid_request_error", "no");
     let first = vec![said("one", 500), refused(), refused(), refused(), said("two", 600)];
-    let run = play(plan, first.into_iter().chain(vec![status(503); 9]).collect(), vec![]);
+    let run = play(wire, plan, first.into_iter().chain(vec![status(503); 9]).collect(), vec![]);
     assert!(run.events.iter().any(|event| matches!(event, Event::Rewind(_))));
     assert_eq!(kind(&run), ErrorKind::Reset, "not an end by length");
     assert_eq!(run.text(), "two");

@@ -41,12 +41,15 @@ mod truth;
 #[path = "proxy/wire.rs"]
 #[allow(dead_code, reason = "tests of the proxy use the rest")]
 mod wire;
+#[path = "support/wires.rs"]
+mod wires;
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::future::join_all;
 use http::StatusCode;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -57,6 +60,7 @@ use unbroken::proxy::{Config, Proxy, serve};
 use unbroken::testing::{Deltas, Exchange, Fault, Flaky, Model, Script, Server};
 
 use told::Told;
+use wires::{Scenario, Wire as Dialect};
 
 /// What all times are divided by.
 const SCALE: u32 = 20;
@@ -90,48 +94,28 @@ enum Step {
 
 use Step::{Fallback, Primary};
 
-/// The wire formats that there are.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Dialect {
-    Anthropic,
-    Chat,
-}
-
-/// Runs a scenario in both wire formats, at the same time.
-async fn both(scenario: impl AsyncFn(Dialect)) {
-    tokio::join!(scenario(Dialect::Anthropic), scenario(Dialect::Chat));
+/// Runs a scenario in every wire format that the proxy serves, at the same time.
+async fn each(scenario: impl AsyncFn(Dialect)) {
+    let served = Dialect::ALL.into_iter().filter(|wire| wire.runs(Scenario::Proxied));
+    join_all(served.map(async |wire| scenario(wire).await)).await;
 }
 
 impl Dialect {
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Anthropic => "anthropic",
-            Self::Chat => "openai-chat",
-        }
-    }
-
     /// A provider that knows the answer and says it word by word.
     fn model(self) -> Model {
-        self.says(TEXT.into())
+        self.speaks(TEXT.into())
     }
 
-    fn says(self, answer: unbroken::testing::Answer) -> Model {
-        let model = match self {
-            Self::Anthropic => Model::anthropic(answer),
-            Self::Chat => Model::openai_chat(answer),
-        };
-        model.deltas(Deltas::At(TEXT.match_indices(' ').map(|(at, _)| at + 1).collect()))
+    fn speaks(self, answer: unbroken::testing::Answer) -> Model {
+        let words = TEXT.match_indices(' ').map(|(at, _)| at + 1).collect();
+        self.says(answer, Deltas::At(words))
     }
 
     /// What a client asks.
-    fn request(self) -> Value {
-        let mut request = json!({
-            "model": "whatever",
-            "max_tokens": 9000,
-            "stream": true,
-            "messages": [{"role": "user", "content": "Why do rivers bend?"}],
-        });
-        if self == Self::Chat {
+    fn question(self) -> Value {
+        let mut request = self.asks("whatever", "Why do rivers bend?");
+        request["stream"] = json!(true);
+        if self == Self::OpenAiChat {
             request["stream_options"] = json!({"include_usage": true});
         }
         request
@@ -139,7 +123,7 @@ impl Dialect {
 
     /// The body by which the primary answers when nothing goes wrong.
     fn body(self) -> Bytes {
-        let mut request = self.request();
+        let mut request = self.question();
         request["model"] = PRIMARY.into();
         self.model().respond(&request).body()
     }
@@ -157,8 +141,9 @@ impl Dialect {
             Self::Anthropic => {
                 json!({"type": "error", "error": {"type": kind, "message": message}})
             }
-            Self::Chat => json!({"error":
+            Self::OpenAiChat => json!({"error":
                 {"message": message, "type": kind, "param": null, "code": code}}),
+            _ => unserved(),
         };
         Exchange::json(StatusCode::from_u16(status).unwrap(), &error)
     }
@@ -168,7 +153,8 @@ impl Dialect {
     const fn handed_over(self) -> &'static [&'static str] {
         match self {
             Self::Anthropic => &[PRIMARY],
-            Self::Chat => &[PRIMARY, FALLBACK],
+            Self::OpenAiChat => &[PRIMARY, FALLBACK],
+            _ => unserved(),
         }
     }
 
@@ -176,9 +162,15 @@ impl Dialect {
     const fn natural_end(self) -> &'static str {
         match self {
             Self::Anthropic => "end_turn",
-            Self::Chat => "stop",
+            Self::OpenAiChat => "stop",
+            _ => unserved(),
         }
     }
+}
+
+/// [`Scenario::Proxied`] leaves these formats out.
+const fn unserved() -> ! {
+    panic!("the proxy does not serve this format");
 }
 
 /// The first `count` words of the answer.
@@ -285,9 +277,10 @@ impl Bench {
     async fn ask(&self) -> Told {
         let path = match self.dialect {
             Dialect::Anthropic => "/v1/messages",
-            Dialect::Chat => "/v1/chat/completions",
+            Dialect::OpenAiChat => "/v1/chat/completions",
+            _ => unserved(),
         };
-        let sent = wire::Sent::post(path, self.dialect.request().to_string());
+        let sent = wire::Sent::post(path, self.dialect.question().to_string());
         let answer = sent.to(self.proxy).await.answer().await;
         told::answer(self.dialect, &answer)
     }

@@ -98,14 +98,28 @@ impl Case {
         self.sidecar.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
     }
 
-    /// `[DONE]` without a finish reason proves nothing, nor does an end that came only half, nor
-    /// the finish of one choice among several.
+    /// Whether its end is one that we take for an end.
     pub(crate) fn is_proof(&self, events: &Events) -> bool {
+        self.sidecar["terminal"] == true && self.unproved(events).is_none()
+    }
+
+    /// Why an end that the sidecar takes for one is none to us.
+    pub(crate) fn unproved(&self, events: &Events) -> Option<&'static str> {
         let is_chat = self.is_chat();
-        let unsaid = is_chat && self.sidecar["expected"]["stop_reason"].is_null();
-        let some_only = is_chat && !events.finish_every_choice();
-        let ended = !events.tail || !self.is_gemini() && events.say_the_end();
-        self.sidecar["terminal"] == true && !unsaid && !some_only && ended
+        let ends_early = events.tail && (self.is_gemini() || !events.say_the_end());
+        if self.sidecar["terminal"] != true {
+            None
+        } else if self.ends_in_stray_error(events) {
+            Some("an error stands behind its finish reason")
+        } else if is_chat && self.sidecar["expected"]["stop_reason"].is_null() {
+            Some("`[DONE]` without a finish reason proves nothing")
+        } else if is_chat && !events.finish_every_choice() {
+            Some("one choice of several is not finished")
+        } else if ends_early {
+            Some("its last event lacks the blank line, so it is none: the file was edited")
+        } else {
+            None
+        }
     }
 
     /// Lines that belong to no event and are an error. (A llama-box server also sends such a line, which
@@ -231,6 +245,18 @@ pub(crate) fn canonical(json: &str) -> String {
 /// Calls of the Responses API's own tools that the caller runs; no sidecar counts them.
 pub(crate) fn is_own_tool(name: &str) -> bool {
     matches!(name, "apply_patch_call" | "local_shell_call")
+}
+
+/// Calls that Gemini runs itself; no sidecar counts them.
+pub(crate) fn is_servers_own(name: &str) -> bool {
+    matches!(name, "executableCode" | "toolCall") || name.ends_with("_call")
+}
+
+/// Says in the output of a test what of a recording is not as its sidecar has it.
+pub(crate) fn note(case: &str, why: &str) {
+    // Not `eprintln!`, which the harness keeps to itself when a test passes.
+    let note = format!("noted: {case}: {why}\n");
+    io::stderr().write_all(note.as_bytes()).expect("standard error is open");
 }
 
 /// The input of a custom tool as its sidecar has it: free text, which we hand out as a JSON string.

@@ -6,7 +6,7 @@ use serde_json::Value;
 use unbroken::dialect::{Dialect, Fault, Signal};
 use unbroken::{FinishReason, PartKind, sse};
 
-use crate::cases::{Case, Events, as_recorded, canonical, is_own_tool};
+use crate::cases::{Case, Events, as_recorded, canonical, is_own_tool, is_servers_own};
 
 #[derive(Debug)]
 struct Block {
@@ -85,6 +85,7 @@ impl Answer {
                 let arguments = as_recorded(block.text.clone());
                 Some((id.to_string(), name.to_string(), arguments, block.closed))
             }
+            PartKind::ServerCall { name, .. } if is_servers_own(name) => None,
             PartKind::ServerCall { id, name } => {
                 let whole: Value = serde_json::from_str(&block.text).expect("a whole block");
                 assert_eq!(whole["id"], **id);

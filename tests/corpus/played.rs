@@ -14,7 +14,7 @@ use unbroken::{
     Cut, Error, Event, FinishReason, PartKind, PartState, Step, Transcript, Upstream, WireOptions,
 };
 
-use crate::cases::{Case, Events, as_recorded, canonical, is_own_tool};
+use crate::cases::{Case, Events, as_recorded, canonical, is_own_tool, is_servers_own};
 
 /// All that was handed out.
 pub(crate) struct Played {
@@ -141,6 +141,7 @@ impl Played {
                     let arguments = as_recorded(part.text().to_owned());
                     Some((id.to_string(), name.to_string(), arguments, whole))
                 }
+                PartKind::ServerCall { name, .. } if is_servers_own(name) => None,
                 PartKind::ServerCall { id, name } => {
                     let block: Value = serde_json::from_str(part.text()).expect("a whole block");
                     let input = canonical(&block["input"].to_string());

@@ -29,103 +29,123 @@ fn busy(_: &Value, _: &unbroken::engine::Attempt) -> Exchange {
 
 #[test]
 fn what_is_denied_goes_to_the_next_step_for_nothing() {
-    let run = run_gated(two(), |request, _| model().respond(request), |a| &*a.upstream != "one");
-    assert_eq!((run.text().as_str(), upstreams(&run)), (TEXT, vec!["two"]));
-    assert_eq!(interruptions(&run), [], "nothing was interrupted");
-    assert_eq!(source(&run), Source::Model);
-    let denied =
-        |notice: &&Notice| matches!(notice, Notice::Denied { attempt, .. } if attempt.get() == 1);
-    assert_eq!(run.notices.iter().filter(denied).count(), 1);
+    for wire in Wire::ALL {
+        let run = run_gated(
+            two(wire),
+            |request, _| model(wire).respond(request),
+            |a| &*a.upstream != "one",
+        );
+        assert_eq!((run.text().as_str(), upstreams(&run)), (TEXT, vec!["two"]));
+        assert_eq!(interruptions(&run), [], "nothing was interrupted");
+        assert_eq!(source(&run), Source::Model);
+        let denied = |notice: &&Notice| matches!(notice, Notice::Denied { attempt, .. } if attempt.get() == 1);
+        assert_eq!(run.notices.iter().filter(denied).count(), 1);
+    }
 }
 
 #[test]
 fn the_error_is_what_ails_the_reply_and_not_that_it_was_denied() {
-    let run = run_gated(two(), busy, |attempt| attempt.id.get() == 1);
-    let error = run.result.as_ref().expect_err("busy, then denied");
-    assert_eq!(error.kind(), ErrorKind::Overloaded);
-    assert_eq!(error.rejection().map(|said| said.status.as_u16()), Some(503));
-    assert!(error.is_exhausted() && !error.is_denied());
-    let run = run_gated(two(), busy, |_| false);
-    let error = run.result.as_ref().expect_err("denied");
-    assert_eq!((error.kind(), error.origin()), (ErrorKind::Denied, Origin::Library));
-    assert!(error.is_denied() && error.rejection().is_none());
-    assert!(error.to_string().contains("breaker"));
+    for wire in Wire::ALL {
+        let run = run_gated(two(wire), busy, |attempt| attempt.id.get() == 1);
+        let error = run.result.as_ref().expect_err("busy, then denied");
+        assert_eq!(error.kind(), ErrorKind::Overloaded);
+        assert_eq!(error.rejection().map(|said| said.status.as_u16()), Some(503));
+        assert!(error.is_exhausted() && !error.is_denied());
+        let run = run_gated(two(wire), busy, |_| false);
+        let error = run.result.as_ref().expect_err("denied");
+        assert_eq!((error.kind(), error.origin()), (ErrorKind::Denied, Origin::Library));
+        assert!(error.is_denied() && error.rejection().is_none());
+        assert!(error.to_string().contains("breaker"));
+    }
 }
 
 /// The breaker chooses between steps; it does not take an answer away that nobody else can finish.
 #[test]
 fn with_text_delivered_the_last_step_is_exempt_from_the_breaker() {
-    let exempt = |chain: Plan| {
-        let mut seen = Vec::new();
-        let mut first = vec![cut(50)].into_iter();
-        let run = run_gated(
-            chain,
-            |request, _| first.next().unwrap_or_else(|| model().respond(request)),
-            |attempt| {
-                seen.push((attempt.upstream.to_string(), attempt.exempt));
-                // An open breaker everywhere, from the first cut on.
-                attempt.id.get() == 1 || attempt.exempt
-            },
+    for wire in Wire::ALL {
+        let exempt = |chain: Plan| {
+            let mut seen = Vec::new();
+            let mut first = vec![cut(wire, 50)].into_iter();
+            let run = run_gated(
+                chain,
+                |request, _| first.next().unwrap_or_else(|| model(wire).respond(request)),
+                |attempt| {
+                    seen.push((attempt.upstream.to_string(), attempt.exempt));
+                    // An open breaker everywhere, from the first cut on.
+                    attempt.id.get() == 1 || attempt.exempt
+                },
+            );
+            assert_eq!(run.text(), TEXT);
+            seen
+        };
+        let of = |name: &str, exempt: bool| (name.to_owned(), exempt);
+        assert_eq!(exempt(one(wire)), [of("one", false), of("one", true)]);
+        assert_eq!(exempt(two(wire)), [of("one", false), of("one", false), of("two", true)]);
+        // A canned answer cannot go on with what was said.
+        assert_eq!(
+            exempt(with(one(wire), Canned::text("no"))),
+            [of("one", false), of("one", true)]
         );
-        assert_eq!(run.text(), TEXT);
-        seen
-    };
-    let of = |name: &str, exempt: bool| (name.to_owned(), exempt);
-    assert_eq!(exempt(one()), [of("one", false), of("one", true)]);
-    assert_eq!(exempt(two()), [of("one", false), of("one", false), of("two", true)]);
-    // A canned answer cannot go on with what was said.
-    assert_eq!(exempt(with(one(), Canned::text("no"))), [of("one", false), of("one", true)]);
-    let mut seen = Vec::new();
-    let run = run_gated(one(), busy, |attempt| {
-        seen.push(attempt.exempt);
-        true
-    });
-    // A reply that was let in tries as often as it may.
-    assert_eq!((seen, run.result.is_err()), (vec![false, true, true], true));
+        let mut seen = Vec::new();
+        let run = run_gated(one(wire), busy, |attempt| {
+            seen.push(attempt.exempt);
+            true
+        });
+        // A reply that was let in tries as often as it may.
+        assert_eq!((seen, run.result.is_err()), (vec![false, true, true], true));
+    }
 }
 
 #[test]
 fn one_reply_counts_at_most_one_failure_of_an_upstream_and_only_without_new_content() {
-    use Verdict::{Failure, Retried, Success, Uncounted};
-    let run = play(two(), vec![status(503); 3], vec![status(503), status(503)]);
-    // Not before it is known how the reply fares there.
-    let expected = [
-        ("one", Retried),
-        ("one", Retried),
-        ("one", Failure),
-        ("two", Retried),
-        ("two", Retried),
-        ("two", Success),
-    ];
-    assert_eq!(verdicts(&run), expected);
-    let run = play(one(), vec![cut(50), Exchange::headless(End::Reset)], vec![]);
-    assert_eq!(verdicts(&run), [("one", Uncounted), ("one", Retried), ("one", Success)]);
-    let run = play(one(), vec![error(400, "invalid_request_error", "no")], vec![]);
-    assert_eq!(verdicts(&run), [("one", Uncounted)]);
-    // The same upstream with another model is another matter.
-    let models = plan(vec![claude("one", "claude-haiku-4-5"), claude("one", "claude-sonnet-4-5")]);
-    let run = play(models, vec![status(503); 9], vec![]);
-    assert_eq!(verdicts(&run).iter().filter(|(_, verdict)| *verdict == Failure).count(), 2);
+    for wire in Wire::ALL {
+        use Verdict::{Failure, Retried, Success, Uncounted};
+        let run = play(wire, two(wire), vec![status(503); 3], vec![status(503), status(503)]);
+        // Not before it is known how the reply fares there.
+        let expected = [
+            ("one", Retried),
+            ("one", Retried),
+            ("one", Failure),
+            ("two", Retried),
+            ("two", Retried),
+            ("two", Success),
+        ];
+        assert_eq!(verdicts(&run), expected);
+        let run =
+            play(wire, one(wire), vec![cut(wire, 50), Exchange::headless(End::Reset)], vec![]);
+        assert_eq!(verdicts(&run), [("one", Uncounted), ("one", Retried), ("one", Success)]);
+        let run =
+            play(wire, one(wire), vec![error(wire, 400, "invalid_request_error", "no")], vec![]);
+        assert_eq!(verdicts(&run), [("one", Uncounted)]);
+        // The same upstream with another model is another matter.
+        let models =
+            plan(vec![claude("one", "claude-haiku-4-5"), claude("one", "claude-sonnet-4-5")]);
+        let run = play(wire, models, vec![status(503); 9], vec![]);
+        assert_eq!(verdicts(&run).iter().filter(|(_, verdict)| *verdict == Failure).count(), 2);
+    }
 }
 
 #[test]
 fn a_reply_that_ends_by_itself_says_nothing_about_its_upstream() {
-    let mut plan = one();
-    let timeouts = unbroken::policy::Timeouts::new().overall(Duration::from_secs(5));
-    plan.policy = Policy::new().timeouts(timeouts).into();
-    let run = play(plan, vec![Exchange::headless(End::Stall)], vec![]);
-    assert_eq!(kind(&run), ErrorKind::Deadline);
-    assert_eq!(verdicts(&run), [("one", Verdict::Uncounted)]);
-    let canceled =
-        |notice: &Notice| matches!(notice, Notice::Ended { outcome: Outcome::Canceled, .. });
-    assert!(run.notices.iter().any(canceled));
+    for wire in Wire::ALL {
+        let mut plan = one(wire);
+        let timeouts = unbroken::policy::Timeouts::new().overall(Duration::from_secs(5));
+        plan.policy = Policy::new().timeouts(timeouts).into();
+        let run = play(wire, plan, vec![Exchange::headless(End::Stall)], vec![]);
+        assert_eq!(kind(&run), ErrorKind::Deadline);
+        assert_eq!(verdicts(&run), [("one", Verdict::Uncounted)]);
+        let canceled =
+            |notice: &Notice| matches!(notice, Notice::Ended { outcome: Outcome::Canceled, .. });
+        assert!(run.notices.iter().any(canceled));
+    }
 }
 
 #[test]
 fn a_canned_answer_is_the_last_resort_while_nothing_is_delivered() {
+    let wire = Wire::Anthropic;
     let canned = || Canned::by(|request| format!("Later. ({})", request["model"]));
     assert_eq!(format!("{:?}", Canned::text("Later.")), "Canned(..)", "no text in sight");
-    let run = play(with(two(), canned()), vec![status(401)], vec![status(503); 9]);
+    let run = play(wire, with(two(wire), canned()), vec![status(401)], vec![status(503); 9]);
     assert_eq!(run.text(), "Later. (\"claude-haiku-4-5\")");
     assert_eq!(upstreams(&run), ["one", "two", "two", "two"]);
     let finish = run.transcript.finish().expect("finished");
@@ -137,8 +157,9 @@ fn a_canned_answer_is_the_last_resort_while_nothing_is_delivered() {
     assert_eq!((next, delay), (Next::Step { upstream: "canned".into(), by: None }, 0));
 
     let half = play(
-        with(one(), canned()),
-        vec![cut(50); 1].into_iter().chain(vec![status(503); 9]).collect(),
+        wire,
+        with(one(wire), canned()),
+        vec![cut(wire, 50); 1].into_iter().chain(vec![status(503); 9]).collect(),
         vec![],
     );
     assert_eq!(kind(&half), ErrorKind::Overloaded, "what others began it cannot go on with");
@@ -148,68 +169,83 @@ fn a_canned_answer_is_the_last_resort_while_nothing_is_delivered() {
 /// No reason to give a step up sooner: a text of ours is no way on from text of a model's.
 #[test]
 fn an_answer_at_hand_is_no_other_step_once_text_is_delivered() {
-    let stuck = || Exchange::headless(End::Reset);
-    let run = play(with(one(), Canned::text("no")), vec![cut(60), stuck(), stuck()], vec![]);
-    assert_eq!((run.text().as_str(), run.requests.len()), (TEXT, 4));
+    for wire in Wire::ALL {
+        let stuck = || Exchange::headless(End::Reset);
+        let run = play(
+            wire,
+            with(one(wire), Canned::text("no")),
+            vec![cut(wire, 60), stuck(), stuck()],
+            vec![],
+        );
+        assert_eq!((run.text().as_str(), run.requests.len()), (TEXT, 4));
+    }
 }
 
 #[test]
 fn a_hand_off_says_so_to_programs() {
-    let run = play(
-        with(one(), HandOff::text("A person will write to you.")),
-        vec![status(503); 9],
-        vec![],
-    );
-    assert_eq!(run.text(), "A person will write to you.");
-    assert_eq!(source(&run), Source::HandOff);
-    let (.., next, _) = interruptions(&run).pop().unwrap();
-    assert_eq!(next, Next::Step { upstream: "hand-off".into(), by: None });
-    let last = serde_json::to_value(run.events.last().unwrap()).unwrap();
-    assert_eq!(last["source"], json!("hand_off"));
+    for wire in Wire::ALL {
+        let run = play(
+            wire,
+            with(one(wire), HandOff::text("A person will write to you.")),
+            vec![status(503); 9],
+            vec![],
+        );
+        assert_eq!(run.text(), "A person will write to you.");
+        assert_eq!(source(&run), Source::HandOff);
+        let (.., next, _) = interruptions(&run).pop().unwrap();
+        assert_eq!(next, Next::Step { upstream: "hand-off".into(), by: None });
+        let last = serde_json::to_value(run.events.last().unwrap()).unwrap();
+        assert_eq!(last["source"], json!("hand_off"));
+    }
 }
 
 #[test]
 fn an_answer_at_hand_costs_no_attempt_and_needs_no_permission() {
-    let mut plan = with(one(), Canned::text("Later."));
-    plan.policy = Policy::new().max_attempts(1).into();
-    let run = play(plan, vec![status(503); 9], vec![]);
-    assert_eq!((run.text().as_str(), run.requests.len()), ("Later.", 1));
-    let run = run_gated(with(one(), Canned::text("Later.")), busy, |_| false);
-    assert_eq!((run.text().as_str(), run.requests.len()), ("Later.", 0));
-    let run = play(with(one(), Canned::text("")), vec![status(401)], vec![]);
-    assert!(run.result.is_ok() && run.transcript.parts().is_empty(), "no part without content");
-    // First in the chain it is all there is.
-    let mut plan = one();
-    plan.chain = [Step::from(HandOff::text("Closed today."))]
-        .into_iter()
-        .chain(plan.chain.iter().cloned())
-        .collect();
-    let run = play(plan, vec![], vec![]);
-    assert_eq!((run.text().as_str(), run.requests.len()), ("Closed today.", 0));
-    // And alone it is no chain: nobody says what dialect the request is in.
-    let run = play(Plan::new(request(), [Canned::text("no")]), vec![], vec![]);
-    assert_eq!(kind(&run), ErrorKind::InvalidRequest);
+    for wire in Wire::ALL {
+        let mut plan = with(one(wire), Canned::text("Later."));
+        plan.policy = Policy::new().max_attempts(1).into();
+        let run = play(wire, plan, vec![status(503); 9], vec![]);
+        assert_eq!((run.text().as_str(), run.requests.len()), ("Later.", 1));
+        let run = run_gated(with(one(wire), Canned::text("Later.")), busy, |_| false);
+        assert_eq!((run.text().as_str(), run.requests.len()), ("Later.", 0));
+        let run = play(wire, with(one(wire), Canned::text("")), vec![status(401)], vec![]);
+        assert!(run.result.is_ok() && run.transcript.parts().is_empty(), "no part without content");
+        // First in the chain it is all there is.
+        let mut plan = one(wire);
+        plan.chain = [Step::from(HandOff::text("Closed today."))]
+            .into_iter()
+            .chain(plan.chain.iter().cloned())
+            .collect();
+        let run = play(wire, plan, vec![], vec![]);
+        assert_eq!((run.text().as_str(), run.requests.len()), ("Closed today.", 0));
+        // And alone it is no chain: nobody says what dialect the request is in.
+        let run = play(wire, Plan::new(request(wire), [Canned::text("no")]), vec![], vec![]);
+        assert_eq!(kind(&run), ErrorKind::InvalidRequest);
+    }
 }
 
 #[test]
 fn who_is_at_fault_or_refused_gets_no_answer_at_hand() {
-    let policy = "Output blocked by content filtering policy";
-    for refused in [
-        error(400, "invalid_request_error", "max_tokens: too large"),
-        error(400, "invalid_request_error", policy),
-    ] {
-        let run = play(with(one(), Canned::text("no")), vec![refused], vec![]);
-        assert!(run.result.is_err() && run.text().is_empty());
+    for wire in Wire::ALL {
+        let policy = "Output blocked by content filtering policy";
+        for refused in [
+            error(wire, 400, "invalid_request_error", "max_tokens: too large"),
+            error(wire, 400, "invalid_request_error", policy),
+        ] {
+            let run = play(wire, with(one(wire), Canned::text("no")), vec![refused], vec![]);
+            assert!(run.result.is_err() && run.text().is_empty());
+        }
     }
 }
 
 #[test]
 fn abandoned_reasoning_makes_way_for_an_answer_at_hand() {
+    let wire = Wire::Anthropic;
     let thinker = Model::anthropic(Answer::new().reasoning("Hm, let me see.", "c2ln").text(TEXT));
     let body = thinker.whole().body();
     let at = memchr::memmem::find(&body, b"signature_delta").unwrap();
     let first = thinker.whole().fault(Fault::reset_at(at));
-    let run = play(with(one(), Canned::text("Later.")), vec![first, status(401)], vec![]);
+    let run = play(wire, with(one(wire), Canned::text("Later.")), vec![first, status(401)], vec![]);
     assert_eq!(run.text(), "Later.");
     assert_eq!(run.kept(), [("text".to_owned(), "Later.".to_owned())]);
     assert_eq!(&*run.transcript.head().unwrap().upstream, "one", "who spoke first");
@@ -223,13 +259,14 @@ fn call(mut plan: Plan) -> Plan {
 
 #[test]
 fn a_request_that_is_not_streamed_is_done_with_a_head_that_is_a_success() {
-    let mut plan = call(two());
-    let mut request = request();
+    let wire = Wire::Anthropic;
+    let mut plan = call(two(wire));
+    let mut request = request(wire);
     request["stream"] = json!(false);
     plan.request = request.clone().into();
     let answer = || Exchange::json(StatusCode::CREATED, &json!({"error": "whatever it says"}));
     let busy = || status(429).header(RETRY_AFTER, HeaderValue::from_static("7"));
-    let run = play(plan, vec![busy(), answer()], vec![]);
+    let run = play(wire, plan, vec![busy(), answer()], vec![]);
     assert_eq!(run.result.as_ref().err().map(|e| e.kind()), None);
     assert_eq!(run.requests, [request.clone(), request], "sent as it is");
     assert_eq!(run.took, Duration::from_secs(7));
@@ -240,23 +277,24 @@ fn a_request_that_is_not_streamed_is_done_with_a_head_that_is_a_success() {
 
 #[test]
 fn a_request_that_is_not_streamed_goes_down_the_chain_and_tells_the_last_rejection() {
-    let mut plan = call(two());
+    let wire = Wire::Anthropic;
+    let mut plan = call(two(wire));
     plan.request = json!({"anything": true}).into();
     let answer = Exchange::json(StatusCode::OK, &json!({}));
-    let run = play(plan, vec![status(401)], vec![answer]);
+    let run = play(wire, plan, vec![status(401)], vec![answer]);
     assert_eq!((run.result.is_ok(), upstreams(&run)), (true, vec!["one", "two"]));
     assert_eq!(run.requests[1], json!({"anything": true, "model": "claude-sonnet-4-5"}));
 
-    let refused = error(400, "invalid_request_error", "no such thing");
-    let run = play(call(two()), vec![refused], vec![]);
+    let refused = error(wire, 400, "invalid_request_error", "no such thing");
+    let run = play(wire, call(two(wire)), vec![refused], vec![]);
     let rejection = run.result.as_ref().unwrap_err().rejection().expect("a rejection");
     assert!(String::from_utf8_lossy(&rejection.body).contains("no such thing"));
 
-    let run = play(call(with(one(), Canned::text("no"))), vec![status(503); 9], vec![]);
+    let run = play(wire, call(with(one(wire), Canned::text("no"))), vec![status(503); 9], vec![]);
     assert_eq!((kind(&run), run.requests.len()), (ErrorKind::Overloaded, 3), "passed over");
-    let mut plan = call(one());
+    let mut plan = call(one(wire));
     plan.request = json!("text").into();
-    let run = play(plan, vec![], vec![]);
+    let run = play(wire, plan, vec![], vec![]);
     assert_eq!(kind(&run), ErrorKind::InvalidRequest);
 }
 
@@ -264,14 +302,21 @@ fn a_request_that_is_not_streamed_goes_down_the_chain_and_tells_the_last_rejecti
 /// the clock that runs after a cut ends it.
 #[test]
 fn a_head_may_take_as_long_as_a_whole_answer() {
-    let slow = || Exchange::json(StatusCode::OK, &json!({})).delay(Duration::from_secs(590));
-    for first in [vec![slow()], vec![status(503), slow()]] {
-        let run = play(call(one()), first, vec![]);
-        assert!(run.result.is_ok(), "{:?}", run.result);
+    for wire in Wire::ALL {
+        let slow = || Exchange::json(StatusCode::OK, &json!({})).delay(Duration::from_secs(590));
+        for first in [vec![slow()], vec![status(503), slow()]] {
+            let run = play(wire, call(one(wire)), first, vec![]);
+            assert!(run.result.is_ok(), "{:?}", run.result);
+        }
+        let dead = || Exchange::headless(End::Stall);
+        let run = play(
+            wire,
+            call(one(wire)),
+            vec![dead()],
+            vec![Exchange::json(StatusCode::OK, &json!({}))],
+        );
+        let (first, ..) = interruptions(&run).remove(0);
+        assert_eq!(first, Cut::Stalled { timer: Timer::FirstEvent });
+        assert_eq!(run.report.attempts[1].opened, Duration::from_secs(600));
     }
-    let dead = || Exchange::headless(End::Stall);
-    let run = play(call(one()), vec![dead()], vec![Exchange::json(StatusCode::OK, &json!({}))]);
-    let (first, ..) = interruptions(&run).remove(0);
-    assert_eq!(first, Cut::Stalled { timer: Timer::FirstEvent });
-    assert_eq!(run.report.attempts[1].opened, Duration::from_secs(600));
 }

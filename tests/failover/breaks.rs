@@ -13,7 +13,7 @@ fn dies(dialect: Dialect) -> impl Plays {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn s08_a_stream_that_is_cut_is_continued() {
-    both(async |dialect| {
+    each(async |dialect| {
         let at = dialect.after(40);
         for end in [End::Close, End::Clean] {
             let cut = Fault::Cut { at, end };
@@ -24,7 +24,7 @@ async fn s08_a_stream_that_is_cut_is_continued() {
             assert_eq!(bench.asked(), [Primary, Primary]);
             // It is asked for the rest, and for nothing else.
             let seen = bench.primary.requests().pop().unwrap().json();
-            assert_eq!(seen["messages"][0], dialect.request()["messages"][0]);
+            assert_eq!(seen["messages"][0], dialect.question()["messages"][0]);
             assert!(seen["messages"][1].to_string().contains(first(40)), "{seen}");
         }
     })
@@ -34,7 +34,7 @@ async fn s08_a_stream_that_is_cut_is_continued() {
 /// A reset may throw away what was on its way, so more than what was cut off is missing.
 #[tokio::test(flavor = "multi_thread")]
 async fn s08_a_stream_that_is_reset_is_continued() {
-    both(async |dialect| {
+    each(async |dialect| {
         let reset = Fault::reset_at(dialect.after(40));
         let bench = Bench::new(dialect, "", flaky(dialect.model(), [reset]), well(dialect)).await;
         bench.ask().await.is_whole(dialect, &[PRIMARY]);
@@ -45,7 +45,7 @@ async fn s08_a_stream_that_is_reset_is_continued() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn s08_a_stream_that_is_cut_is_continued_by_the_fallback() {
-    both(async |dialect| {
+    each(async |dialect| {
         let bench = Bench::new(dialect, "", dies(dialect), well(dialect)).await;
         bench.ask().await.is_whole(dialect, dialect.handed_over());
         assert_eq!(bench.asked(), [Primary, Primary, Primary, Fallback]);
@@ -55,7 +55,7 @@ async fn s08_a_stream_that_is_cut_is_continued_by_the_fallback() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn s10_a_malformed_chunk_is_asked_for_again() {
-    both(async |dialect| {
+    each(async |dialect| {
         for words in [0, 40, 59] {
             // The event of the next word.
             let at = if words == 0 { dialect.after(1) - 3 } else { dialect.after(words) };
@@ -76,7 +76,7 @@ fn last_event(dialect: Dialect) -> usize {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn s11_an_answer_with_a_finish_reason_is_complete() {
-    both(async |dialect| {
+    each(async |dialect| {
         for end in [End::Clean, End::Close] {
             let last = last_event(dialect);
             let cut = Fault::Cut { at: last, end: end.clone() };
@@ -86,7 +86,7 @@ async fn s11_an_answer_with_a_finish_reason_is_complete() {
             assert_eq!(bench.asked(), [Primary], "nothing is asked for again");
             // Many servers of Chat Completions never send `[DONE]`: in order, nothing is missing then.
             match (dialect, end) {
-                (Dialect::Chat, End::Clean) => {
+                (Dialect::OpenAiChat, End::Clean) => {
                     assert_eq!((&*told.text, told.error), (TEXT, None));
                     assert_eq!(told.reason.as_deref(), Some("stop"));
                     assert_eq!(told.body.len(), last);
@@ -101,7 +101,7 @@ async fn s11_an_answer_with_a_finish_reason_is_complete() {
 /// All sixty words are there, but nobody has said so.
 #[tokio::test(flavor = "multi_thread")]
 async fn s11_an_answer_without_a_finish_reason_is_not_complete() {
-    both(async |dialect| {
+    each(async |dialect| {
         let at = dialect.after(60);
         let done = Bytes::from_static(b"data: [DONE]\n\n");
         let only_done = Fault::Insert { at, frame: done, end: End::Clean };
@@ -117,7 +117,7 @@ async fn s11_an_answer_without_a_finish_reason_is_not_complete() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn s14_a_fallback_that_refuses_prefill_is_asked_another_way() {
-    both(async |dialect| {
+    each(async |dialect| {
         let picky = flaky(dialect.model().on_prefill(Behaviour::RefusePrefill), []);
         let prefills = "prefill = 'trailing'";
         let bench = Bench::declared(dialect, "", prefills, dies(dialect), picky).await;
@@ -131,7 +131,7 @@ async fn s14_a_fallback_that_refuses_prefill_is_asked_another_way() {
 /// So is one that refuses in words that nobody knows, and one that takes no assistant turn at all.
 #[tokio::test(flavor = "multi_thread")]
 async fn s14_a_fallback_that_refuses_every_assistant_turn_is_asked_another_way() {
-    both(async |dialect| {
+    each(async |dialect| {
         let model = dialect.model();
         let picky = move |request: &Value| {
             let turns = request["messages"].as_array().unwrap();

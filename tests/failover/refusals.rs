@@ -18,7 +18,8 @@ impl Dialect {
     fn overflow(self) -> Exchange {
         let message = match self {
             Self::Anthropic => "prompt is too long: 212345 tokens > 200000 maximum",
-            Self::Chat => "This model's maximum context length is 128000 tokens.",
+            Self::OpenAiChat => "This model's maximum context length is 128000 tokens.",
+            _ => unserved(),
         };
         self.refuses(400, "invalid_request_error", "context_length_exceeded", message)
     }
@@ -31,7 +32,8 @@ impl Dialect {
     fn filtered_frame(self) -> Bytes {
         match self {
             Self::Anthropic => anthropic_error("invalid_request_error", FILTERED),
-            Self::Chat => openai_error("content_filter", FILTERED),
+            Self::OpenAiChat => openai_error("content_filter", FILTERED),
+            _ => unserved(),
         }
     }
 }
@@ -40,7 +42,7 @@ const FILTERED: &str = "Output blocked by content filtering policy";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn s01_the_time_that_a_429_asks_for_is_kept() {
-    both(async |dialect| {
+    each(async |dialect| {
         let limited = Fault::instead(dialect.limited().header(RETRY_AFTER, 1_u16));
         let bench = Bench::new(dialect, "", flaky(dialect.model(), [limited]), well(dialect)).await;
         bench.ask().await.is_whole(dialect, &[PRIMARY]);
@@ -53,7 +55,7 @@ async fn s01_the_time_that_a_429_asks_for_is_kept() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn s01_a_429_that_asks_for_too_long_a_time_leads_to_the_fallback() {
-    both(async |dialect| {
+    each(async |dialect| {
         let limited = dialect.limited().header(RETRY_AFTER, 61_u16);
         let bench = Bench::new(dialect, "", always(limited), well(dialect)).await;
         bench.ask().await.is_whole(dialect, &[FALLBACK]);
@@ -64,7 +66,7 @@ async fn s01_a_429_that_asks_for_too_long_a_time_leads_to_the_fallback() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn s02_a_429_is_tried_again() {
-    both(async |dialect| {
+    each(async |dialect| {
         let limited = Fault::instead(dialect.limited());
         let bench = Bench::new(dialect, "", flaky(dialect.model(), [limited]), well(dialect)).await;
         bench.ask().await.is_whole(dialect, &[PRIMARY]);
@@ -78,7 +80,7 @@ async fn s02_a_429_is_tried_again() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn s03_a_500_is_tried_again() {
-    both(async |dialect| {
+    each(async |dialect| {
         let failed = dialect.refuses(500, "api_error", "server_error", "Internal server error");
         let primary = flaky(dialect.model(), [Fault::instead(failed)]);
         let bench = Bench::new(dialect, "", primary, well(dialect)).await;
@@ -90,7 +92,7 @@ async fn s03_a_500_is_tried_again() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn s04_a_503_that_does_not_end_leads_to_the_fallback() {
-    both(async |dialect| {
+    each(async |dialect| {
         let bench = Bench::new(dialect, "", always(dialect.busy()), well(dialect)).await;
         bench.ask().await.is_whole(dialect, &[FALLBACK]);
         assert_eq!(bench.asked(), [Primary, Primary, Primary, Fallback]);
@@ -101,7 +103,7 @@ async fn s04_a_503_that_does_not_end_leads_to_the_fallback() {
 /// Where the fallback fails too, the client gets a provider's own word, and no stream.
 #[tokio::test(flavor = "multi_thread")]
 async fn s04_a_503_everywhere_is_the_answer() {
-    both(async |dialect| {
+    each(async |dialect| {
         let busy = || always(dialect.busy());
         let bench = Bench::new(dialect, "", busy(), busy()).await;
         bench.ask().await.is(&dialect.busy());
@@ -112,7 +114,7 @@ async fn s04_a_503_everywhere_is_the_answer() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn s05_a_reset_before_the_headers_is_tried_again() {
-    both(async |dialect| {
+    each(async |dialect| {
         for end in [End::Reset, End::Close] {
             let gone = Fault::BeforeHead(end.clone());
             let primary = flaky(dialect.model(), [gone]);
@@ -130,7 +132,7 @@ async fn s05_a_reset_before_the_headers_is_tried_again() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn s05_nobody_listens() {
-    both(async |dialect| {
+    each(async |dialect| {
         let bench = Bench::new(dialect, "", well(dialect), well(dialect)).await;
         bench.primary.refuse().await;
         bench.ask().await.is_whole(dialect, &[FALLBACK]);
@@ -141,7 +143,7 @@ async fn s05_nobody_listens() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn s12_a_prompt_that_is_too_long_goes_to_the_fallback_at_once() {
-    both(async |dialect| {
+    each(async |dialect| {
         let bench = Bench::new(dialect, "", always(dialect.overflow()), well(dialect)).await;
         bench.ask().await.is_whole(dialect, &[FALLBACK]);
         assert_eq!(bench.asked(), [Primary, Fallback]);
@@ -151,7 +153,7 @@ async fn s12_a_prompt_that_is_too_long_goes_to_the_fallback_at_once() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn s12_a_prompt_that_is_too_long_for_all_is_the_clients_error() {
-    both(async |dialect| {
+    each(async |dialect| {
         let overflow = || always(dialect.overflow());
         let bench = Bench::new(dialect, "", overflow(), overflow()).await;
         bench.ask().await.is(&dialect.overflow());
@@ -162,7 +164,7 @@ async fn s12_a_prompt_that_is_too_long_for_all_is_the_clients_error() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn s13_a_request_that_a_filter_refuses_is_refused() {
-    both(async |dialect| {
+    each(async |dialect| {
         let bench = Bench::new(dialect, "", always(dialect.filtered()), well(dialect)).await;
         bench.ask().await.is(&dialect.filtered());
         assert_eq!(bench.asked(), [Primary]);
@@ -173,12 +175,13 @@ async fn s13_a_request_that_a_filter_refuses_is_refused() {
 /// An answer that a filter ends is one: it has an end, and the reason stands in it.
 #[tokio::test(flavor = "multi_thread")]
 async fn s13_an_answer_that_a_filter_ends_has_an_end() {
-    both(async |dialect| {
+    each(async |dialect| {
         let reason = match dialect {
             Dialect::Anthropic => "refusal",
-            Dialect::Chat => "content_filter",
+            Dialect::OpenAiChat => "content_filter",
+            _ => unserved(),
         };
-        let half = dialect.says(Answer::new().text(first(40)).finish(reason));
+        let half = dialect.speaks(Answer::new().text(first(40)).finish(reason));
         let bench = Bench::new(dialect, "", flaky(half, []), well(dialect)).await;
         let told = bench.ask().await;
         assert_eq!((told.status, &*told.text, told.error), (200, first(40), None));
@@ -191,7 +194,7 @@ async fn s13_an_answer_that_a_filter_ends_has_an_end() {
 /// The same as an error in the middle: what came stays, and nothing looks like an end.
 #[tokio::test(flavor = "multi_thread")]
 async fn s13_an_answer_that_a_filter_breaks_off_is_an_error() {
-    both(async |dialect| {
+    each(async |dialect| {
         let at = dialect.after(40);
         let broken = Fault::Insert { at, frame: dialect.filtered_frame(), end: End::Clean };
         let bench = Bench::new(dialect, "", flaky(dialect.model(), [broken]), well(dialect)).await;
@@ -200,7 +203,7 @@ async fn s13_an_answer_that_a_filter_breaks_off_is_an_error() {
         assert_eq!((told.reason, told.done), (None, false));
         let error = told.error.expect("the reason is passed on");
         assert_eq!(error["message"], FILTERED);
-        if dialect == Dialect::Chat {
+        if dialect == Dialect::OpenAiChat {
             assert_eq!(error["code"], "content_filter");
         }
         assert_eq!(bench.asked(), [Primary]);
@@ -211,7 +214,7 @@ async fn s13_an_answer_that_a_filter_breaks_off_is_an_error() {
 /// And as an error before the first word, in a response that has begun with 200.
 #[tokio::test(flavor = "multi_thread")]
 async fn s13_a_filter_that_speaks_first_is_an_error() {
-    both(async |dialect| {
+    each(async |dialect| {
         let refused = Exchange::stream(dialect.filtered_frame());
         let bench = Bench::new(dialect, "", always(refused), well(dialect)).await;
         let told = bench.ask().await;

@@ -9,7 +9,7 @@ const SOON: Duration = Duration::from_secs(10);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn s06_a_silent_route_is_left_after_the_first_timeout() {
-    both(async |dialect| {
+    each(async |dialect| {
         for silent in [Fault::BeforeHead(End::Stall), Fault::stall_at(0)] {
             let policy = format!("first_event_timeout = {}", written(8));
             let primary = flaky(dialect.model(), vec![silent; 9]);
@@ -28,8 +28,8 @@ async fn s06_a_silent_route_is_left_after_the_first_timeout() {
 /// The head may come at once: it is no token.
 #[tokio::test(flavor = "multi_thread")]
 async fn s07_a_first_token_that_is_late_is_not_waited_for() {
-    both(async |dialect| {
-        let slow = dialect.model().respond(&dialect.request());
+    each(async |dialect| {
+        let slow = dialect.model().respond(&dialect.question());
         for slow in [slow.clone().delay(scaled(20)), slow.every(scaled(20))] {
             let policy = format!("first_event_timeout = {}", written(8));
             let bench = Bench::new(dialect, &policy, always(slow), well(dialect)).await;
@@ -48,7 +48,7 @@ async fn s07_a_first_token_that_is_late_is_not_waited_for() {
 /// it ends is tried again, unless the policy gives a step one attempt only.
 #[tokio::test(flavor = "multi_thread")]
 async fn s07_pings_are_no_token() {
-    both(async |dialect| {
+    each(async |dialect| {
         let at = dialect.after(1) - 1;
         let pings = End::Pings { bytes: COMMENT_PING.into(), every: scaled(1) };
         let slow = Fault::Insert { at, frame: Bytes::new(), end: pings };
@@ -72,7 +72,7 @@ fn pause(dialect: Dialect) -> Fault {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn s09_a_stream_that_stalls_is_continued() {
-    both(async |dialect| {
+    each(async |dialect| {
         for stall in [pause(dialect), Fault::stall_at(dialect.after(40))] {
             let policy = format!("idle_timeout = {}", written(10));
             let primary = flaky(dialect.model(), [stall]);
@@ -91,7 +91,7 @@ async fn s09_a_stream_that_stalls_is_continued() {
 /// The primary stays silent when it is asked to go on.
 #[tokio::test(flavor = "multi_thread")]
 async fn s09_a_stream_that_stalls_is_continued_by_the_fallback() {
-    both(async |dialect| {
+    each(async |dialect| {
         let policy = format!("idle_timeout = {0}\nfirst_event_timeout = {0}", written(10));
         let stalls = [Fault::stall_at(dialect.after(40)), Fault::BeforeHead(End::Stall)];
         let primary = flaky(dialect.model(), stalls);
@@ -104,7 +104,7 @@ async fn s09_a_stream_that_stalls_is_continued_by_the_fallback() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn s09_a_pause_within_the_limit_is_waited_out() {
-    both(async |dialect| {
+    each(async |dialect| {
         let policy = format!("idle_timeout = {}", written(60));
         let primary = flaky(dialect.model(), [pause(dialect)]);
         let bench = Bench::new(dialect, &policy, primary, well(dialect)).await;

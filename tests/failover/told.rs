@@ -116,11 +116,12 @@ pub(crate) fn stream(dialect: Dialect, body: &[u8]) -> Told {
         }
         match dialect {
             Dialect::Anthropic => told.event(&data),
-            Dialect::Chat => {
+            Dialect::OpenAiChat => {
                 ids.push((data["id"].clone(), data["created"].clone()));
                 roles += usize::from(data["choices"][0]["delta"]["role"].is_string());
                 told.chunk(&data);
             }
+            _ => unserved(),
         }
         starts.extend(
             data["type"].as_str().filter(|kind| kind.ends_with("_start")).map(str::to_owned),

@@ -12,7 +12,7 @@ const PACE: Duration = Duration::from_millis(10);
 /// Down, up, and down again; the fallback answers whenever the primary does not.
 #[tokio::test(flavor = "multi_thread")]
 async fn s15_a_primary_that_flaps_is_left_alone_and_used_again() {
-    both(async |dialect| {
+    each(async |dialect| {
         let open = scaled(20);
         let policy =
             format!("breaker_failures = 2\nbreaker_successes = 1\nbreaker_open = {}", written(20));
@@ -72,12 +72,12 @@ async fn s15_a_primary_that_flaps_is_left_alone_and_used_again() {
 /// comes byte for byte.
 #[tokio::test(flavor = "multi_thread")]
 async fn s16_an_answer_of_the_fallback_is_its_own() {
-    both(async |dialect| {
+    each(async |dialect| {
         let busy = dialect.refuses(503, "overloaded_error", "server_overloaded", "Overloaded");
         let bench = Bench::new(dialect, "", always(busy), well(dialect)).await;
         let told = bench.ask().await;
         told.is_whole(dialect, &[FALLBACK]);
-        let mut request = dialect.request();
+        let mut request = dialect.question();
         request["model"] = FALLBACK.into();
         assert!(told.body == dialect.model().respond(&request).body(), "byte for byte");
         assert_eq!(told.usage[tokens(dialect)], 60);
@@ -89,7 +89,7 @@ async fn s16_an_answer_of_the_fallback_is_its_own() {
 /// An attempt that dies before its first word has named itself in vain.
 #[tokio::test(flavor = "multi_thread")]
 async fn s16_a_model_that_has_said_nothing_is_not_named() {
-    both(async |dialect| {
+    each(async |dialect| {
         let first_event = memchr::memmem::find(&dialect.body(), b"\n\n").unwrap() + 2;
         let primary = flaky(dialect.model(), vec![Fault::close_at(first_event); 9]);
         let bench = Bench::new(dialect, "", primary, well(dialect)).await;
@@ -103,7 +103,7 @@ async fn s16_a_model_that_has_said_nothing_is_not_named() {
 /// Two have spoken, and each is named for what it has said; nobody's tokens are hidden.
 #[tokio::test(flavor = "multi_thread")]
 async fn s16_an_answer_of_two_models_names_both() {
-    both(async |dialect| {
+    each(async |dialect| {
         let at = dialect.after(40);
         let locked = dialect.refuses(401, "authentication_error", "invalid_api_key", "No.");
         let faults = [Fault::close_at(at), Fault::instead(locked)];
@@ -134,6 +134,7 @@ async fn s16_an_answer_of_two_models_names_both() {
 const fn tokens(dialect: Dialect) -> &'static str {
     match dialect {
         Dialect::Anthropic => "output_tokens",
-        Dialect::Chat => "completion_tokens",
+        Dialect::OpenAiChat => "completion_tokens",
+        _ => unserved(),
     }
 }

@@ -55,7 +55,8 @@ fn events(bytes: &[u8], knows: fn(&str) -> bool) -> Vec<(String, Value)> {
                 None => break,
             },
         };
-        if !knows(event.event) {
+        // By the standard an event without data is none.
+        if !knows(event.event) || event.data.is_empty() {
             continue;
         }
         let data = match event.data {

@@ -10,14 +10,14 @@ use std::io::Write as _;
 use std::sync::Mutex;
 
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue};
+use http::{HeaderName, HeaderValue, StatusCode};
 use serde_json::{Value, json};
 use unbroken::Upstream;
 use unbroken::dialect::{
     Anthropic, Dialect, Gemini, GeminiInteractions, OpenAiChat, OpenAiResponses,
 };
 use unbroken::testing::{
-    ANTHROPIC_PING, Answer, COMMENT_PING, Deltas, Model, anthropic_error, gemini_error,
+    ANTHROPIC_PING, Answer, COMMENT_PING, Deltas, Exchange, Model, anthropic_error, gemini_error,
     gemini_interactions_error, openai_error,
 };
 
@@ -247,6 +247,30 @@ impl Wire {
             Self::Anthropic => ANTHROPIC_PING,
             _ => COMMENT_PING,
         }
+    }
+
+    /// A rejection in its own shape; `kind` is Anthropic's word for it.
+    pub(crate) fn rejects(self, status: u16, kind: &str, message: &str) -> Exchange {
+        let status = StatusCode::from_u16(status).expect("a status");
+        let word = match kind {
+            "authentication_error" => "UNAUTHENTICATED",
+            "billing_error" => "FAILED_PRECONDITION",
+            "not_found_error" => "NOT_FOUND",
+            "permission_error" => "PERMISSION_DENIED",
+            _ => "INVALID_ARGUMENT",
+        };
+        let error = match self {
+            Self::Anthropic => {
+                json!({"type": "error", "error": {"type": kind, "message": message}})
+            }
+            Self::OpenAiChat | Self::OpenAiResponses => {
+                json!({"error": {"message": message, "type": kind, "param": null, "code": null}})
+            }
+            Self::Gemini | Self::GeminiInteractions => {
+                json!({"error": {"code": status.as_u16(), "message": message, "status": word}})
+            }
+        };
+        Exchange::json(status, &error)
     }
 
     /// The same request with `words` as its question, and, where the format has them, as instructions and
