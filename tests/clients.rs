@@ -48,10 +48,17 @@ pub(crate) enum Wire {
     OpenAiChat,
     OpenAiResponses,
     Gemini,
+    GeminiInteractions,
 }
 
 impl Wire {
-    const ALL: [Self; 4] = [Self::Anthropic, Self::OpenAiChat, Self::OpenAiResponses, Self::Gemini];
+    const ALL: [Self; 5] = [
+        Self::Anthropic,
+        Self::OpenAiChat,
+        Self::OpenAiResponses,
+        Self::Gemini,
+        Self::GeminiInteractions,
+    ];
 }
 
 /// The clients that there are.
@@ -66,10 +73,12 @@ pub(crate) enum Client {
     ResponsesNode,
     GooglePython,
     GoogleNode,
+    InteractionsPython,
+    InteractionsNode,
 }
 
 impl Client {
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 11] = [
         Self::AnthropicPython,
         Self::AnthropicNode,
         Self::VercelAi,
@@ -79,6 +88,8 @@ impl Client {
         Self::ResponsesNode,
         Self::GooglePython,
         Self::GoogleNode,
+        Self::InteractionsPython,
+        Self::InteractionsNode,
     ];
 
     pub(crate) const fn name(self) -> &'static str {
@@ -92,13 +103,19 @@ impl Client {
             Self::ResponsesNode => "responses-node",
             Self::GooglePython => "google-python",
             Self::GoogleNode => "google-node",
+            Self::InteractionsPython => "interactions-python",
+            Self::InteractionsNode => "interactions-node",
         }
     }
 
     pub(crate) const fn is_python(self) -> bool {
         matches!(
             self,
-            Self::AnthropicPython | Self::OpenAiPython | Self::ResponsesPython | Self::GooglePython
+            Self::AnthropicPython
+                | Self::OpenAiPython
+                | Self::ResponsesPython
+                | Self::GooglePython
+                | Self::InteractionsPython
         )
     }
 
@@ -107,6 +124,7 @@ impl Client {
             Self::OpenAiPython | Self::OpenAiNode => Wire::OpenAiChat,
             Self::ResponsesPython | Self::ResponsesNode => Wire::OpenAiResponses,
             Self::GooglePython | Self::GoogleNode => Wire::Gemini,
+            Self::InteractionsPython | Self::InteractionsNode => Wire::GeminiInteractions,
             Self::AnthropicPython | Self::AnthropicNode | Self::VercelAi => Wire::Anthropic,
         }
     }
@@ -117,6 +135,8 @@ impl Client {
             (Self::VercelAi, false) | (Self::OpenAiPython | Self::OpenAiNode, false) => "stop",
             (Self::VercelAi, true) => "tool-calls",
             (Self::OpenAiPython | Self::OpenAiNode, true) => "tool_calls",
+            (Self::InteractionsPython | Self::InteractionsNode, false) => "completed",
+            (Self::InteractionsPython | Self::InteractionsNode, true) => "requires_action",
             // These have no word of their own for calls.
             (Self::ResponsesPython | Self::ResponsesNode, _) => "completed",
             (Self::GooglePython | Self::GoogleNode, _) => "STOP",
@@ -128,7 +148,7 @@ impl Client {
     /// What its own base URL is, for a server at `uri`.
     fn base_url(self, uri: &str) -> String {
         match self.wire() {
-            Wire::Anthropic | Wire::Gemini => uri.to_owned(),
+            Wire::Anthropic | Wire::Gemini | Wire::GeminiInteractions => uri.to_owned(),
             Wire::OpenAiChat | Wire::OpenAiResponses => format!("{uri}/v1"),
         }
     }

@@ -98,6 +98,7 @@ pub(crate) fn add_route(
         }
         (Wire::OpenAiChat, false) => ("openai-chat", "", ""),
         (Wire::OpenAiResponses, _) => ("openai-responses", "", ""),
+        (Wire::GeminiInteractions, _) => ("gemini-interactions", "", ""),
         (Wire::Gemini, true) => ("gemini", ", model = \"gemini-2.5-flash\"", ""),
         (Wire::Gemini, false) => ("gemini", ", model = \"gemini-3.6-flash\"", ""),
     };

@@ -36,8 +36,9 @@ async fn openais_clients_fetch_the_rest_of_a_kept_answer() {
     let had: String = events[..=AFTER].concat();
     let had: usize = had.matches("event: response.output_text.delta").count() * 9;
     let script = Script::new().forever(move |request| {
-        let after = request.path().rsplit_once("starting_after=").unwrap().1;
-        rest(&events, after.parse().unwrap())
+        let (_, query) = request.path().split_once('?').unwrap();
+        let after = query.split('&').find_map(|pair| pair.strip_prefix("starting_after="));
+        rest(&events, after.unwrap().parse().unwrap())
     });
     let server = Server::start(script).await;
     let proxy = Proxy::to(&server.uri());

@@ -177,6 +177,49 @@ async function content({ base_url, model, tools, thinking }) {
   return { texts: streamed ? [streamed] : [], streamed, tool_calls, unsigned: 0, stop_reason };
 }
 
+async function interaction({ base_url, model, tools, thinking }) {
+  const client = new GoogleGenAI({
+    apiKey: KEY,
+    httpOptions: { baseUrl: base_url, timeout: TIMEOUT },
+  });
+  const stream = await client.interactions.create({
+    model,
+    input: PROMPT,
+    stream: true,
+    automatic_continuation: false,
+    generation_config: {
+      max_output_tokens: MAX_TOKENS,
+      ...(thinking && { thinking_level: 'high', thinking_summaries: 'auto' }),
+    },
+    ...(tools && {
+      tools: tools.map(({ name, schema }) => ({ type: 'function', name, parameters: schema })),
+    }),
+  });
+  const texts = new Map();
+  const calls = new Map();
+  let stop_reason;
+  for await (const event of stream) {
+    const { event_type, index, step, delta } = event;
+    if (event_type === 'step.start' && step.type === 'function_call') {
+      calls.set(index, { name: step.name, json: '' });
+    }
+    if (event_type === 'step.delta' && delta.type === 'text') {
+      texts.set(index, (texts.get(index) ?? '') + delta.text);
+    }
+    if (event_type === 'step.delta' && delta.type === 'arguments_delta') {
+      calls.get(index).json += delta.arguments;
+    }
+    if (event_type === 'interaction.completed') stop_reason = event.interaction.status;
+  }
+  return {
+    texts: [...texts.values()],
+    streamed: [...texts.values()].join(''),
+    tool_calls: [...calls.values()].map(({ name, json }) => ({ name, arguments: JSON.parse(json) })),
+    unsigned: 0,
+    stop_reason,
+  };
+}
+
 async function vercel({ base_url, model, tools, thinking }) {
   const provider = createAnthropic({ apiKey: KEY, baseURL: `${base_url}/v1` });
   let streamed = '';
@@ -218,6 +261,7 @@ async function vercel({ base_url, model, tools, thinking }) {
 const CLIENTS = {
   'anthropic-node': message,
   'google-node': content,
+  'interactions-node': interaction,
   'openai-node': completion,
   'responses-node': response,
   'vercel-ai': vercel,

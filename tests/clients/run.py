@@ -186,9 +186,47 @@ def content(case):
     }
 
 
+def interaction(case):
+    config, asked = {"max_output_tokens": MAX_TOKENS}, {}
+    if case.get("tools"):
+        asked["tools"] = [
+            {"type": "function", "name": tool["name"], "parameters": tool["schema"]}
+            for tool in case["tools"]
+        ]
+    if case.get("thinking"):
+        config.update(thinking_level="high", thinking_summaries="auto")
+    texts, calls, status = {}, {}, None
+    options = google.HttpOptions(base_url=case["base_url"], timeout=int(TIMEOUT * 1000))
+    with genai.Client(api_key=KEY, http_options=options) as client:
+        for event in client.interactions.create(
+            model=case["model"],
+            input=PROMPT,
+            stream=True,
+            generation_config=config,
+            automatic_continuation=False,
+            **asked,
+        ):
+            if event.event_type == "step.start" and event.step.type == "function_call":
+                calls[event.index] = [event.step.name, ""]
+            if event.event_type == "step.delta" and event.delta.type == "text":
+                texts[event.index] = texts.get(event.index, "") + event.delta.text
+            if event.event_type == "step.delta" and event.delta.type == "arguments_delta":
+                calls[event.index][1] += event.delta.arguments
+            if event.event_type == "interaction.completed":
+                status = event.interaction.status
+    return {
+        "texts": list(texts.values()),
+        "streamed": "".join(texts.values()),
+        "tool_calls": [{"name": n, "arguments": json.loads(a)} for n, a in calls.values()],
+        "unsigned": 0,
+        "stop_reason": status,
+    }
+
+
 CLIENTS = {
     "anthropic-python": message,
     "google-python": content,
+    "interactions-python": interaction,
     "openai-python": completion,
     "responses-python": response,
 }

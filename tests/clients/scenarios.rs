@@ -77,6 +77,7 @@ impl Wire {
             Self::OpenAiChat => Model::openai_chat(answer),
             Self::OpenAiResponses => Model::openai_responses(answer),
             Self::Gemini => Model::gemini(answer),
+            Self::GeminiInteractions => Model::gemini_interactions(answer),
         };
         model.deltas(Deltas::Chars(12))
     }
@@ -88,6 +89,7 @@ impl Wire {
             Self::OpenAiChat => "\"finish_reason\":\"",
             Self::OpenAiResponses => "event: response.completed",
             Self::Gemini => "\"finishReason\"",
+            Self::GeminiInteractions => "event: interaction.completed",
         }
     }
 
@@ -98,6 +100,7 @@ impl Wire {
             Self::OpenAiChat => "\"tool_calls\":[",
             Self::OpenAiResponses => "event: response.function_call_arguments.delta",
             Self::Gemini => "\"functionCall\"",
+            Self::GeminiInteractions => "arguments_delta",
         }
     }
 
@@ -107,6 +110,7 @@ impl Wire {
             Self::OpenAiChat => "reasoning_content",
             Self::OpenAiResponses => "event: response.reasoning_summary_text.delta",
             Self::Gemini => "\"thought\":true",
+            Self::GeminiInteractions => "thought_summary",
         }
     }
 
@@ -123,13 +127,18 @@ impl Wire {
                 let error = json!({"code": 503, "message": "Later.", "status": "UNAVAILABLE"});
                 format!("data: {}\r\n\r\n", json!({"error": error})).into()
             }
+            Self::GeminiInteractions => {
+                let error = json!({"code": 503, "message": "Later.", "status": "UNAVAILABLE"});
+                let event = json!({"event_type": "error", "error": error});
+                format!("event: error\ndata: {event}\n\n").into()
+            }
         }
     }
 
     const fn ping(self) -> &'static str {
         match self {
             Self::Anthropic => ANTHROPIC_PING,
-            Self::OpenAiChat | Self::OpenAiResponses => COMMENT_PING,
+            Self::OpenAiChat | Self::OpenAiResponses | Self::GeminiInteractions => COMMENT_PING,
             // It has none; this is an event that says nothing but what it has cost.
             Self::Gemini => "data: {\"usageMetadata\":{\"promptTokenCount\":25}}\r\n\r\n",
         }
@@ -142,7 +151,7 @@ impl Wire {
 
     /// Whether there is a model of this format that goes on with its own turn.
     const fn takes_prefill(self) -> bool {
-        !matches!(self, Self::OpenAiResponses)
+        !matches!(self, Self::OpenAiResponses | Self::GeminiInteractions)
     }
 }
 
@@ -263,6 +272,15 @@ fn boundaries(wire: Wire) -> Vec<Scenario> {
                     ("ends", Place::After("event: response.output_item.done", item)),
                 ]
                 .map(|(what, place)| (format!("item {item} {what}"), place))
+            })
+            .collect(),
+        Wire::GeminiInteractions => (0..4)
+            .flat_map(|step| {
+                [
+                    ("begins", Place::After("event: step.start", step)),
+                    ("ends", Place::After("event: step.stop", step)),
+                ]
+                .map(|(what, place)| (format!("step {step} {what}"), place))
             })
             .collect(),
         Wire::Gemini => [
@@ -414,7 +432,9 @@ fn calls_and_thoughts(wire: Wire) -> Vec<Scenario> {
         let name = format!("the second of two, {end:?}");
         let at = match wire {
             Wire::Anthropic => Place::After("content_block_start", 2),
-            Wire::OpenAiChat | Wire::OpenAiResponses => Place::After("\"name\":\"read\"", 0),
+            Wire::OpenAiChat | Wire::OpenAiResponses | Wire::GeminiInteractions => {
+                Place::After("\"name\":\"read\"", 0)
+            }
             Wire::Gemini => Place::Within("\"name\":\"read\"", 0),
         };
         let scenario = Scenario::new(wire, "a lost second call", name, message);

@@ -129,7 +129,11 @@ impl Rung {
     pub(crate) fn of(request: &Value) -> Self {
         let turns = ["messages", "input", "contents"].map(|name| request[name].as_array());
         let turns = turns.into_iter().flatten().flatten().rev();
-        let mut own = turns.map(|turn| turn["role"] == "assistant" || turn["role"] == "model");
+        let own = |turn: &Value| {
+            let role = turn["role"].as_str().or(turn["type"].as_str());
+            matches!(role, Some("assistant" | "model" | "model_output"))
+        };
+        let mut own = turns.map(own);
         match (own.next(), own.next()) {
             (Some(true), _) => Self::Prefill,
             (Some(_), Some(true)) => Self::Instruct,
