@@ -32,6 +32,7 @@ mod listen;
 mod notice;
 mod open;
 mod plan;
+mod relay;
 mod settle;
 mod step;
 mod timers;
@@ -49,6 +50,8 @@ use serde_json::Value;
 
 pub use attempt::Attempt;
 pub use notice::{Notice, Verdict};
+#[cfg(feature = "proxy")]
+pub(crate) use plan::key_of;
 pub use plan::{Plan, Refusal, Upstream};
 pub use step::{Canned, HandOff, Step};
 pub use wire::{WireOptions, WireReasoning};
@@ -56,6 +59,7 @@ pub use wire::{WireOptions, WireReasoning};
 use attempt::{Body, Head, Live, Wire, collect, is_other};
 use decide::Ended;
 use ledger::Ledger;
+use relay::Relay;
 use timers::Clocks;
 use wire::Wire as ClientWire;
 
@@ -157,6 +161,8 @@ pub struct Recovery {
     ended: Option<End>,
     course: Course,
     wire: Option<ClientWire>,
+    /// The replay of somebody else's answer.
+    relay: Option<Relay>,
 }
 
 /// The step of the chain that is in use: the last one that was an upstream.
@@ -235,6 +241,8 @@ impl Recovery {
         let step = Current::enter(&plan, first.unwrap_or_default(), 0)?;
         let delays = plan.policy.backoff.delays(plan.seed);
         let wire = Self::wire_of(&plan, now);
+        let numbering = step.upstream.dialect.numbering().filter(|_| plan.replay);
+        let relay = numbering.map(|numbering| Relay::new(numbering, &step.address));
         Ok(Self {
             now,
             transcript: Transcript::new(),
@@ -249,6 +257,7 @@ impl Recovery {
             ended: None,
             course: Course::default(),
             wire,
+            relay,
             plan,
         })
     }

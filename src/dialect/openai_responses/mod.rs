@@ -26,8 +26,8 @@ use self::decode::ResponsesDecoder;
 use self::writer::ResponseWriter;
 use super::writer::frame_of;
 use super::{
-    Capabilities, Continuation, Decoder, Dialect, Fault, InvalidRequest, OpenAiChat, Outline,
-    Rewrite, Unresumable, Writer, capability, fault, request,
+    Capabilities, Continuation, Decoder, Dialect, Fault, InvalidRequest, Numbering, OpenAiChat,
+    Outline, Rewrite, Unresumable, Writer, capability, fault, request,
 };
 use crate::error::ErrorKind;
 use crate::event::Resume;
@@ -107,6 +107,10 @@ impl Dialect for OpenAiResponses {
         rewrite::rewrite(request, transcript, by, context)
     }
 
+    fn numbering(&self) -> Option<Numbering> {
+        Some(NUMBERING)
+    }
+
     fn classify(&self, status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Fault {
         fault::of_response(status, headers, body)
     }
@@ -155,3 +159,6 @@ impl Dialect for OpenAiResponses {
         Some(json!({ "error": error }))
     }
 }
+
+/// <https://platform.openai.com/docs/guides/background>, November 2026.
+const NUMBERING: Numbering = Numbering { parameter: "starting_after", field: "sequence_number" };
