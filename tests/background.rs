@@ -12,10 +12,11 @@ use serde_json::{Value, json};
 use support::subjects::Wire;
 use support::{Run, run};
 use tokio_stream::StreamExt as _;
+use unbroken::dialect::OpenAiResponses;
 use unbroken::engine::{Notice, Plan, Refusal};
 use unbroken::policy::{Policy, Timeouts};
 use unbroken::testing::{Answer, Deltas, End, Exchange, Fault, Model, Script, Server};
-use unbroken::{Client, ErrorKind, Event, OpenAiResponses, Resume, Upstream};
+use unbroken::{Client, ErrorKind, Event, Resume, Upstream};
 
 fn plan(background: bool) -> Plan {
     let mut plan = Wire::OpenAiResponses.plan(Resume::Instruct, false);
@@ -138,9 +139,7 @@ fn a_rejection_that_names_the_background_fields_is_answered_in_the_foreground_on
         let mut foreground = run.requests[0].clone();
         foreground.as_object_mut().unwrap().remove("background");
         assert_eq!(run.requests[1], foreground);
-        let learnt = |notice: &&Notice| {
-            matches!(notice, Notice::Refused(refusal) if refusal.by == Resume::Cursor)
-        };
+        let learnt = |notice: &&Notice| matches!(notice, Notice::Refused(refusal) if refusal.by == Resume::Cursor);
         assert_eq!(run.notices.iter().filter(learnt).count(), 1);
     }
     // Once: a provider that goes on saying so is heard by the caller.
@@ -148,7 +147,8 @@ fn a_rejection_that_names_the_background_fields_is_answered_in_the_foreground_on
     assert_eq!(run.result.as_ref().unwrap_err().kind(), ErrorKind::InvalidRequest);
     assert_eq!(run.requests.len(), 2);
     // And a rejection for anything else is the caller's.
-    let run = support::run(plan(true), |_, _| refused(StatusCode::BAD_REQUEST, Some("input"), "No."));
+    let run =
+        support::run(plan(true), |_, _| refused(StatusCode::BAD_REQUEST, Some("input"), "No."));
     assert_eq!(run.requests.len(), 1);
 }
 
@@ -198,5 +198,5 @@ async fn a_reply_that_is_dropped_ends_it_at_the_provider() {
     let requests = server.requests();
     assert_eq!(requests.len(), 2);
     assert!(requests[1].path().ends_with("/cancel"), "{}", requests[1].path());
-    assert_eq!(requests[1].headers["authorization"], "Bearer sk-one");
+    assert_eq!(requests[1].headers()["authorization"], "Bearer sk-one");
 }

@@ -21,7 +21,8 @@ const FAULT: i32 = 4;
 
 const TEXT: &str = "Zwölf Boxkämpfer\njagen Viktor — 東京 👩‍👩‍👧\r\nund zurück.\n\n";
 
-const DIALECTS: [&str; 3] = ["anthropic", "openai-chat", "openai-responses"];
+const DIALECTS: [&str; 5] =
+    ["anthropic", "openai-chat", "openai-responses", "gemini", "gemini-interactions"];
 
 const FORMS: [&str; 3] = ["--text", "--events", "--sse"];
 
@@ -37,6 +38,8 @@ fn model(dialect: &str) -> Model {
     let model = match dialect {
         "anthropic" => Model::anthropic(answer()),
         "openai-responses" => Model::openai_responses(answer()),
+        "gemini" => Model::gemini(answer()),
+        "gemini-interactions" => Model::gemini_interactions(answer()),
         _ => Model::openai_chat(answer()),
     };
     model.deltas(Deltas::Chars(5))
@@ -50,6 +53,10 @@ fn body(dialect: &str) -> Bytes {
 fn faulted(dialect: &str) -> Bytes {
     let frame = match dialect {
         "anthropic" => anthropic_error("overloaded_error", "Overloaded"),
+        "gemini" | "gemini-interactions" => {
+            let error = json!({"code": 503, "message": "Later.", "status": "UNAVAILABLE"});
+            format!("data: {}\n\n", json!({"event_type": "error", "error": error})).into()
+        }
         _ => openai_error("server_error", "Oh."),
     };
     let fault = Fault::Insert { at: in_text(dialect), frame, end: End::Clean };
@@ -132,6 +139,7 @@ fn text_is_the_visible_text_and_nothing_else() {
             vec![],
             vec!["--text"],
             vec!["--dialect", dialect],
+            vec!["--dialect", "auto"],
             vec!["--text", "--dialect", dialect, "--chunk", "3"],
         ] {
             let named = [&["replay"], &arguments[..], &[file.path()]].concat();
@@ -208,7 +216,9 @@ fn a_partial_event_is_not_printed() {
         assert!(ran.said.contains("truncated"), "{}", ran.said);
         let kept = lines(&ran.out);
         assert!(kept.len() > 2 && whole.starts_with(&kept));
-        let frames = memchr::memmem::find_iter(cut, b"\n\n").count();
+        let frames = cut.split(|byte| *byte == b'\n').filter(|line| line.starts_with(b"data:"));
+        // The last one is not whole.
+        let frames = frames.count() - 1;
         assert_eq!(kept.len(), frames);
     }
     // All of the last event but its blank line.
@@ -226,6 +236,10 @@ fn the_status_says_how_it_ended() {
             "anthropic" => memchr::memmem::find(&whole, b"event: message_delta").unwrap(),
             "openai-responses" => {
                 memchr::memmem::find(&whole, b"event: response.completed").unwrap()
+            }
+            "gemini" => memchr::memmem::rfind(&whole, b"\"finishReason\"").unwrap(),
+            "gemini-interactions" => {
+                memchr::memmem::find(&whole, b"event: interaction.completed").unwrap()
             }
             _ => memchr::memmem::rfind(&whole, b"\"finish_reason\":\"tool_calls\"").unwrap(),
         };
@@ -412,7 +426,13 @@ fn recorded_streams() {
             let sidecar = fs::read(path.with_extension("json")).unwrap();
             let sidecar: Value = serde_json::from_slice(&sidecar).unwrap();
             let format = sidecar["wire_format"].as_str().unwrap_or_default();
-            let read = ["anthropic-messages", "openai-chat", "gemini", "gemini-interactions"];
+            let read = [
+                "anthropic-messages",
+                "openai-chat",
+                "openai-responses",
+                "gemini",
+                "gemini-interactions",
+            ];
             if !read.contains(&format) {
                 continue;
             }

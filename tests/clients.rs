@@ -11,6 +11,8 @@
 mod message;
 #[path = "clients/proxy.rs"]
 mod proxy;
+#[path = "clients/replay.rs"]
+mod replay;
 #[path = "clients/runners.rs"]
 mod runners;
 #[path = "clients/scenarios.rs"]
@@ -44,6 +46,19 @@ const X_API_KEY: &str = "x-api-key";
 pub(crate) enum Wire {
     Anthropic,
     OpenAiChat,
+    OpenAiResponses,
+    Gemini,
+    GeminiInteractions,
+}
+
+impl Wire {
+    const ALL: [Self; 5] = [
+        Self::Anthropic,
+        Self::OpenAiChat,
+        Self::OpenAiResponses,
+        Self::Gemini,
+        Self::GeminiInteractions,
+    ];
 }
 
 /// The clients that there are.
@@ -54,15 +69,27 @@ pub(crate) enum Client {
     VercelAi,
     OpenAiPython,
     OpenAiNode,
+    ResponsesPython,
+    ResponsesNode,
+    GooglePython,
+    GoogleNode,
+    InteractionsPython,
+    InteractionsNode,
 }
 
 impl Client {
-    pub(crate) const ALL: [Self; 5] = [
+    pub(crate) const ALL: [Self; 11] = [
         Self::AnthropicPython,
         Self::AnthropicNode,
         Self::VercelAi,
         Self::OpenAiPython,
         Self::OpenAiNode,
+        Self::ResponsesPython,
+        Self::ResponsesNode,
+        Self::GooglePython,
+        Self::GoogleNode,
+        Self::InteractionsPython,
+        Self::InteractionsNode,
     ];
 
     pub(crate) const fn name(self) -> &'static str {
@@ -72,17 +99,33 @@ impl Client {
             Self::VercelAi => "vercel-ai",
             Self::OpenAiPython => "openai-python",
             Self::OpenAiNode => "openai-node",
+            Self::ResponsesPython => "responses-python",
+            Self::ResponsesNode => "responses-node",
+            Self::GooglePython => "google-python",
+            Self::GoogleNode => "google-node",
+            Self::InteractionsPython => "interactions-python",
+            Self::InteractionsNode => "interactions-node",
         }
     }
 
     pub(crate) const fn is_python(self) -> bool {
-        matches!(self, Self::AnthropicPython | Self::OpenAiPython)
+        matches!(
+            self,
+            Self::AnthropicPython
+                | Self::OpenAiPython
+                | Self::ResponsesPython
+                | Self::GooglePython
+                | Self::InteractionsPython
+        )
     }
 
     const fn wire(self) -> Wire {
         match self {
             Self::OpenAiPython | Self::OpenAiNode => Wire::OpenAiChat,
-            _ => Wire::Anthropic,
+            Self::ResponsesPython | Self::ResponsesNode => Wire::OpenAiResponses,
+            Self::GooglePython | Self::GoogleNode => Wire::Gemini,
+            Self::InteractionsPython | Self::InteractionsNode => Wire::GeminiInteractions,
+            Self::AnthropicPython | Self::AnthropicNode | Self::VercelAi => Wire::Anthropic,
         }
     }
 
@@ -92,6 +135,11 @@ impl Client {
             (Self::VercelAi, false) | (Self::OpenAiPython | Self::OpenAiNode, false) => "stop",
             (Self::VercelAi, true) => "tool-calls",
             (Self::OpenAiPython | Self::OpenAiNode, true) => "tool_calls",
+            (Self::InteractionsPython | Self::InteractionsNode, false) => "completed",
+            (Self::InteractionsPython | Self::InteractionsNode, true) => "requires_action",
+            // These have no word of their own for calls.
+            (Self::ResponsesPython | Self::ResponsesNode, _) => "completed",
+            (Self::GooglePython | Self::GoogleNode, _) => "STOP",
             (_, false) => "end_turn",
             (_, true) => "tool_use",
         }
@@ -100,8 +148,8 @@ impl Client {
     /// What its own base URL is, for a server at `uri`.
     fn base_url(self, uri: &str) -> String {
         match self.wire() {
-            Wire::Anthropic => uri.to_owned(),
-            Wire::OpenAiChat => format!("{uri}/v1"),
+            Wire::Anthropic | Wire::Gemini | Wire::GeminiInteractions => uri.to_owned(),
+            Wire::OpenAiChat | Wire::OpenAiResponses => format!("{uri}/v1"),
         }
     }
 }
@@ -157,7 +205,7 @@ impl Case {
     fn is_known(&self, request: &Request) -> bool {
         let has = |key: &str| {
             let headers = request.headers();
-            let names = [X_API_KEY, AUTHORIZATION.as_str()].into_iter();
+            let names = [X_API_KEY, AUTHORIZATION.as_str(), "x-goog-api-key"].into_iter();
             let mut sent = names.filter_map(|name| headers.get(name)?.to_str().ok());
             sent.any(|sent| sent.strip_prefix("Bearer ").unwrap_or(sent) == key)
         };
@@ -174,7 +222,7 @@ impl Case {
 /// Every client of every scenario that `wanted` takes and a runner drives.
 async fn cases(runners: &[Runner], wanted: fn(&Scenario) -> bool) -> Vec<Case> {
     let mut cases = Vec::new();
-    for scenario in [Wire::Anthropic, Wire::OpenAiChat].into_iter().flat_map(scenarios) {
+    for scenario in Wire::ALL.into_iter().flat_map(scenarios) {
         let scenario = Arc::new(scenario);
         for client in Client::ALL {
             let runs = runners.iter().any(|runner| runner.drives(client));
@@ -233,12 +281,11 @@ async fn through_the_proxy_every_client_gets_the_whole_message() {
     let mut faults = Vec::new();
     let mut rungs: BTreeMap<Rung, usize> = BTreeMap::new();
     // One dialect after the other: a thousand open sockets are more than some machines allow.
-    let (chat, anthropic): (Vec<Case>, Vec<Case>) =
-        cases.into_iter().partition(|case| case.client.wire() == Wire::OpenAiChat);
-    for cases in [chat, anthropic] {
-        let orders = cases.iter().map(|case| case.order(&proxy.uri())).collect();
+    for wire in Wire::ALL {
+        let cases = || cases.iter().filter(|case| case.client.wire() == wire);
+        let orders = cases().map(|case| case.order(&proxy.uri())).collect();
         let got = drive("proxied", &runners, orders).await;
-        for case in &cases {
+        for case in cases() {
             let fault = case.fault(got.get(&case.id));
             table.count(case.scenario.family, case.client, fault.is_none());
             faults.extend(fault.map(|fault| case.tell(&fault)));

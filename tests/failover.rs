@@ -60,7 +60,7 @@ use unbroken::proxy::{Config, Proxy, serve};
 use unbroken::testing::{Deltas, Exchange, Fault, Flaky, Model, Script, Server};
 
 use told::Told;
-use wires::{Scenario, Wire as Dialect};
+use wires::{Scenario, Wire as Dialect, skipped};
 
 /// What all times are divided by.
 const SCALE: u32 = 20;
@@ -94,10 +94,9 @@ enum Step {
 
 use Step::{Fallback, Primary};
 
-/// Runs a scenario in every wire format that the bench knows, at the same time.
+/// Runs a scenario in every wire format, at the same time.
 async fn each(scenario: impl AsyncFn(Dialect)) {
-    let known = Dialect::ALL.into_iter().filter(|wire| wire.runs(Scenario::Failover));
-    join_all(known.map(async |wire| scenario(wire).await)).await;
+    join_all(Dialect::ALL.map(async |wire| scenario(wire).await)).await;
 }
 
 impl Dialect {
@@ -114,7 +113,10 @@ impl Dialect {
     /// What a client asks.
     fn question(self) -> Value {
         let mut request = self.asks("whatever", "Why do rivers bend?");
-        request["stream"] = json!(true);
+        // There the address says so.
+        if self != Self::Gemini {
+            request["stream"] = json!(true);
+        }
         if self == Self::OpenAiChat {
             request["stream_options"] = json!({"include_usage": true});
         }
@@ -131,30 +133,32 @@ impl Dialect {
     /// Where in that body the event with this word ends, from 1.
     fn after(self, words: usize) -> usize {
         let (body, said) = (self.body(), first(words));
-        let mut ends = memchr::memmem::find_iter(&body, "\n\n").map(|at| at + 2);
+        let mut ends = self.blank_lines(&body);
         ends.find(|end| told::stream(self, &body[..*end]).text.trim_end() == said).unwrap()
+    }
+
+    /// Where the events of `body` end.
+    fn blank_lines(self, body: &[u8]) -> impl Iterator<Item = usize> {
+        let blank: &[u8] = if self == Self::Gemini { b"\r\n\r\n" } else { b"\n\n" };
+        memchr::memmem::find_iter(body, blank).map(|at| at + blank.len())
     }
 
     /// Refuses in the provider's own manner.
     fn refuses(self, status: u16, kind: &str, code: &str, message: &str) -> Exchange {
-        let error = match self {
-            Self::Anthropic => {
-                json!({"type": "error", "error": {"type": kind, "message": message}})
-            }
-            Self::OpenAiChat => json!({"error":
-                {"message": message, "type": kind, "param": null, "code": code}}),
-            _ => unknown(),
-        };
+        if !matches!(self, Self::OpenAiChat | Self::OpenAiResponses) {
+            return self.rejects(status, kind, message);
+        }
+        let error = json!({"error":
+            {"message": message, "type": kind, "param": null, "code": code}});
         Exchange::json(StatusCode::from_u16(status).unwrap(), &error)
     }
 
-    /// The models that a client hears of when the fallback has gone on: Anthropic names one in the first
-    /// event, and has no place for another but the usage.
+    /// The models that a client hears of when the fallback has gone on: all but Chat name one, and Anthropic
+    /// has a place for another in the usage.
     const fn handed_over(self) -> &'static [&'static str] {
         match self {
-            Self::Anthropic => &[PRIMARY],
             Self::OpenAiChat => &[PRIMARY, FALLBACK],
-            _ => unknown(),
+            _ => &[PRIMARY],
         }
     }
 
@@ -163,14 +167,10 @@ impl Dialect {
         match self {
             Self::Anthropic => "end_turn",
             Self::OpenAiChat => "stop",
-            _ => unknown(),
+            Self::Gemini => "STOP",
+            Self::OpenAiResponses | Self::GeminiInteractions => "completed",
         }
     }
-}
-
-/// [`Scenario::Failover`] leaves these formats out.
-const fn unknown() -> ! {
-    panic!("the bench does not know this format");
 }
 
 /// The first `count` words of the answer.
@@ -275,12 +275,8 @@ impl Bench {
 
     /// What a client gets.
     async fn ask(&self) -> Told {
-        let path = match self.dialect {
-            Dialect::Anthropic => "/v1/messages",
-            Dialect::OpenAiChat => "/v1/chat/completions",
-            _ => unknown(),
-        };
-        let sent = wire::Sent::post(path, self.dialect.question().to_string());
+        let path = self.dialect.address("", "whatever");
+        let sent = wire::Sent::post(&path, self.dialect.question().to_string());
         let answer = sent.to(self.proxy).await.answer().await;
         told::answer(self.dialect, &answer)
     }
@@ -301,7 +297,12 @@ fn noted(step: Step, book: &Book, plays: impl Plays) -> Script {
     let book = Arc::clone(book);
     Script::new().forever(move |request| {
         book.lock().unwrap().push((step, Instant::now()));
-        plays(&request.json())
+        let mut asked = request.json();
+        // The address has it, and a model knows it by the request alone.
+        if request.path().contains(":streamGenerateContent") {
+            asked["model"] = json!(if step == Primary { PRIMARY } else { FALLBACK });
+        }
+        plays(&asked)
     })
 }
 

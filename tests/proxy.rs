@@ -8,12 +8,18 @@ mod answering;
 mod closing;
 #[path = "proxy/command.rs"]
 mod command;
+#[path = "proxy/dialect.rs"]
+mod dialect;
+#[path = "proxy/google.rs"]
+mod google;
 #[path = "proxy/limits.rs"]
 mod limits;
 #[path = "proxy/passing.rs"]
 mod passing;
 #[path = "proxy/recovering.rs"]
 mod recovering;
+#[path = "proxy/replaying.rs"]
+mod replaying;
 #[path = "proxy/routing.rs"]
 mod routing;
 #[path = "proxy/verbatim.rs"]
@@ -29,90 +35,10 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use unbroken::proxy::{Config, Proxy, serve};
-use unbroken::testing::{Answer, Deltas, Model};
+use unbroken::testing::Answer;
 
+use dialect::{DIALECTS, Dialect};
 use wire::Sent;
-
-/// The wire formats that there are.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Dialect {
-    Anthropic,
-    Chat,
-}
-
-const DIALECTS: [Dialect; 2] = [Dialect::Anthropic, Dialect::Chat];
-
-impl Dialect {
-    const fn path(self) -> &'static str {
-        match self {
-            Self::Anthropic => "/v1/messages",
-            Self::Chat => "/v1/chat/completions",
-        }
-    }
-
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Anthropic => "anthropic",
-            Self::Chat => "openai-chat",
-        }
-    }
-
-    fn model(self, answer: impl Into<Answer>) -> Model {
-        let model = match self {
-            Self::Anthropic => Model::anthropic(answer),
-            Self::Chat => Model::openai_chat(answer),
-        };
-        model.deltas(Deltas::Chars(6))
-    }
-
-    /// A request for a stream.
-    fn stream(self) -> Sent {
-        self.ask(&json!({"stream": true}))
-    }
-
-    /// A request with `more` fields.
-    fn ask(self, more: &Value) -> Sent {
-        let mut body = json!({
-            "model": "claude-haiku-4-5",
-            "max_tokens": 9000,
-            "messages": [{"role": "user", "content": "Tell me."}],
-        });
-        for (name, value) in more.as_object().unwrap() {
-            body[name] = value.clone();
-        }
-        Sent::post(self.path(), body.to_string())
-    }
-
-    /// The text of a stream, and whether it is whole.
-    fn text(self, body: &[u8]) -> (String, bool) {
-        let (mut text, mut whole) = (String::new(), false);
-        for data in frames(body) {
-            let frame: Value = match serde_json::from_str(&data) {
-                Ok(frame) => frame,
-                Err(_) if data == "[DONE]" => continue,
-                Err(error) => panic!("{error}: {data}"),
-            };
-            let (delta, end) = match self {
-                Self::Anthropic => (&frame["delta"]["text"], frame["type"] == "message_stop"),
-                Self::Chat => {
-                    let choice = &frame["choices"][0];
-                    (&choice["delta"]["content"], choice["finish_reason"].is_string())
-                }
-            };
-            text.push_str(delta.as_str().unwrap_or_default());
-            whole |= end;
-        }
-        (text, whole)
-    }
-
-    /// The type of the error object in `body`; panics if it is not of this dialect.
-    fn error(self, body: &[u8]) -> String {
-        let error: Value = serde_json::from_slice(body).expect("an error is JSON");
-        assert!(error["error"]["message"].is_string(), "{error}");
-        assert_eq!(error["type"] == "error", self == Self::Anthropic, "{error}");
-        error["error"]["type"].as_str().unwrap().to_owned()
-    }
-}
 
 /// The data of every event.
 fn frames(body: &[u8]) -> Vec<String> {

@@ -24,9 +24,9 @@ use super::{COMPLETE, FAULT, TRUNCATED, USAGE};
 /// 2 usage.
 #[derive(Debug, Args)]
 pub(super) struct Replay {
-    /// The wire format of the body; told from its first event if left out.
-    #[arg(long, value_enum)]
-    dialect: Option<DialectName>,
+    /// The wire format of the body; `auto` tells it from the first event.
+    #[arg(long, value_enum, default_value = "auto")]
+    dialect: DialectName,
     /// Print one JSON object a line for each event delivered.
     #[arg(long, group = "form")]
     events: bool,
@@ -45,6 +45,7 @@ pub(super) struct Replay {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum DialectName {
+    Auto,
     Anthropic,
     #[value(name = "openai-chat")]
     OpenAiChat,
@@ -163,8 +164,8 @@ impl Replay {
     fn replay_events(&self, input: &mut dyn Read, out: &mut dyn Write) -> Result<u8, Stop> {
         let mut start = Vec::new();
         let dialect = match self.dialect {
-            Some(dialect) => dialect,
-            None => sniff(input, &mut start)?,
+            DialectName::Auto => sniff(input, &mut start)?,
+            dialect => dialect,
         };
         let mut player = Player::new(dialect, self.events, out)?;
         player.drain()?;
@@ -234,7 +235,10 @@ impl<'a> Player<'a> {
         let uri = Uri::from_static("http://recorded/");
         let upstream = match dialect {
             DialectName::Anthropic => Upstream::new("recorded", Anthropic, uri),
-            DialectName::OpenAiChat => Upstream::new("recorded", OpenAiChat, uri),
+            // What is told by nothing else.
+            DialectName::Auto | DialectName::OpenAiChat => {
+                Upstream::new("recorded", OpenAiChat, uri)
+            }
             DialectName::OpenAiResponses => Upstream::new("recorded", OpenAiResponses, uri),
             DialectName::Gemini => Upstream::new("recorded", Gemini, uri),
             DialectName::GeminiInteractions => Upstream::new("recorded", GeminiInteractions, uri),

@@ -26,7 +26,7 @@ impl Chain {
             if !http || upstream.uri.host().is_none() {
                 return Err(ConfigError::Address);
             }
-            if upstream.address().is_none() {
+            if upstream.address(true).is_none() {
                 return Err(ConfigError::ModelInAddress);
             }
             // A fallback to another model of the same upstream shares its name on purpose.

@@ -120,6 +120,15 @@ impl Client {
         Call::new(Reply::new(self, plan))
     }
 
+    /// Fetches the provider's replay of an answer from the address of its first step, to be passed on
+    /// as it is ([`Plan::replay`]).
+    #[cfg(feature = "proxy")]
+    pub(crate) fn replay(&self) -> Reply {
+        let mut plan = self.plan(Value::Object(serde_json::Map::new()));
+        plan.replay = true;
+        Reply::new(self, plan)
+    }
+
     /// A client with another chain that shares everything else with this one: connections, budget,
     /// breakers, what was learnt, observer, wording, policy and seed. All that is remembered of an
     /// upstream goes by its name, so a name should mean one origin in all chains.
@@ -158,6 +167,7 @@ impl Client {
             seed: self.shared.seed.fetch_add(SEED_STEP, Ordering::Relaxed),
             recorded: false,
             head_only: false,
+            replay: false,
             refused: Vec::new(),
             wire: None,
         }

@@ -9,7 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, StatusCode, Uri};
+use http::header::AUTHORIZATION;
+use http::{HeaderMap, HeaderName, StatusCode, Uri};
 use serde_json::Value;
 
 use crate::error::ErrorKind;
@@ -38,7 +39,7 @@ pub use self::anthropic::Anthropic;
 pub use self::gemini::{Gemini, GeminiInteractions};
 pub use self::openai_chat::OpenAiChat;
 pub use self::openai_responses::OpenAiResponses;
-pub use self::replay::{Cursor, Release, Replay};
+pub use self::replay::{Cursor, Numbering, Release, Replay};
 pub use self::wording::Wording;
 pub use self::writer::{Place, Writer};
 pub use crate::event::Echo;
@@ -51,6 +52,12 @@ pub trait Dialect: Debug + Send + Sync + 'static {
     /// Headers that every request needs, credentials aside.
     fn headers(&self) -> HeaderMap {
         HeaderMap::new()
+    }
+
+    /// The header that a key goes in, as the vendor's own clients have it, and what stands there before
+    /// the key.
+    fn key(&self) -> (HeaderName, &'static str) {
+        (AUTHORIZATION, "Bearer ")
     }
 
     /// Whether the caller's request can be streamed and recovered at all.
@@ -66,9 +73,10 @@ pub trait Dialect: Debug + Send + Sync + 'static {
         model.into_iter().chain(streamed.then_some(("stream", Value::Bool(true)))).collect()
     }
 
-    /// Where requests go, for an upstream at `address` with `model` of its own, if it has one. `None`
-    /// where the address has to name that model, and has no place for it.
-    fn address(&self, address: &Uri, _model: Option<&str>) -> Option<Uri> {
+    /// Where requests go, for an upstream at `address` with `model` of its own, if it has one, and for a
+    /// stream if they are to be `streamed`. `None` where the address has to name that model, and has no
+    /// place for it.
+    fn address(&self, address: &Uri, _model: Option<&str>, _streamed: bool) -> Option<Uri> {
         Some(address.clone())
     }
 
@@ -119,6 +127,12 @@ pub trait Dialect: Debug + Send + Sync + 'static {
     /// How the provider is told to end the generation that answers `request` under the id `generation`
     /// ([`Decoder::generation`]). None where it ends by itself when its connection is closed.
     fn release(&self, _request: &Value, _generation: &str) -> Option<Release> {
+        None
+    }
+
+    /// How events of answers are counted that the provider keeps and replays, where it does: to be
+    /// fetched (`GET`) right below the address of requests.
+    fn numbering(&self) -> Option<Numbering> {
         None
     }
 

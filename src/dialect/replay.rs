@@ -104,6 +104,31 @@ impl Below {
     }
 }
 
+/// How a provider counts the events of an answer that it keeps and replays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::exhaustive_structs, reason = "a dialect has to say all of it")]
+pub struct Numbering {
+    /// The parameter of the replay's address that says after which event it goes on.
+    pub parameter: &'static str,
+    /// The field of an event that has its number or id.
+    pub field: &'static str,
+}
+
+impl Numbering {
+    /// What says in a query that a replay goes on after event `id`, which may be any text.
+    pub(crate) fn after(&self, id: &str) -> String {
+        let mut out = format!("{}=", self.parameter);
+        for byte in id.bytes() {
+            match byte {
+                b'.' | b'_' | b'-' => out.push(char::from(byte)),
+                _ if byte.is_ascii_alphanumeric() => out.push(char::from(byte)),
+                _ => out.push_str(&format!("%{byte:02X}")),
+            }
+        }
+        out
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use super::attempt::{Body, Live, Slot};
 use super::decide::Ended;
 use super::deliver::{is_json, shared};
+use super::relay::Turn;
 use super::{End, Notice, Output, Recovery};
 use crate::dialect::{Decoder, Fault, FaultClass, Signal, surrogate};
 use crate::event::{
@@ -37,7 +38,17 @@ impl Recovery {
         match wire.parser.next_event(&mut rest) {
             Ok(Some(event)) => {
                 let running = self.ended.is_none();
-                let is_read = self.decode(&mut *wire.decoder, &event, &chunk) || self.is_past();
+                let turn = self.relay.as_mut().map(|relay| relay.take(&event));
+                let is_read = match turn {
+                    None => self.decode(&mut *wire.decoder, &event, &chunk) || self.is_past(),
+                    Some(Turn::Unreadable) => self.is_past(),
+                    Some(Turn::Before) => true,
+                    // What is no news to the client either way is its own to read.
+                    Some(Turn::Next) => {
+                        self.decode(&mut *wire.decoder, &event, &chunk);
+                        true
+                    }
+                };
                 if !is_read {
                     self.unreadable();
                 }
@@ -45,7 +56,10 @@ impl Recovery {
                 let read = chunk.len() - rest.len();
                 let half = rest.first() == Some(&b'\n') && chunk[..read].last() == Some(&b'\r');
                 let raw = chunk.slice(..read + usize::from(half));
-                let through = is_read && self.ended.is_none();
+                let through = is_read && self.ended.is_none() && turn != Some(Turn::Before);
+                if through && turn.is_some() {
+                    self.relay_passed();
+                }
                 self.wire_frame(raw, &event, through, wire.decoder.holds());
                 if running {
                     self.keep_fault(event.data);
@@ -170,6 +184,7 @@ impl Recovery {
             }
             return;
         }
+        let Some(signal) = self.relayed(signal) else { return };
         match signal {
             Signal::Alive => {}
             Signal::Started { id, model } => self.on_started(id, model),
@@ -446,7 +461,7 @@ impl Recovery {
         }
     }
 
-    fn on_finish(&mut self, reason: FinishReason) {
+    pub(super) fn on_finish(&mut self, reason: FinishReason) {
         if self.live.as_ref().is_none_or(|live| live.finish.is_some()) {
             return;
         }

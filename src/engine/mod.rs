@@ -32,6 +32,7 @@ mod listen;
 mod notice;
 mod open;
 mod plan;
+mod relay;
 mod release;
 mod settle;
 mod step;
@@ -50,6 +51,8 @@ use serde_json::Value;
 
 pub use attempt::Attempt;
 pub use notice::{Notice, Verdict};
+#[cfg(feature = "proxy")]
+pub(crate) use plan::key_of;
 pub use plan::{Plan, Refusal, Upstream};
 pub use release::Released;
 pub use step::{Canned, HandOff, Step};
@@ -58,6 +61,7 @@ pub use wire::{WireOptions, WireReasoning};
 use attempt::{Body, Head, Live, Wire, collect, is_other};
 use decide::Ended;
 use ledger::Ledger;
+use relay::Relay;
 use timers::Clocks;
 use wire::Wire as ClientWire;
 
@@ -163,6 +167,8 @@ pub struct Recovery {
     /// What ends the generation of an attempt that was cut, as long as that one may still be replayed.
     running: Option<Box<Released>>,
     wire: Option<ClientWire>,
+    /// The replay of somebody else's answer.
+    relay: Option<Relay>,
 }
 
 /// The step of the chain that is in use: the last one that was an upstream.
@@ -241,6 +247,8 @@ impl Recovery {
         let step = Current::enter(&plan, first.unwrap_or_default(), 0)?;
         let delays = plan.policy.backoff.delays(plan.seed);
         let wire = Self::wire_of(&plan, now);
+        let numbering = step.upstream.dialect.numbering().filter(|_| plan.replay);
+        let relay = numbering.map(|numbering| Relay::new(numbering, &step.address));
         Ok(Self {
             now,
             transcript: Transcript::new(),
@@ -256,6 +264,7 @@ impl Recovery {
             course: Course::default(),
             running: None,
             wire,
+            relay,
             plan,
         })
     }

@@ -49,13 +49,16 @@ impl Current {
             return Err(invalid().caused_by(ConfigError::NoStep));
         };
         // What is only passed on is the provider's to judge.
-        let checked = match plan.head_only {
+        let checked = match plan.head_only || plan.replay {
             true if plan.request.is_object() => Ok(()),
             true => Err(InvalidRequest::NotAnObject),
             false => upstream.dialect.check(&plan.request),
         };
         checked.map_err(|cause| invalid().caused_by(cause))?;
-        let Some(address) = upstream.address() else {
+        if plan.replay && upstream.dialect.numbering().is_none() {
+            return Err(invalid().caused_by("answers of this dialect are not replayed"));
+        }
+        let Some(address) = upstream.address(!plan.head_only) else {
             return Err(invalid().caused_by(ConfigError::ModelInAddress));
         };
         let request = upstream.prepare(&plan.request, !plan.head_only);
@@ -219,7 +222,13 @@ impl Recovery {
                 headers.remove(CONTENT_TYPE);
                 (Method::GET, replay.address(&upstream.uri), Bytes::new())
             }
-            None => (Method::POST, self.step.address.clone(), self.written(request)),
+            None => match &self.relay {
+                Some(relay) => {
+                    headers.remove(CONTENT_TYPE);
+                    (Method::GET, relay.address(&self.step.address), Bytes::new())
+                }
+                None => (Method::POST, self.step.address.clone(), self.written(request)),
+            },
         };
         let mut http = http::Request::new(body);
         *http.method_mut() = method;

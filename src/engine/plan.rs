@@ -72,22 +72,23 @@ impl Upstream {
         self
     }
 
-    /// Sends `Authorization: Bearer` with `key`.
-    ///
-    /// # Errors
-    /// [`ConfigError::Key`] if the key cannot be a header value.
-    pub fn bearer(self, key: &str) -> Result<Self, ConfigError> {
-        let value = secret(&format!("Bearer {key}"))?;
-        Ok(self.header(AUTHORIZATION, value))
-    }
-
-    /// Sends `x-api-key` with `key`, as Anthropic has it.
+    /// Sends `key` in the header that the dialect's vendor has for it: `x-api-key` for Anthropic,
+    /// `x-goog-api-key` for Google, `Authorization: Bearer` for OpenAI and those who speak like it.
     ///
     /// # Errors
     /// [`ConfigError::Key`] if the key cannot be a header value.
     pub fn api_key(self, key: &str) -> Result<Self, ConfigError> {
-        let value = secret(key)?;
-        Ok(self.header(HeaderName::from_static("x-api-key"), value))
+        let (name, value) = key_of(&*self.dialect, key)?;
+        Ok(self.header(name, value))
+    }
+
+    /// Sends `Authorization: Bearer` with `key`, whatever the dialect: an access token, or the key of a
+    /// gateway.
+    ///
+    /// # Errors
+    /// [`ConfigError::Key`] if the key cannot be a header value.
+    pub fn bearer(self, key: &str) -> Result<Self, ConfigError> {
+        Ok(self.header(AUTHORIZATION, secret(&format!("Bearer {key}"))?))
     }
 
     /// Asks for `model` in place of the request's own, or of the address's where a dialect has it there.
@@ -132,9 +133,10 @@ impl Upstream {
         prepared
     }
 
-    /// Where its requests go; none if its address has no place for its model.
-    pub(crate) fn address(&self) -> Option<Uri> {
-        self.dialect.address(&self.uri, self.model.as_deref())
+    /// Where its requests go, for a stream if they are to be `streamed`; none if its address has no place
+    /// for its model.
+    pub(crate) fn address(&self, streamed: bool) -> Option<Uri> {
+        self.dialect.address(&self.uri, self.model.as_deref(), streamed)
     }
 
     pub(super) fn capabilities(&self, outline: &Outline) -> Capabilities {
@@ -145,6 +147,18 @@ impl Upstream {
 
 /// What a request that is streamed accepts.
 pub(super) const EVENT_STREAM: HeaderValue = HeaderValue::from_static("text/event-stream");
+
+/// The header that `key` goes in, and its value.
+///
+/// # Errors
+/// [`ConfigError::Key`] if the key cannot be a header value.
+pub(crate) fn key_of(
+    dialect: &dyn Dialect,
+    key: &str,
+) -> Result<(HeaderName, HeaderValue), ConfigError> {
+    let (name, scheme) = dialect.key();
+    Ok((name, secret(&format!("{scheme}{key}"))?))
+}
 
 fn secret(value: &str) -> Result<HeaderValue, ConfigError> {
     let mut value = HeaderValue::from_str(value).map_err(|_| ConfigError::Key)?;
@@ -193,6 +207,14 @@ pub struct Plan {
     /// came (reason [`Unstated`](crate::FinishReason::Unstated), inferred). Steps that are no upstream
     /// are passed over.
     pub head_only: bool,
+    /// What is wanted is the provider's replay of an answer that was asked for elsewhere, for a client of
+    /// the [`wire`](Self::wire) view: it is fetched (`GET`) from the upstream's address, whose query may
+    /// say after which event, and passed on as it is. Where it breaks off, and where it ends before the
+    /// answer has, it is fetched again after the last event that was passed on. The request, an empty
+    /// object, is not sent, and nothing is read off the answer: the transcript stays empty. One upstream,
+    /// whose dialect says how events are counted
+    /// ([`numbering`](crate::dialect::Dialect::numbering)).
+    pub replay: bool,
     /// Rungs that are known to be refused, from the notices of earlier replies.
     pub refused: Vec<Refusal>,
     /// The answer is wanted as a stream of the first upstream's dialect as well
@@ -216,6 +238,7 @@ impl Plan {
             seed: 0,
             recorded: false,
             head_only: false,
+            replay: false,
             refused: Vec::new(),
             wire: None,
         }
@@ -257,7 +280,20 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::dialect::Anthropic;
+    use crate::dialect::{Anthropic, Gemini, OpenAiResponses};
+
+    #[test]
+    fn a_key_goes_where_its_vendor_has_it() {
+        let uri = Uri::from_static("https://a.example");
+        for (upstream, name, value) in [
+            (Upstream::new("a", Anthropic, uri.clone()), "x-api-key", "k"),
+            (Upstream::new("a", OpenAiResponses, uri.clone()), "authorization", "Bearer k"),
+            (Upstream::new("a", Gemini, uri), "x-goog-api-key", "k"),
+        ] {
+            let upstream = upstream.api_key("k").unwrap();
+            assert!(upstream.headers[name] == value && upstream.headers[name].is_sensitive());
+        }
+    }
 
     #[test]
     fn a_request_that_stays_as_it_is_is_not_copied() {

@@ -8,8 +8,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{ACCEPT, CONTENT_TYPE};
 use http::HeaderValue;
+use http::header::{ACCEPT, CONTENT_TYPE};
 
 use super::attempt::Body;
 use super::{Output, Recovery, State};
@@ -50,6 +50,10 @@ impl Recovery {
     /// Remembers what the attempt under way leaves behind. One that never became a stream leaves what the
     /// one before it did.
     pub(super) fn keep_running(&mut self) {
+        // What is fetched for somebody else is his.
+        if self.relay.is_some() {
+            return;
+        }
         if let Body::Stream(wire) = &self.body {
             let generation = wire.decoder.generation();
             self.running = generation.and_then(|generation| self.release(generation)).map(Box::new);

@@ -50,7 +50,7 @@ impl Recovery {
         };
         self.keep_running();
         let body = mem::replace(&mut self.body, Body::Awaited);
-        live.irrevocable = self.wire_is_irrevocable(&live, &body);
+        live.irrevocable = self.wire_is_irrevocable(&live, &body) || self.relay_is_lost();
         if !live.over {
             self.queue.push_back(Output::Abort(live.id));
         }
@@ -113,7 +113,8 @@ impl Recovery {
     fn keep_place(&mut self, live: &Live, ended: &Ended, body: &Body) {
         let Body::Stream(wire) = body else { return };
         // What is held back in a seam, or behind a call that is not whole, is behind that place.
-        let usable = !live.is_ours() && live.late.is_empty() && ended.cut != Cut::Faulted;
+        let usable =
+            !live.is_ours() && !self.relays() && live.late.is_empty() && ended.cut != Cut::Faulted;
         self.step.cursor = wire.decoder.cursor().filter(|_| usable);
     }
 
@@ -168,7 +169,7 @@ impl Recovery {
                 matches!(ended.cut, Cut::Stalled { .. } | Cut::Reset | Cut::Unreachable);
             if !decide::costs_nothing(&ended, live.by.is_some(), self.course.stale_used) {
                 // A replay that ends is one of an answer that is still being made.
-                let attached = live.by == Some(Resume::Cursor);
+                let attached = self.is_attached(&live);
                 let barren = !live.fresh && !decide::is_running(&ended, attached);
                 self.course.failures += 1;
                 self.course.after_barren = barren;
@@ -180,7 +181,7 @@ impl Recovery {
         if ended.cut != Cut::Denied {
             let known = Circumstances {
                 wrote: live.by.is_some(),
-                attached: live.by == Some(Resume::Cursor),
+                attached: self.is_attached(&live),
                 fresh: live.fresh,
                 stale_used: self.course.stale_used,
                 on_behalf: self.upstream().on_behalf,
@@ -221,6 +222,11 @@ impl Recovery {
         }
     }
 
+    /// Whether the attempt was a replay by its provider.
+    fn is_attached(&self, live: &Live) -> bool {
+        self.relays() || live.by == Some(Resume::Cursor)
+    }
+
     /// Whether `todo` is another attempt on this step that the limits of the reply allow.
     fn is_affordable(&self, todo: &Move) -> bool {
         match todo {
@@ -239,7 +245,7 @@ impl Recovery {
         Standing {
             progress: self.transcript.progress(),
             wrote: live.by.is_some(),
-            attached: live.by == Some(Resume::Cursor),
+            attached: self.is_attached(live),
             replay: self.replay_after(ended, live).is_some(),
             resumable: self.is_resumable(),
             has_next: self.has_next_step(),

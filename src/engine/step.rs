@@ -148,7 +148,7 @@ impl Recovery {
     /// Whether a step that is no upstream would be of use: it cannot go on with what others began, and
     /// makes no response head.
     pub(super) fn takes_own_answers(&self) -> bool {
-        !self.plan.head_only && self.transcript.progress() == Progress::Nothing
+        !self.plan.head_only && !self.relays() && self.transcript.progress() == Progress::Nothing
     }
 
     /// What step `index` says by itself.

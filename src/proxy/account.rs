@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use tracing::Span;
 
 use super::metrics::{Ending, Kind, Meter};
-use super::route::Wire;
+use super::wire::Wire;
 use crate::report::{Outcome, Report};
 
 /// One request, from its head to the end of its response.

@@ -24,7 +24,7 @@ pub(super) fn admit(config: &Config, parts: &mut Parts) -> Result<(), Refusal> {
         return if refused { Err(Refusal::Page) } else { Ok(()) };
     };
     let mut admitted = Err(Refusal::Token);
-    for name in [AUTHORIZATION, X_API_KEY] {
+    for name in [AUTHORIZATION, X_API_KEY, X_GOOG_API_KEY] {
         let claimed = parts.headers.get(&name).map(|value| claim(value.as_bytes()));
         if claimed.is_some_and(|claimed| token.is(claimed)) {
             parts.headers.remove(name);
@@ -65,6 +65,8 @@ fn claim(value: &[u8]) -> &[u8] {
 }
 
 const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+
+const X_GOOG_API_KEY: HeaderName = HeaderName::from_static("x-goog-api-key");
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 

@@ -113,13 +113,14 @@ const CREDENTIALS: [HeaderName; 5] = [
 ];
 
 /// What goes to any upstream, beside the `x-stainless-…` of the vendors' SDKs.
-const FOREIGN: [HeaderName; 6] = [
+const FOREIGN: [HeaderName; 7] = [
     CONTENT_TYPE,
     ACCEPT,
     USER_AGENT,
     HeaderName::from_static("anthropic-version"),
     HeaderName::from_static("anthropic-beta"),
     HeaderName::from_static("openai-beta"),
+    HeaderName::from_static("x-goog-api-client"),
 ];
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");

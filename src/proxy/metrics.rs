@@ -13,7 +13,7 @@ use metrics::{
 };
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 
-use super::route::Wire;
+use super::wire::Wire;
 use crate::client::BreakerReport;
 use crate::engine::Notice;
 use crate::event::Cut;

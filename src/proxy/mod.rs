@@ -7,8 +7,10 @@
 //!
 //! | request | what becomes of it |
 //! |---|---|
-//! | `POST …/v1/messages`, `POST …/v1/chat/completions` with `"stream": true` | recovered |
-//! | the same without it | tried again and failed over until the response's head, then passed on |
+//! | `POST …/v1/messages`, `…/v1/chat/completions`, `…/v1/responses`, `…/interactions` with `"stream": true` | recovered |
+//! | `POST …/models/{model}:streamGenerateContent?alt=sse` | recovered |
+//! | the same without it, `…:generateContent` | tried again and failed over until the response's head, then passed on |
+//! | `GET …/v1/responses/{id}?stream=true`, `…/interactions/{id}?stream=true` | passed on as it is from `--upstream`, and fetched again from where it broke off |
 //! | any other, or one whose body is no JSON object | passed through as it is, to `--upstream` |
 //! | `GET /healthz` | `ok` |
 //! | `GET /metrics` | Prometheus text |
@@ -56,6 +58,7 @@ mod recover;
 mod respond;
 mod route;
 mod serve;
+mod wire;
 
 use std::collections::hash_map::RandomState;
 use std::fmt;
@@ -83,7 +86,8 @@ pub use self::serve::serve;
 use self::account::Account;
 use self::metrics::{Kind, Meter};
 use self::respond::Refusal;
-use self::route::Wire;
+use self::route::Link;
+use self::wire::Wire;
 use crate::client::{Call, Client};
 use crate::dialect::Anthropic;
 use crate::engine::{Notice, Upstream};
@@ -124,7 +128,8 @@ impl Proxy {
         let client = Client::builder()
             // A client has a chain, and this one's is never used: every request has its own.
             .step(Upstream::new(Arc::clone(&first.name), Anthropic, first.base.clone()))
-            .policy(config.policy.clone().tools(config.wire.tools))
+            // A client that lost its own connection fetches the rest of a background response itself.
+            .policy(config.policy.clone().tools(config.wire.tools).without_release())
             .budget(Budget::new(RETRIES, RETRIES_PER_SECOND, RETRIES_PER_REQUEST))
             .observer(move |notice: &Notice| {
                 counting.observe(notice);
@@ -181,6 +186,9 @@ impl Proxy {
         let Some(path) = path.cloned() else {
             return refuse(Refusal::Path, account);
         };
+        if let Some(wire) = Wire::of_replay(&parts.method, &path) {
+            return self.replay(wire, &path, &parts.headers, account).await;
+        }
         let wire = Wire::of_path(path.path()).filter(|_| parts.method == Method::POST);
         let Some(wire) = wire else {
             return self.pass(parts, body, account).await;
@@ -208,11 +216,11 @@ impl Proxy {
         let (wire, config) = (ask.wire, &self.shared.config);
         let refuse = |refusal, account| pass::answer(respond::refused(wire, refusal), account);
         account.is(Kind::Refused, Some(wire));
-        let model = ask.request.get("model").and_then(Value::as_str).unwrap_or_default();
-        let Some(chain) = config.chain(wire, model) else {
+        let model = wire.model(&ask.path, &ask.request);
+        let Some(chain) = config.chain(wire, &model) else {
             return refuse(Refusal::NoRoute, account);
         };
-        let streams = ask.request.get("stream") == Some(&Value::Bool(true));
+        let streams = wire.streams(&ask.path, &ask.request);
         let headers = if streams {
             forward::recovered(&ask.headers)
         } else {
@@ -258,6 +266,30 @@ impl Proxy {
         pass::answer(response, account)
     }
 
+    /// Answers with the upstream's own replay of an answer that it keeps: where everything else goes,
+    /// because nobody here knows which upstream made it.
+    async fn replay(
+        &self,
+        wire: Wire,
+        path: &PathAndQuery,
+        headers: &HeaderMap,
+        mut account: Account,
+    ) -> Response {
+        let refuse = |refusal, account| pass::answer(respond::refused(wire, refusal), account);
+        account.is(Kind::Refused, Some(wire));
+        let Some(target) = self.shared.config.fallback() else {
+            return refuse(Refusal::NoRoute, account);
+        };
+        let chain = [Link::Upstream { target: Arc::clone(target), model: None }];
+        let steps = route::steps(&chain, wire, path, &forward::recovered(headers));
+        let Ok(client) = steps.and_then(|steps| self.shared.client.with_chain(steps)) else {
+            return refuse(Refusal::Address, account);
+        };
+        account.is(Kind::Recovered, Some(wire));
+        let stream = client.replay().wire_with(self.shared.config.wire);
+        recover::respond(stream, wire, &self.shared.closing, account).await
+    }
+
     async fn pass(&self, parts: Parts, body: Body, mut account: Account) -> Response {
         let errors = Wire::of_errors(&parts);
         let Some(target) = self.shared.config.fallback() else {
@@ -298,7 +330,7 @@ async fn answer(State(proxy): State<Proxy>, request: Request) -> Response {
 async fn metrics(State(proxy): State<Proxy>, request: Request) -> Response {
     let Shared { config, client, meter, .. } = &*proxy.shared;
     if let Err(refusal) = admit::admit(config, &mut request.into_parts().0) {
-        return respond::refused(Wire::OpenAiChat, refusal);
+        return respond::refused(Wire::USUAL, refusal);
     }
     let names = config.targets().map(|target| &*target.name);
     meter.breakers(names, &client.breakers());

@@ -22,7 +22,7 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use super::account::Account;
 use super::forward;
 use super::respond::{self, Refusal};
-use super::route::Wire;
+use super::wire::Wire;
 use crate::client::WireStream;
 use crate::error::{Error, ErrorKind};
 

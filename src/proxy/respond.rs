@@ -9,7 +9,7 @@ use http::header::{CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
 use http::{HeaderValue, StatusCode};
 
 use super::forward;
-use super::route::Wire;
+use super::wire::Wire;
 use crate::error::{Error, ErrorKind, Rejection};
 
 /// What the proxy itself refuses.
@@ -46,7 +46,8 @@ pub(super) fn refused(wire: Wire, refusal: Refusal) -> Response {
             StatusCode::UNAUTHORIZED,
             ErrorKind::Authentication,
             "invalid_api_key",
-            "this proxy needs its client token, as `authorization: Bearer` or `x-api-key`",
+            "this proxy needs its client token, as `authorization: Bearer`, `x-api-key` or \
+             `x-goog-api-key`",
         ),
         Refusal::Page => (
             StatusCode::FORBIDDEN,
@@ -118,8 +119,15 @@ pub(super) fn failed(wire: Wire, error: &Error) -> Response {
         return rejected(rejection);
     }
     let dialect = wire.dialect();
+    let said = error.fault_body();
     // A page where an error should be is no error that a client could read.
-    let own = error.fault_body().and_then(|body| dialect.failure_in(body));
+    let own = said.and_then(|body| dialect.failure_in(body));
+    if error.kind() == ErrorKind::Policy && own.is_none() {
+        // No error in this dialect, but an answer that says that there is none.
+        if let Some(said) = said.and_then(|said| serde_json::from_slice(said).ok()) {
+            return stream(dialect.failure_frame(&said));
+        }
+    }
     let body =
         own.unwrap_or_else(|| dialect.failure(error.kind(), error.code(), &error.to_string()));
     json(status_of(wire, error.kind()), body.to_string().into())
@@ -153,7 +161,7 @@ fn status_of(wire: Wire, kind: ErrorKind) -> StatusCode {
         ErrorKind::Billing => StatusCode::PAYMENT_REQUIRED,
         ErrorKind::UnknownModel => StatusCode::NOT_FOUND,
         ErrorKind::RateLimited => StatusCode::TOO_MANY_REQUESTS,
-        ErrorKind::Overloaded => overloaded(wire),
+        ErrorKind::Overloaded => wire.overloaded(),
         ErrorKind::Denied | ErrorKind::Canceled => StatusCode::SERVICE_UNAVAILABLE,
         ErrorKind::Stalled | ErrorKind::NoProgress | ErrorKind::Deadline => {
             StatusCode::GATEWAY_TIMEOUT
@@ -168,12 +176,11 @@ fn status_of(wire: Wire, kind: ErrorKind) -> StatusCode {
     }
 }
 
-/// Anthropic has a status of its own for it, 529, which its SDKs try again.
-fn overloaded(wire: Wire) -> StatusCode {
-    match (wire, StatusCode::from_u16(529)) {
-        (Wire::Anthropic, Ok(status)) => status,
-        _ => StatusCode::SERVICE_UNAVAILABLE,
-    }
+/// A stream that is one frame.
+fn stream(frame: Bytes) -> Response {
+    let mut response = Response::new(Body::from(frame));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    response
 }
 
 fn json(status: StatusCode, body: Bytes) -> Response {

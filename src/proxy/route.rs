@@ -1,81 +1,20 @@
-//! Where a request goes: its wire format by its path, its chain by its model.
+//! Where a request goes: its upstreams, and its address at each of them.
 //!
-//! In: a path, a model name. Out: the steps that are tried for it. It must never lead anywhere but to
+//! In: a chain, a path, a client's headers. Out: the steps that are tried for it. It must never lead anywhere but to
 //! a configured upstream.
 
 use std::fmt;
 use std::sync::Arc;
 
 use globset::GlobMatcher;
-use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 
 use super::forward;
-use crate::dialect::{Anthropic, Declared, Dialect, OpenAiChat};
+use super::wire::Wire;
+use crate::dialect::Declared;
 use crate::engine::{Canned, HandOff, Step, Upstream};
 use crate::error::ConfigError;
-
-/// A wire format that the proxy speaks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Wire {
-    Anthropic,
-    OpenAiChat,
-}
-
-impl Wire {
-    /// The format of requests that are sent to `path`, if their answers can be recovered.
-    pub(super) fn of_path(path: &str) -> Option<Self> {
-        if path.ends_with("/v1/messages") {
-            Some(Self::Anthropic)
-        } else if path.ends_with("/v1/chat/completions") {
-            Some(Self::OpenAiChat)
-        } else {
-            None
-        }
-    }
-
-    /// The format that a client understands an error in: Anthropic's if it calls anything below
-    /// `/v1/messages` (batches, token counts) or says so by a header, else OpenAI's.
-    pub(super) fn of_errors(parts: &Parts) -> Self {
-        let named = parts.headers.contains_key("anthropic-version");
-        match Self::of_path(parts.uri.path()) {
-            Some(wire) => wire,
-            None if named || parts.uri.path().contains("/v1/messages") => Self::Anthropic,
-            None => Self::OpenAiChat,
-        }
-    }
-
-    /// The format that a configuration calls `name`.
-    pub(super) fn of_name(name: &str) -> Option<Self> {
-        [Self::Anthropic, Self::OpenAiChat].into_iter().find(|wire| wire.name() == name)
-    }
-
-    pub(super) fn name(self) -> &'static str {
-        self.dialect().name()
-    }
-
-    pub(super) fn dialect(self) -> &'static dyn Dialect {
-        match self {
-            Self::Anthropic => &Anthropic,
-            Self::OpenAiChat => &OpenAiChat,
-        }
-    }
-
-    /// The header that a key goes in, and its value.
-    ///
-    /// # Errors
-    /// The key cannot be in a header.
-    pub(super) fn key(self, key: &str) -> Result<(HeaderName, HeaderValue), ConfigError> {
-        let (name, value) = match self {
-            Self::Anthropic => (HeaderName::from_static("x-api-key"), key.to_owned()),
-            Self::OpenAiChat => (http::header::AUTHORIZATION, format!("Bearer {key}")),
-        };
-        let mut value = HeaderValue::try_from(value).map_err(|_| ConfigError::Key)?;
-        value.set_sensitive(true);
-        Ok((name, value))
-    }
-}
 
 /// An upstream as it is configured.
 ///
@@ -124,15 +63,16 @@ impl Target {
         (scheme, host, port)
     }
 
-    /// Where a request to `path` goes: behind the configured path. A base that ends in `/v1`, as
-    /// OpenAI's SDKs have it, is the same as one that does not.
+    /// Where a request to `path` goes: behind the configured path. A base that ends in the version that
+    /// the path begins with (`/v1`, as OpenAI's SDKs have it, `/v1beta`) is the same as one that does not.
     ///
     /// # Errors
     /// Both together are no address.
     pub(super) fn uri(&self, path: &PathAndQuery) -> Result<Uri, ConfigError> {
         let base = self.base.path().trim_end_matches('/');
-        let versioned = path.path() == "/v1" || path.path().starts_with("/v1/");
-        let base = base.strip_suffix("/v1").filter(|_| versioned).unwrap_or(base);
+        let version = path.path().split('/').nth(1).filter(|first| first.starts_with("v1"));
+        let above = version.and_then(|version| base.strip_suffix(version)?.strip_suffix('/'));
+        let base = above.unwrap_or(base);
         let scheme = self.base.scheme_str().unwrap_or_default();
         let authority = self.base.authority().map_or("", |authority| authority.as_str());
         let uri = format!("{scheme}://{authority}{base}{path}");
@@ -150,19 +90,11 @@ impl Target {
         path: &PathAndQuery,
         headers: &HeaderMap,
     ) -> Result<Upstream, ConfigError> {
-        let (name, uri) = (Arc::clone(&self.name), self.uri(path)?);
-        let mut upstream = match wire {
-            Wire::Anthropic => Upstream::new(name, Anthropic, uri),
-            Wire::OpenAiChat => Upstream::new(name, OpenAiChat, uri),
-        };
-        upstream = upstream.declare(self.declared.clone());
-        if !self.has_own_key() {
-            upstream = upstream.on_behalf();
-        }
-        let headers = match self.has_own_key() {
-            true => forward::anonymous(headers.clone()),
-            false => headers.clone(),
-        };
+        let own = self.has_own_key();
+        let uri = if own { self.uri(&anonymous(path)?)? } else { self.uri(path)? };
+        let upstream = wire.upstream(Arc::clone(&self.name), uri).declare(self.declared.clone());
+        let mut upstream = if own { upstream } else { upstream.on_behalf() };
+        let headers = if own { forward::anonymous(headers.clone()) } else { headers.clone() };
         for name in headers.keys() {
             for (nth, value) in headers.get_all(name).iter().enumerate() {
                 upstream = match nth {
@@ -268,10 +200,27 @@ pub(super) fn steps(
 }
 
 /// `path` for an upstream that the client may not know of: a query may hold a key, and of all that SDKs
-/// put there only `beta` says how to answer.
+/// put there only `beta` and `alt` say how to answer.
 fn foreign(path: &PathAndQuery) -> Result<PathAndQuery, ConfigError> {
+    with_query(path, |name| matches!(name, "beta" | "alt" | "$alt"))
+}
+
+/// `path` without what of its query says who the client is: Google takes a key there, or a token
+/// (<https://cloud.google.com/apis/docs/system-parameters>, November 2026).
+fn anonymous(path: &PathAndQuery) -> Result<PathAndQuery, ConfigError> {
+    with_query(path, |name| {
+        !matches!(name.trim_start_matches('$'), "key" | "api_key" | "access_token" | "oauth_token")
+    })
+}
+
+/// `path` with those parameters of its query whose name is `kept`.
+fn with_query(
+    path: &PathAndQuery,
+    kept: impl Fn(&str) -> bool,
+) -> Result<PathAndQuery, ConfigError> {
     let pairs = path.query().unwrap_or_default().split('&');
-    let known: Vec<&str> = pairs.filter(|pair| pair.starts_with("beta=")).collect();
+    let named = |pair: &&str| kept(pair.split('=').next().unwrap_or_default());
+    let known: Vec<&str> = pairs.filter(|pair| !pair.is_empty()).filter(named).collect();
     let mark = if known.is_empty() { "" } else { "?" };
     let kept = format!("{}{mark}{}", path.path(), known.join("&"));
     kept.parse().map_err(|_| ConfigError::Address)
@@ -306,6 +255,8 @@ mod tests {
             ("https://a.example/api/v1/", "/v1/x", "https://a.example/api/v1/x"),
             ("https://a.example/api/v1", "/v1", "https://a.example/api/v1"),
             ("https://a.example/api/v1", "/v1beta/x", "https://a.example/api/v1/v1beta/x"),
+            ("https://a.example/v1beta", "/v1beta/x?alt=sse", "https://a.example/v1beta/x?alt=sse"),
+            ("https://a.example/av1", "/v1/x", "https://a.example/av1/v1/x"),
             ("https://a.example/api", "/up/v1/messages", "https://a.example/api/up/v1/messages"),
             ("https://a.example/api", "/", "https://a.example/api/"),
         ] {
@@ -322,8 +273,20 @@ mod tests {
             ("/v1/messages?beta=true", "/v1/messages?beta=true"),
             ("/v1/messages?key=sk-a&beta=true&beta2=1", "/v1/messages?beta=true"),
             ("/v1/messages?key=sk-a", "/v1/messages"),
+            ("/v1beta/m:x?key=sk-a&alt=sse", "/v1beta/m:x?alt=sse"),
         ] {
             assert_eq!(foreign(&path.parse().unwrap()).unwrap(), kept);
+        }
+    }
+
+    #[test]
+    fn a_key_in_a_query_is_one() {
+        for (path, kept) in [
+            ("/v1beta/m:x", "/v1beta/m:x"),
+            ("/v1beta/m:x?key=sk-a&alt=sse&keys=1", "/v1beta/m:x?alt=sse&keys=1"),
+            ("/v1beta/m:x?$access_token=sk-a&access_token=b&key", "/v1beta/m:x"),
+        ] {
+            assert_eq!(anonymous(&path.parse().unwrap()).unwrap(), kept);
         }
     }
 

@@ -31,16 +31,16 @@ pub(crate) struct Got {
     pub(crate) error: Option<String>,
     /// Text blocks of the final message.
     #[serde(default)]
-    texts: Vec<String>,
+    pub(crate) texts: Vec<String>,
     /// All text deltas.
     #[serde(default)]
-    streamed: String,
+    pub(crate) streamed: String,
     #[serde(default)]
     tool_calls: Vec<Call>,
     /// Thinking blocks without a signature.
     #[serde(default)]
     unsigned: usize,
-    stop_reason: Option<String>,
+    pub(crate) stop_reason: Option<String>,
 }
 
 #[derive(Clone, Debug, Deserialize, PartialEq)]

@@ -32,11 +32,21 @@ pub(crate) struct Proxy {
 impl Proxy {
     /// Starts the binary with `config`, and waits until it listens.
     pub(crate) fn start(config: &str) -> Self {
+        Self::run("clients", config, &[])
+    }
+
+    /// One that sends everything to `upstream`.
+    pub(crate) fn to(upstream: &str) -> Self {
+        Self::run("clients-upstream", POLICY, &["--upstream", upstream])
+    }
+
+    fn run(name: &str, config: &str, arguments: &[&str]) -> Self {
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
-        let (file, log) = (folder.join("clients.toml"), folder.join("clients-proxy.log"));
+        let log = folder.join(format!("{name}-proxy.log"));
+        let file = folder.join(format!("{name}.toml"));
         fs::write(&file, config).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_unbroken"));
-        command.args(["proxy", "--listen", "127.0.0.1:0", "--config"]).arg(&file);
+        command.args(["proxy", "--listen", "127.0.0.1:0", "--config"]).arg(&file).args(arguments);
         command.env("UNBROKEN_TEST_KEY", STEP_KEY).stdin(Stdio::null());
         command.stdout(Stdio::piped()).stderr(File::create(&log).unwrap());
         let mut process = command.spawn().expect("the binary runs");
@@ -87,6 +97,10 @@ pub(crate) fn add_route(
             ("openai-chat", "", "capabilities = { prefill = \"prefix\" }\n")
         }
         (Wire::OpenAiChat, false) => ("openai-chat", "", ""),
+        (Wire::OpenAiResponses, _) => ("openai-responses", "", ""),
+        (Wire::GeminiInteractions, _) => ("gemini-interactions", "", ""),
+        (Wire::Gemini, true) => ("gemini", ", model = \"gemini-2.5-flash\"", ""),
+        (Wire::Gemini, false) => ("gemini", ", model = \"gemini-3.6-flash\"", ""),
     };
     let mut add = |name: &str, url: &str, key: &str| {
         let table = format!("\n[upstreams.{name}]\ndialect = \"{dialect}\"\nurl = \"{url}\"\n");

@@ -11,6 +11,7 @@ import { readFileSync } from 'node:fs';
 
 import { createAnthropic } from '@ai-sdk/anthropic';
 import Anthropic from '@anthropic-ai/sdk';
+import { GoogleGenAI } from '@google/genai';
 import { jsonSchema, streamText, tool } from 'ai';
 import OpenAI from 'openai';
 
@@ -83,6 +84,142 @@ async function completion({ base_url, model, tools, thinking }) {
   };
 }
 
+// The rest of an answer that the provider keeps.
+async function replay({ base_url, replay: { id, after } }) {
+  const client = new OpenAI(options(base_url));
+  let streamed = '';
+  let final;
+  for await (const event of await client.responses.retrieve(id, {
+    stream: true,
+    starting_after: after,
+  })) {
+    if (event.type === 'response.output_text.delta') streamed += event.delta;
+    if (event.type === 'response.completed') final = event.response;
+  }
+  return {
+    texts: final.output.flatMap(({ content }) => content.map(({ text }) => text)),
+    streamed,
+    stop_reason: final.status,
+  };
+}
+
+async function response({ base_url, model, tools, thinking, replay: kept }) {
+  if (kept) return replay({ base_url, replay: kept });
+  const client = new OpenAI(options(base_url));
+  let streamed = '';
+  const stream = client.responses
+    .stream({
+      model,
+      max_output_tokens: MAX_TOKENS,
+      input: MESSAGES,
+      ...(tools && {
+        tools: tools.map(({ name, schema }) => ({
+          type: 'function',
+          name,
+          parameters: schema,
+          strict: true,
+        })),
+      }),
+      ...(thinking && { reasoning: { effort: 'high', summary: 'auto' } }),
+    })
+    .on('response.output_text.delta', ({ delta }) => (streamed += delta));
+  const { output, status } = await stream.finalResponse();
+  const ofKind = (kind) => output.filter(({ type }) => type === kind);
+  return {
+    texts: ofKind('message').flatMap(({ content }) => content.map(({ text }) => text)),
+    streamed,
+    tool_calls: ofKind('function_call').map((call) => ({
+      name: call.name,
+      arguments: JSON.parse(call.arguments),
+    })),
+    unsigned: 0,
+    stop_reason: status,
+  };
+}
+
+async function content({ base_url, model, tools, thinking }) {
+  const client = new GoogleGenAI({
+    apiKey: KEY,
+    httpOptions: { baseUrl: base_url, timeout: TIMEOUT },
+  });
+  const chunks = await client.models.generateContentStream({
+    model,
+    contents: PROMPT,
+    config: {
+      maxOutputTokens: MAX_TOKENS,
+      ...(tools && {
+        tools: [
+          {
+            functionDeclarations: tools.map(({ name, schema }) => ({
+              name,
+              parametersJsonSchema: schema,
+            })),
+          },
+        ],
+      }),
+      ...(thinking && { thinkingConfig: { includeThoughts: true } }),
+    },
+  });
+  let streamed = '';
+  let stop_reason;
+  const tool_calls = [];
+  for await (const { candidates } of chunks) {
+    // Some say nothing but how much it has cost.
+    for (const { content: said, finishReason } of candidates ?? []) {
+      for (const { text, thought, functionCall } of said?.parts ?? []) {
+        if (text && !thought) streamed += text;
+        if (functionCall) tool_calls.push({ name: functionCall.name, arguments: functionCall.args });
+      }
+      stop_reason = finishReason ?? stop_reason;
+    }
+  }
+  // This client hands out pieces, and puts nothing together.
+  return { texts: streamed ? [streamed] : [], streamed, tool_calls, unsigned: 0, stop_reason };
+}
+
+async function interaction({ base_url, model, tools, thinking }) {
+  const client = new GoogleGenAI({
+    apiKey: KEY,
+    httpOptions: { baseUrl: base_url, timeout: TIMEOUT },
+  });
+  const stream = await client.interactions.create({
+    model,
+    input: PROMPT,
+    stream: true,
+    automatic_continuation: false,
+    generation_config: {
+      max_output_tokens: MAX_TOKENS,
+      ...(thinking && { thinking_level: 'high', thinking_summaries: 'auto' }),
+    },
+    ...(tools && {
+      tools: tools.map(({ name, schema }) => ({ type: 'function', name, parameters: schema })),
+    }),
+  });
+  const texts = new Map();
+  const calls = new Map();
+  let stop_reason;
+  for await (const event of stream) {
+    const { event_type, index, step, delta } = event;
+    if (event_type === 'step.start' && step.type === 'function_call') {
+      calls.set(index, { name: step.name, json: '' });
+    }
+    if (event_type === 'step.delta' && delta.type === 'text') {
+      texts.set(index, (texts.get(index) ?? '') + delta.text);
+    }
+    if (event_type === 'step.delta' && delta.type === 'arguments_delta') {
+      calls.get(index).json += delta.arguments;
+    }
+    if (event_type === 'interaction.completed') stop_reason = event.interaction.status;
+  }
+  return {
+    texts: [...texts.values()],
+    streamed: [...texts.values()].join(''),
+    tool_calls: [...calls.values()].map(({ name, json }) => ({ name, arguments: JSON.parse(json) })),
+    unsigned: 0,
+    stop_reason,
+  };
+}
+
 async function vercel({ base_url, model, tools, thinking }) {
   const provider = createAnthropic({ apiKey: KEY, baseURL: `${base_url}/v1` });
   let streamed = '';
@@ -123,7 +260,10 @@ async function vercel({ base_url, model, tools, thinking }) {
 
 const CLIENTS = {
   'anthropic-node': message,
+  'google-node': content,
+  'interactions-node': interaction,
   'openai-node': completion,
+  'responses-node': response,
   'vercel-ai': vercel,
 };
 

@@ -75,6 +75,9 @@ impl Wire {
         let model = match self {
             Self::Anthropic => Model::anthropic(answer),
             Self::OpenAiChat => Model::openai_chat(answer),
+            Self::OpenAiResponses => Model::openai_responses(answer),
+            Self::Gemini => Model::gemini(answer),
+            Self::GeminiInteractions => Model::gemini_interactions(answer),
         };
         model.deltas(Deltas::Chars(12))
     }
@@ -84,6 +87,9 @@ impl Wire {
         match self {
             Self::Anthropic => "message_delta",
             Self::OpenAiChat => "\"finish_reason\":\"",
+            Self::OpenAiResponses => "event: response.completed",
+            Self::Gemini => "\"finishReason\"",
+            Self::GeminiInteractions => "event: interaction.completed",
         }
     }
 
@@ -92,6 +98,9 @@ impl Wire {
         match self {
             Self::Anthropic => "input_json_delta",
             Self::OpenAiChat => "\"tool_calls\":[",
+            Self::OpenAiResponses => "event: response.function_call_arguments.delta",
+            Self::Gemini => "\"functionCall\"",
+            Self::GeminiInteractions => "arguments_delta",
         }
     }
 
@@ -99,6 +108,9 @@ impl Wire {
         match self {
             Self::Anthropic => "thinking_delta",
             Self::OpenAiChat => "reasoning_content",
+            Self::OpenAiResponses => "event: response.reasoning_summary_text.delta",
+            Self::Gemini => "\"thought\":true",
+            Self::GeminiInteractions => "thought_summary",
         }
     }
 
@@ -106,14 +118,40 @@ impl Wire {
         match self {
             Self::Anthropic => anthropic_error("overloaded_error", "Overloaded"),
             Self::OpenAiChat => openai_error("server_error", "The server had an error"),
+            Self::OpenAiResponses => {
+                let error = json!({"type": "server_error", "message": "The server had an error"});
+                let event = json!({"type": "error", "error": error, "sequence_number": 0});
+                format!("event: error\ndata: {event}\n\n").into()
+            }
+            Self::Gemini => {
+                let error = json!({"code": 503, "message": "Later.", "status": "UNAVAILABLE"});
+                format!("data: {}\r\n\r\n", json!({"error": error})).into()
+            }
+            Self::GeminiInteractions => {
+                let error = json!({"code": 503, "message": "Later.", "status": "UNAVAILABLE"});
+                let event = json!({"event_type": "error", "error": error});
+                format!("event: error\ndata: {event}\n\n").into()
+            }
         }
     }
 
     const fn ping(self) -> &'static str {
         match self {
             Self::Anthropic => ANTHROPIC_PING,
-            Self::OpenAiChat => COMMENT_PING,
+            Self::OpenAiChat | Self::OpenAiResponses | Self::GeminiInteractions => COMMENT_PING,
+            // It has none; this is an event that says nothing but what it has cost.
+            Self::Gemini => "data: {\"usageMetadata\":{\"promptTokenCount\":25}}\r\n\r\n",
         }
+    }
+
+    /// The n-th fragment of a call's arguments; where a call is one event, that.
+    const fn fragment(self, nth: usize) -> Place {
+        Place::Within(self.arguments(), if matches!(self, Self::Gemini) { 0 } else { nth })
+    }
+
+    /// Whether there is a model of this format that goes on with its own turn.
+    const fn takes_prefill(self) -> bool {
+        !matches!(self, Self::OpenAiResponses | Self::GeminiInteractions)
     }
 }
 
@@ -168,7 +206,8 @@ fn mixed() -> Message {
 pub(crate) fn scenarios(wire: Wire) -> Vec<Scenario> {
     let parts: [fn(Wire) -> Vec<Scenario>; 8] =
         [whole, cuts, boundaries, ends, rejections, continuations, silence, calls_and_thoughts];
-    parts.into_iter().flat_map(|part| part(wire)).collect()
+    let all = parts.into_iter().flat_map(|part| part(wire));
+    all.filter(|scenario| wire.takes_prefill() || !scenario.prefill).collect()
 }
 
 fn whole(wire: Wire) -> Vec<Scenario> {
@@ -226,6 +265,32 @@ fn boundaries(wire: Wire) -> Vec<Scenario> {
                 .map(|(what, place)| (format!("block {block} {what}"), place))
             })
             .collect(),
+        Wire::OpenAiResponses => (0..4)
+            .flat_map(|item| {
+                [
+                    ("begins", Place::After("event: response.output_item.added", item)),
+                    ("ends", Place::After("event: response.output_item.done", item)),
+                ]
+                .map(|(what, place)| (format!("item {item} {what}"), place))
+            })
+            .collect(),
+        Wire::GeminiInteractions => (0..4)
+            .flat_map(|step| {
+                [
+                    ("begins", Place::After("event: step.start", step)),
+                    ("ends", Place::After("event: step.stop", step)),
+                ]
+                .map(|(what, place)| (format!("step {step} {what}"), place))
+            })
+            .collect(),
+        Wire::Gemini => [
+            ("text", Place::Before(wire.reasoning())),
+            ("reasoning", Place::AfterLast(wire.reasoning())),
+            ("more text", Place::Before(wire.arguments())),
+            ("the call", Place::After(wire.arguments(), 0)),
+        ]
+        .map(|(name, place)| (name.to_owned(), place))
+        .to_vec(),
         Wire::OpenAiChat => [
             ("role", Place::After("\"role\"", 0)),
             ("text", Place::Before(wire.reasoning())),
@@ -344,7 +409,7 @@ fn silence(wire: Wire) -> Vec<Scenario> {
         new("pings from the beginning").breaks([Break::cut(Place::Share(0), pings())]),
         prefill(new("pings in the middle").breaks([Break::cut(half, pings())])),
         Scenario::new(wire, "silence", "in a call", with_call())
-            .breaks([Break::cut(Place::Within(wire.arguments(), 3), End::Stall)]),
+            .breaks([Break::cut(wire.fragment(3), End::Stall)]),
     ]
 }
 
@@ -352,7 +417,7 @@ fn calls_and_thoughts(wire: Wire) -> Vec<Scenario> {
     let mut all = Vec::new();
     let ends = [End::Reset, End::Clean, End::Close];
     for (nth, end) in [1, 2, 4, 6].into_iter().zip(ends.iter().cycle()) {
-        let cut = [Break::cut(Place::Within(wire.arguments(), nth), end.clone())];
+        let cut = [Break::cut(wire.fragment(nth), end.clone())];
         let name = |what: &str| format!("{what}, fragment {nth}, {end:?}");
         let new = |what, message| Scenario::new(wire, "half a call", name(what), message);
         all.push(new("after text", with_call()).breaks(cut.clone()).by(Rung::Prefill));
@@ -367,7 +432,10 @@ fn calls_and_thoughts(wire: Wire) -> Vec<Scenario> {
         let name = format!("the second of two, {end:?}");
         let at = match wire {
             Wire::Anthropic => Place::After("content_block_start", 2),
-            Wire::OpenAiChat => Place::After("\"name\":\"read\"", 0),
+            Wire::OpenAiChat | Wire::OpenAiResponses | Wire::GeminiInteractions => {
+                Place::After("\"name\":\"read\"", 0)
+            }
+            Wire::Gemini => Place::Within("\"name\":\"read\"", 0),
         };
         let scenario = Scenario::new(wire, "a lost second call", name, message);
         all.push(scenario.breaks([Break::cut(at, end)]));

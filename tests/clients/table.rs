@@ -42,4 +42,4 @@ impl Table {
 }
 
 const ROW: usize = 32;
-const COLUMN: usize = 18;
+const COLUMN: usize = 20;

@@ -57,9 +57,12 @@ impl Place {
 fn events(body: &[u8]) -> Vec<(usize, usize)> {
     let mut start = 0;
     let mut events = Vec::new();
-    for at in memchr::memmem::find_iter(body, "\n\n") {
-        events.push((start, at + 2));
-        start = at + 2;
+    for at in memchr::memchr_iter(b'\n', body) {
+        let blank = body[..at].ends_with(b"\n") || body[..at].ends_with(b"\n\r");
+        if blank && at >= start {
+            events.push((start, at + 1));
+            start = at + 1;
+        }
     }
     events
 }
@@ -124,11 +127,16 @@ pub(crate) enum Rung {
 
 impl Rung {
     pub(crate) fn of(request: &Value) -> Self {
-        let messages = request["messages"].as_array();
-        let mut roles = messages.into_iter().flatten().rev().map(|turn| &turn["role"]);
-        match (roles.next(), roles.next()) {
-            (Some(last), _) if last == "assistant" => Self::Prefill,
-            (Some(_), Some(before)) if before == "assistant" => Self::Instruct,
+        let turns = ["messages", "input", "contents"].map(|name| request[name].as_array());
+        let turns = turns.into_iter().flatten().flatten().rev();
+        let own = |turn: &Value| {
+            let role = turn["role"].as_str().or(turn["type"].as_str());
+            matches!(role, Some("assistant" | "model" | "model_output"))
+        };
+        let mut own = turns.map(own);
+        match (own.next(), own.next()) {
+            (Some(true), _) => Self::Prefill,
+            (Some(_), Some(true)) => Self::Instruct,
             (Some(_), Some(_)) => Self::Quote,
             _ => Self::Whole,
         }

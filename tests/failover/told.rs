@@ -81,6 +81,56 @@ impl Told {
     }
 }
 
+impl Told {
+    /// An event of Responses.
+    fn response(&mut self, data: &Value) {
+        let response = &data["response"];
+        match data["type"].as_str().expect("an event has a type") {
+            "response.created" => self.names(&response["model"]),
+            "response.output_text.delta" => {
+                self.text.push_str(data["delta"].as_str().expect("text"));
+            }
+            "response.completed" | "response.incomplete" => {
+                self.names(&response["model"]);
+                let why = response["incomplete_details"]["reason"].as_str();
+                self.reason = why.or(response["status"].as_str()).map(str::to_owned);
+                self.usage = response["usage"].clone();
+                self.done = true;
+            }
+            _ => {}
+        }
+    }
+
+    /// A frame of Gemini's, of which the last has the finish reason.
+    fn candidate(&mut self, data: &Value) {
+        self.names(&data["modelVersion"]);
+        assert!(!self.done, "a frame behind the finish reason");
+        let candidate = &data["candidates"][0];
+        self.text.push_str(candidate["content"]["parts"][0]["text"].as_str().unwrap_or_default());
+        self.reason = candidate["finishReason"].as_str().map(str::to_owned);
+        self.done = self.reason.is_some();
+        if !data["usageMetadata"].is_null() {
+            self.usage = data["usageMetadata"].clone();
+        }
+    }
+
+    /// An event of an interaction.
+    fn interaction(&mut self, data: &Value) {
+        let interaction = &data["interaction"];
+        match data["event_type"].as_str().expect("an event has a type") {
+            "interaction.created" => self.names(&interaction["model"]),
+            "step.delta" => {
+                self.text.push_str(data["delta"]["text"].as_str().unwrap_or_default());
+            }
+            "interaction.completed" => {
+                self.reason = interaction["status"].as_str().map(str::to_owned);
+                self.usage = interaction["usage"].clone();
+            }
+            _ => {}
+        }
+    }
+}
+
 /// Reads a response.
 pub(crate) fn answer(dialect: Dialect, answer: &wire::Answer) -> Told {
     assert!(answer.whole, "the HTTP body has a proper end, whatever it says");
@@ -121,7 +171,9 @@ pub(crate) fn stream(dialect: Dialect, body: &[u8]) -> Told {
                 roles += usize::from(data["choices"][0]["delta"]["role"].is_string());
                 told.chunk(&data);
             }
-            _ => unknown(),
+            Dialect::OpenAiResponses => told.response(&data),
+            Dialect::Gemini => told.candidate(&data),
+            Dialect::GeminiInteractions => told.interaction(&data),
         }
         starts.extend(
             data["type"].as_str().filter(|kind| kind.ends_with("_start")).map(str::to_owned),

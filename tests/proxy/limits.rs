@@ -18,7 +18,7 @@ async fn behind() -> (Server, Running) {
 async fn a_body_over_the_limit_is_refused_before_it_is_read() {
     let (server, proxy) = behind().await;
     for dialect in DIALECTS {
-        let sent = Sent::new("POST", dialect.path()).header("content-length", "67108865");
+        let sent = Sent::new("POST", &dialect.path()).header("content-length", "67108865");
         let got = proxy.ask(sent).await;
         assert_eq!(got.status, 413);
         dialect.error(&got.body);
@@ -50,7 +50,7 @@ async fn a_body_of_too_many_values_is_refused_before_it_is_parsed() {
     let (server, proxy) = behind().await;
     for dialect in DIALECTS {
         let many = format!("{{\"stream\":true,\"x\":[0{}]}}", ",0".repeat(1_000_000));
-        let got = proxy.ask(Sent::post(dialect.path(), many)).await;
+        let got = proxy.ask(Sent::post(&dialect.path(), many)).await;
         assert_eq!(got.status, 413);
         dialect.error(&got.body);
         assert_eq!(server.requests().len(), 0);
@@ -64,7 +64,7 @@ async fn a_body_of_too_many_values_is_refused_before_it_is_parsed() {
 async fn a_body_has_to_go_on_in_time() {
     let (server, proxy) = behind().await;
     for dialect in DIALECTS {
-        let sent = Sent::new("POST", dialect.path()).header("content-length", "10");
+        let sent = Sent::new("POST", &dialect.path()).header("content-length", "10");
         let began = Instant::now();
         let mut link = sent.to(proxy.address).await;
         tokio::time::sleep(Duration::from_secs(20)).await;

@@ -100,8 +100,8 @@ async fn credentials_stay_where_they_belong() {
         ))
         .await;
         let credentials = ["authorization", "x-api-key", "api-key", "x-goog-api-key", "cookie"];
-        let path = format!("{}?beta=true&key=sk-client", dialect.path());
-        let body = json!({"model": "m", "stream": true, "max_tokens": 9, "messages": []});
+        let path = dialect.path_with("beta=true&key=sk-client");
+        let body = dialect.request(&json!({"stream": true}));
         let mut sent = Sent::post(&path, body.to_string())
             .header("x-team", "client")
             .header("x-own-key", "sk-client")
@@ -115,14 +115,11 @@ async fn credentials_stay_where_they_belong() {
         assert_eq!(dialect.text(&got.body), (TEXT.to_owned(), true));
         let (first, second) = (seen(&first), seen(&second));
         assert!(!first.headers().contains_key("proxy-authorization"));
-        let (key, value) = match dialect {
-            Dialect::Anthropic => ("x-api-key", "sk-own-key"),
-            Dialect::Chat => ("authorization", "Bearer sk-own-key"),
-        };
+        let (key, value) = dialect.key("sk-own-key");
         for name in credentials {
             assert_eq!(first.headers()[name], "sk-client");
             let sent = second.headers().get(name).map(|value| value.to_str().unwrap());
-            assert_eq!(sent, (name == key).then_some(value), "{name}");
+            assert_eq!(sent, (name == key).then_some(&*value), "{name}");
         }
         assert_eq!(first.headers()["x-team"], "client");
         assert_eq!(second.headers()["x-team"], "search");
@@ -130,7 +127,7 @@ async fn credentials_stay_where_they_belong() {
         assert_eq!(first.path(), path);
         // Of another origin nobody knows what a header of the client's may mean there.
         assert_eq!(second.headers().get("x-own-key"), None);
-        assert_eq!(second.path(), format!("{}?beta=true", dialect.path()));
+        assert_eq!(second.path(), dialect.path_with("beta=true"));
         for (name, value) in
             [("user-agent", "SDK/1"), ("anthropic-beta", "a"), ("x-stainless-lang", "js")]
         {
@@ -157,11 +154,12 @@ async fn a_client_needs_the_token_which_goes_no_further() {
     assert_eq!(proxy.ask(Sent::new("GET", "/v1/models")).await.status, 401);
     assert_eq!(proxy.ask(Sent::new("GET", "/healthz")).await.status, 200);
     let before = server.requests().len();
-    let both = [
+    let all = [
         ("authorization", "bearer let-me-in", "x-api-key"),
         ("x-api-key", "let-me-in", "authorization"),
+        ("x-goog-api-key", "let-me-in", "authorization"),
     ];
-    for (name, token, own) in both {
+    for (name, token, own) in all {
         for sent in [Dialect::Anthropic.stream(), Sent::new("GET", "/v1/models")] {
             let got = proxy.ask(sent.header(name, token).header(own, "sk-client")).await;
             assert_eq!(got.status, 200);
@@ -170,7 +168,7 @@ async fn a_client_needs_the_token_which_goes_no_further() {
             assert_eq!(headers[own], "sk-client");
         }
     }
-    assert_eq!(server.requests().len(), before + 4);
+    assert_eq!(server.requests().len(), before + 6);
 }
 
 /// A page that a browser on this machine shows may send requests here: by a name of its own that leads

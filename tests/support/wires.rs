@@ -45,12 +45,12 @@ pub(crate) enum Scenario {
     NamedBilling,
     /// A call comes in pieces.
     CallInPieces,
-    /// The Failover Bench, through the proxy.
-    Failover,
+    /// A filter ends an answer, and the provider has a word for it.
+    FilteredEnd,
 }
 
 /// Why a format does not run a scenario.
-const SKIPS: [(Wire, Scenario, &str); 13] = [
+const SKIPS: [(Wire, Scenario, &str); 11] = [
     (Wire::OpenAiChat, Scenario::ServerTool, "the format has no such block"),
     (Wire::OpenAiResponses, Scenario::Prefill, "the API does not continue an item"),
     (Wire::GeminiInteractions, Scenario::Prefill, "the API does not continue a step"),
@@ -61,17 +61,7 @@ const SKIPS: [(Wire, Scenario, &str); 13] = [
     (Wire::Gemini, Scenario::LostEnd, "the end of the stream is part of the proof"),
     (Wire::Gemini, Scenario::NamedBilling, "its errors have no word for it"),
     (Wire::Gemini, Scenario::CallInPieces, "calls come whole"),
-    (
-        Wire::OpenAiResponses,
-        Scenario::Failover,
-        "the bench's own reader of answers does not know it",
-    ),
-    (Wire::Gemini, Scenario::Failover, "the bench's own reader of answers does not know it"),
-    (
-        Wire::GeminiInteractions,
-        Scenario::Failover,
-        "the bench's own reader of answers does not know it",
-    ),
+    (Wire::GeminiInteractions, Scenario::FilteredEnd, "no word for it is known"),
 ];
 
 /// The key that every upstream of [`Wire::upstream`] has.
@@ -261,10 +251,13 @@ impl Wire {
     pub(crate) fn rejects(self, status: u16, kind: &str, message: &str) -> Exchange {
         let status = StatusCode::from_u16(status).expect("a status");
         let word = match kind {
+            "api_error" => "INTERNAL",
             "authentication_error" => "UNAUTHENTICATED",
             "billing_error" => "FAILED_PRECONDITION",
             "not_found_error" => "NOT_FOUND",
+            "overloaded_error" => "UNAVAILABLE",
             "permission_error" => "PERMISSION_DENIED",
+            "rate_limit_error" => "RESOURCE_EXHAUSTED",
             _ => "INVALID_ARGUMENT",
         };
         let error = match self {

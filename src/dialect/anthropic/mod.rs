@@ -44,6 +44,10 @@ impl Dialect for Anthropic {
         HeaderMap::from_iter([(version, HeaderValue::from_static(VERSION))])
     }
 
+    fn key(&self) -> (HeaderName, &'static str) {
+        (HeaderName::from_static("x-api-key"), "")
+    }
+
     fn check(&self, request: &Value) -> Result<(), InvalidRequest> {
         request::check(request)
     }

@@ -18,7 +18,7 @@ mod writer;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{HeaderMap, StatusCode, Uri};
+use http::{HeaderMap, HeaderName, StatusCode, Uri};
 use serde_json::{Value, json};
 
 pub use self::interactions::GeminiInteractions;
@@ -48,6 +48,10 @@ impl Dialect for Gemini {
         "gemini"
     }
 
+    fn key(&self) -> (HeaderName, &'static str) {
+        KEY
+    }
+
     fn check(&self, request: &Value) -> Result<(), InvalidRequest> {
         let Value::Object(fields) = request else {
             return Err(InvalidRequest::NotAnObject);
@@ -64,8 +68,8 @@ impl Dialect for Gemini {
         Vec::new()
     }
 
-    fn address(&self, address: &Uri, model: Option<&str>) -> Option<Uri> {
-        request::address(address, model)
+    fn address(&self, address: &Uri, model: Option<&str>, streamed: bool) -> Option<Uri> {
+        request::address(address, model, streamed)
     }
 
     fn model_in(&self, address: &Uri) -> Option<Arc<str>> {
@@ -127,6 +131,9 @@ impl Dialect for Gemini {
         error_of(said).map(|error| json!({ "error": error }))
     }
 }
+
+/// The header of a key: <https://ai.google.dev/api>, November 2026.
+const KEY: (HeaderName, &str) = (HeaderName::from_static("x-goog-api-key"), "");
 
 /// The words are those of <https://ai.google.dev/gemini-api/docs/troubleshooting>, November 2026.
 fn failure(kind: ErrorKind, message: &str) -> Value {

@@ -65,8 +65,8 @@ pub(super) fn model_in(path: &str) -> Option<&str> {
     Some(model).filter(|model| !model.is_empty())
 }
 
-/// `address` for `model`, as a stream of events.
-pub(super) fn address(address: &Uri, model: Option<&str>) -> Option<Uri> {
+/// `address` for `model`, and for a stream of events if the answer is to be `streamed`.
+pub(super) fn address(address: &Uri, model: Option<&str>, streamed: bool) -> Option<Uri> {
     let mut path = address.path().to_owned();
     if let Some(model) = model {
         // `models/…` is how the API itself names models.
@@ -75,7 +75,7 @@ pub(super) fn address(address: &Uri, model: Option<&str>) -> Option<Uri> {
         let (_, method) = last.rsplit_once(':')?;
         path = format!("{above}/{model}:{method}");
     }
-    let streams = path.ends_with(":streamGenerateContent");
+    let streams = streamed && path.ends_with(":streamGenerateContent");
     let query = match address.query().filter(|query| !query.is_empty()) {
         Some(query) if !streams || query.split('&').any(is_form) => Some(query.to_owned()),
         Some(query) => Some(format!("{query}&alt=sse")),

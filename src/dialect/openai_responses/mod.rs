@@ -26,8 +26,8 @@ use self::decode::ResponsesDecoder;
 use self::writer::ResponseWriter;
 use super::writer::frame_of;
 use super::{
-    Capabilities, Continuation, Decoder, Dialect, Fault, InvalidRequest, OpenAiChat, Outline,
-    FaultClass, Release, Rewrite, Unresumable, Writer, capability, fault, request,
+    Capabilities, Continuation, Decoder, Dialect, Fault, FaultClass, InvalidRequest, Numbering,
+    OpenAiChat, Outline, Release, Rewrite, Unresumable, Writer, capability, fault, request,
 };
 use crate::error::ErrorKind;
 use crate::event::Resume;
@@ -119,6 +119,10 @@ impl Dialect for OpenAiResponses {
         rewrite::is_background(request).then(release).flatten()
     }
 
+    fn numbering(&self) -> Option<Numbering> {
+        Some(NUMBERING)
+    }
+
     fn classify(&self, status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Fault {
         let fault = fault::of_response(status, headers, body);
         match fault.class {
@@ -184,3 +188,6 @@ fn refuses_background(body: &[u8]) -> bool {
     };
     matches!(&*field("param"), "background" | "store") || field("message").contains("background")
 }
+
+/// <https://platform.openai.com/docs/guides/background>, November 2026.
+const NUMBERING: Numbering = Numbering { parameter: "starting_after", field: "sequence_number" };

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::super::ladder::{Sent, Terms};
 use super::super::{Capabilities, Continuation, Dialect, Echo, Replay, Rewrite, Unresumable};
-use super::{OpenAiResponses, history};
+use super::{NUMBERING, OpenAiResponses, history};
 use crate::event::Resume;
 use crate::seam::Expect;
 use crate::transcript::Transcript;
@@ -48,7 +48,7 @@ pub(super) fn rewrite(
         Resume::Align => return Ok(Continuation::new(next, Expect::Align)),
         Resume::Cursor => {
             let cursor = context.cursor.ok_or(Unresumable)?;
-            let query = format!("stream=true&starting_after={}", cursor.after);
+            let query = format!("stream=true&{}", NUMBERING.after(&cursor.after));
             let replay = Replay::below(&cursor.id, &query).ok_or(Unresumable)?;
             // It goes on at the very byte.
             let expect = Expect::Literal { sent: transcript.text_len(), echo: Echo::Never };

@@ -314,9 +314,9 @@ pub(super) fn error_kind(ended: &Ended) -> ErrorKind {
             Some(FaultClass::ContextLength) => ErrorKind::ContextLength,
             Some(FaultClass::UnknownModel) => ErrorKind::UnknownModel,
             Some(FaultClass::Policy) => ErrorKind::Policy,
-            Some(
-                FaultClass::PrefillRefused | FaultClass::ReplayRefused | FaultClass::Invalid,
-            ) => ErrorKind::InvalidRequest,
+            Some(FaultClass::PrefillRefused | FaultClass::ReplayRefused | FaultClass::Invalid) => {
+                ErrorKind::InvalidRequest
+            }
             Some(FaultClass::Transient | FaultClass::Unrecognised | FaultClass::NoError) | None => {
                 ErrorKind::Upstream
             }

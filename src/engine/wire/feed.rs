@@ -24,7 +24,8 @@ impl Recovery {
         let options = plan.wire?;
         let first = plan.chain.iter().find_map(Step::upstream)?;
         let writer = first.dialect.writer(&plan.request);
-        Some(Wire::new(writer, Arc::clone(&first.dialect), options.reasoning, now))
+        let wire = Wire::new(writer, Arc::clone(&first.dialect), options.reasoning, now);
+        Some(if plan.replay { wire.relaying() } else { wire })
     }
 
     pub(in crate::engine) fn wire_attempt(&mut self, by: Option<Resume>) {

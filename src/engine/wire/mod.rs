@@ -83,6 +83,8 @@ pub(super) struct Wire {
     /// The dialect that it is written in.
     dialect: Arc<dyn Dialect>,
     holds_reasoning: bool,
+    /// What comes is passed on as it is, and nothing is written but signs of life and errors.
+    relays: bool,
     /// The parts, in order.
     parts: Vec<Part>,
     /// Frames of the attempt under way go through as they come.
@@ -145,6 +147,7 @@ impl Wire {
             writer,
             dialect,
             holds_reasoning,
+            relays: false,
             parts: Vec::new(),
             verbatim: false,
             native: false,
@@ -164,12 +167,19 @@ impl Wire {
         }
     }
 
+    /// The same for what is passed on as it is.
+    pub(super) fn relaying(mut self) -> Self {
+        self.relays = true;
+        self
+    }
+
     /// An attempt goes out, to an upstream of `dialect`.
     fn attempt(&mut self, dialect: &str, by: Option<Resume>) {
         self.native = dialect == self.dialect.name();
         // What a provider replays answers the client's own request.
         self.continues = !matches!(by, None | Some(Resume::Cursor));
-        self.verbatim = self.native && by.is_none() && !self.begun && self.said.is_empty();
+        let first = by.is_none() && !self.begun && self.said.is_empty();
+        self.verbatim = self.native && (first || self.relays);
         self.ended = false;
         self.fresh = true;
         self.drop_frames();
@@ -232,7 +242,7 @@ impl Wire {
             let before = self.before.get_or_insert_with(|| self.writer.snapshot());
             before.withheld(event);
         }
-        if !self.writer.passes(event) {
+        if !self.relays && !self.writer.passes(event) {
             let mut out = Vec::new();
             self.cut(report, &mut out);
             return out.into();
@@ -255,9 +265,10 @@ impl Wire {
     /// Whether what has come is to wait.
     fn waits(&self, holding: Option<bool>) -> bool {
         // Up to its first word an attempt that dies can be replaced by another one whole.
-        holding.is_some_and(|holding| {
-            holding || !self.unsettled.is_empty() || !self.begun && self.said.is_empty()
-        })
+        !self.relays
+            && holding.is_some_and(|holding| {
+                holding || !self.unsettled.is_empty() || !self.begun && self.said.is_empty()
+            })
     }
 
     /// Lets the frames that wait go.
@@ -267,7 +278,7 @@ impl Wire {
         self.before = None;
         self.begun |= mem::take(&mut self.has_event);
         let earlier = report.attempts.split_last().map_or(&[][..], |(_, earlier)| earlier);
-        let amends = earlier.iter().any(|attempt| attempt.cost_something());
+        let amends = !self.relays && earlier.iter().any(|attempt| attempt.cost_something());
         let mut frames = mem::take(&mut self.frames);
         if let ([_], false) = (frames.as_slice(), amends) {
             return frames.pop().unwrap_or_default();
@@ -449,6 +460,9 @@ impl Wire {
             out.extend_from_slice(&self.release(report));
         } else {
             self.write_said(report, out);
+        }
+        if self.relays {
+            return;
         }
         let mut end = Vec::new();
         if finish.inferred {

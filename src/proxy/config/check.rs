@@ -16,6 +16,7 @@ use super::super::route::is_crooked;
 use super::file::{CapabilityTable, File, LinkTable, PolicyTable, RouteTable, UpstreamTable};
 use super::{Config, Link, Problem, Route, Target, Token, Wire};
 use crate::dialect::{Declared, Echo, Prefill};
+use crate::engine::key_of;
 use crate::policy::Policy;
 
 /// The file's name, its text, and how to look up a variable.
@@ -105,7 +106,8 @@ impl Source<'_> {
 
     fn target(&self, name: &str, table: &UpstreamTable) -> Result<Target, Problem> {
         let wire = Wire::of_name(table.dialect.get_ref()).ok_or_else(|| {
-            self.at(&table.dialect, "unknown dialect; write \"anthropic\" or \"openai-chat\"")
+            let names: Vec<String> = Wire::names().map(|name| format!("{name:?}")).collect();
+            self.at(&table.dialect, &format!("unknown dialect; write one of {}", names.join(", ")))
         })?;
         let base = address(table.url.get_ref())
             .map_err(|why| self.at(&table.url, &format!("the url cannot be used: {why}")))?;
@@ -115,7 +117,7 @@ impl Source<'_> {
         target.declared = self.declared(&table.capabilities)?;
         if let Some(env) = &table.api_key_env {
             let key = self.variable("api_key_env", env)?;
-            let key = wire.key(&key).map_err(|_| {
+            let key = key_of(wire.dialect(), &key).map_err(|_| {
                 self.at(env, "the key in this variable holds a line break or a control character")
             })?;
             target.key = Some(key);

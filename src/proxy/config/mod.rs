@@ -20,7 +20,8 @@ use std::sync::Arc;
 use http::HeaderValue;
 use subtle::ConstantTimeEq as _;
 
-use super::route::{Link, Route, Target, Wire};
+use super::route::{Link, Route, Target};
+use super::wire::Wire;
 use crate::engine::WireOptions;
 use crate::policy::Policy;
 

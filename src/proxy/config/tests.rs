@@ -1,5 +1,9 @@
 use super::*;
 
+fn wire(name: &str) -> Wire {
+    Wire::of_name(name).unwrap()
+}
+
 fn parse(text: &str) -> Result<Config, String> {
     let variable = |name: &str| match name {
         "KEY_A" => Some("sk-secret-a".to_owned()),
@@ -64,11 +68,28 @@ fn a_whole_file() {
     assert_eq!(config.policy.backoff.max.as_millis(), 1500);
     assert_eq!(config.policy.timeouts.overall.unwrap().as_secs(), 3600);
     assert!(config.has_client_token() && config.has_own_keys() && !config.is_empty());
-    let chain = config.chain(Wire::Anthropic, "claude-opus-4-1").unwrap();
+    let chain = config.chain(wire("anthropic"), "claude-opus-4-1").unwrap();
     assert!(matches!(&chain[2], Link::Canned(text) if text == "Try again."));
     assert_eq!(chain.len(), 3);
-    assert!(config.chain(Wire::Anthropic, "gpt-4o").is_none(), "`*` is of the other dialect");
-    assert_eq!(config.chain(Wire::OpenAiChat, "openai/gpt-4o").unwrap().len(), 2);
+    assert!(config.chain(wire("anthropic"), "gpt-4o").is_none(), "`*` is of the other dialect");
+    assert_eq!(config.chain(wire("openai-chat"), "openai/gpt-4o").unwrap().len(), 2);
+}
+
+#[test]
+fn every_dialect_has_its_keys_header() {
+    for (dialect, header) in [
+        ("anthropic", "x-api-key"),
+        ("openai-chat", "authorization"),
+        ("openai-responses", "authorization"),
+        ("gemini", "x-goog-api-key"),
+        ("gemini-interactions", "x-goog-api-key"),
+    ] {
+        let config = parse(&WHOLE.replace("\"anthropic\"\n", &format!("\"{dialect}\"\n"))).unwrap();
+        let spare = config.targets().find(|target| &*target.name == "spare-1").unwrap();
+        assert_eq!(spare.key.as_ref().unwrap().0, header);
+        assert_eq!(config.chain(wire(dialect), "claude-opus-4-1").unwrap().len(), 3);
+        assert!(config.to_string().contains(&format!("dialect = {dialect:?}")), "{config}");
+    }
 }
 
 #[test]
@@ -95,7 +116,7 @@ fn message(from: &str, to: &str) -> String {
 fn a_message_names_the_line_and_what_to_do() {
     for (from, to, line, word) in [
         ("url = \"https://api.anth", "uri = \"https://api.anth", 4..=6, "uri"),
-        ("dialect = \"anthropic\"", "dialect = \"gemini\"", 5..=5, "openai-chat"),
+        ("dialect = \"anthropic\"", "dialect = \"gopher\"", 5..=5, "openai-chat"),
         ("https://api.anthropic.com", "api.anthropic.com", 6..=6, "https://"),
         ("https://api.anthropic.com", "ftp://api.anthropic.com", 6..=6, "https://"),
         ("https://api.anthropic.com", "https://sk-a@api.anthropic.com", 6..=6, "https://"),
@@ -174,7 +195,7 @@ fn an_upstream_of_the_command_line() {
         assert!(problem.starts_with("--upstream: "), "{problem}");
     }
     let config = Config::new().upstream("https://api.anthropic.com").unwrap();
-    assert_eq!(config.chain(Wire::Anthropic, "").unwrap().len(), 1);
+    assert_eq!(config.chain(wire("anthropic"), "").unwrap().len(), 1);
     assert!(!config.has_own_keys());
 }
 

@@ -15,9 +15,10 @@ use super::answer::Block;
 use super::continuation::turns_of;
 
 /// The body that says `blocks`.
-pub(super) fn render(model: &Model, blocks: &[Block], mut rng: Rng) -> String {
+pub(super) fn render(model: &Model, request: &Value, blocks: &[Block], mut rng: Rng) -> String {
     let mut stream = Stream {
         model,
+        served: request.get("model").and_then(Value::as_str).unwrap_or("scripted-1"),
         out: String::new(),
         id: rng.word(23),
         rng,
@@ -82,6 +83,7 @@ pub(super) const NO_PREFILL: [&str; 2] = [
 
 struct Stream<'a> {
     model: &'a Model,
+    served: &'a str,
     out: String,
     id: String,
     rng: Rng,
@@ -114,7 +116,7 @@ impl Stream<'_> {
             usage["thoughtsTokenCount"] = json!(self.thoughts);
         }
         let frame = json!({"candidates": [candidate], "usageMetadata": usage,
-            "modelVersion": "scripted-1", "responseId": self.id});
+            "modelVersion": self.served, "responseId": self.id});
         self.out.push_str(&format!("data: {frame}\r\n\r\n"));
     }
 

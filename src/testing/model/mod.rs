@@ -211,7 +211,7 @@ impl Model {
             Wire::Anthropic => anthropic::render(self, request, blocks, rng),
             Wire::OpenAiChat => chat::render(self, request, blocks, rng),
             Wire::OpenAiResponses => responses::render(self, request, blocks, rng),
-            Wire::Gemini => gemini::render(self, blocks, rng),
+            Wire::Gemini => gemini::render(self, request, blocks, rng),
             Wire::GeminiInteractions => interactions::render(self, request, blocks, rng),
         })
     }

@@ -93,6 +93,10 @@ impl Decoder for InteractionDecoder {
         self.place = Place::at(cursor);
     }
 
+    fn generation(&self) -> Option<&str> {
+        self.place.id().filter(|_| !self.faulted && !self.finished)
+    }
+
     fn cursor(&self) -> Option<Cursor> {
         self.place.cursor().filter(|_| !self.faulted && !self.finished)
     }

@@ -20,17 +20,17 @@ mod writer;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, HeaderName, Method, StatusCode};
 use serde_json::{Value, json};
 
 use self::decode::InteractionDecoder;
 use self::writer::InteractionWriter;
 use super::super::writer::frame_of;
 use super::super::{
-    Capabilities, Continuation, Decoder, Dialect, Fault, InvalidRequest, Outline, Rewrite,
-    Unresumable, Writer, fault, request,
+    Capabilities, Continuation, Decoder, Dialect, Fault, InvalidRequest, Numbering, Outline,
+    Release, Rewrite, Unresumable, Writer, fault, request,
 };
-use super::{error_of, failure};
+use super::{KEY, error_of, failure};
 use crate::error::ErrorKind;
 use crate::event::Resume;
 use crate::transcript::Transcript;
@@ -47,6 +47,10 @@ pub struct GeminiInteractions;
 impl Dialect for GeminiInteractions {
     fn name(&self) -> &'static str {
         "gemini-interactions"
+    }
+
+    fn key(&self) -> (HeaderName, &'static str) {
+        KEY
     }
 
     fn check(&self, request: &Value) -> Result<(), InvalidRequest> {
@@ -102,6 +106,18 @@ impl Dialect for GeminiInteractions {
         rewrite::rewrite(request, transcript, by, context)
     }
 
+    fn numbering(&self) -> Option<Numbering> {
+        Some(NUMBERING)
+    }
+
+    /// A background interaction goes on until it is canceled (`interactions.cancel` of python-genai, read in
+    /// November 2026).
+    fn release(&self, request: &Value, generation: &str) -> Option<Release> {
+        let is_background = request.get("background") == Some(&Value::Bool(true));
+        let release = || Release::below(Method::POST, &[generation, "cancel"]);
+        is_background.then(release).flatten()
+    }
+
     fn classify(&self, status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Fault {
         fault::of_response(status, headers, body)
     }
@@ -129,3 +145,6 @@ impl Dialect for GeminiInteractions {
         error_of(said).map(|error| json!({ "error": error }))
     }
 }
+
+/// <https://ai.google.dev/gemini-api/docs/interactions/streaming>, November 2026.
+const NUMBERING: Numbering = Numbering { parameter: "last_event_id", field: "event_id" };

@@ -50,6 +50,10 @@ impl Place {
         true
     }
 
+    pub(super) fn id(&self) -> Option<&str> {
+        self.id.as_deref()
+    }
+
     pub(super) fn learn(&mut self, id: Option<&str>) {
         if self.id.is_none() {
             self.id = id.map(Arc::from);

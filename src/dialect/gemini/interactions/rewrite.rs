@@ -9,7 +9,7 @@ use super::super::super::ladder::{Sent, Terms};
 use super::super::super::{
     Capabilities, Continuation, Dialect, Echo, Replay, Rewrite, Unresumable,
 };
-use super::{GeminiInteractions, history};
+use super::{GeminiInteractions, NUMBERING, history};
 use crate::event::Resume;
 use crate::seam::Expect;
 use crate::transcript::Transcript;
@@ -50,7 +50,7 @@ pub(super) fn rewrite(
         Resume::Align => return Ok(Continuation::new(next, Expect::Align)),
         Resume::Cursor => {
             let cursor = context.cursor.ok_or(Unresumable)?;
-            let query = format!("stream=true&last_event_id={}", escaped(&cursor.after));
+            let query = format!("stream=true&{}", NUMBERING.after(&cursor.after));
             let replay = Replay::below(&cursor.id, &query).ok_or(Unresumable)?;
             // It goes on at the very byte.
             let expect = Expect::Literal { sent: transcript.text_len(), echo: Echo::Never };
@@ -95,19 +95,6 @@ fn is_plain(format: &Value) -> bool {
     format.get("type") == Some(&json!("text"))
         && format.get("schema").is_none_or(Value::is_null)
         && mime.is_none_or(|mime| mime == PLAIN)
-}
-
-/// An id of an event as a value of a query: it may be any text.
-fn escaped(id: &str) -> String {
-    let mut out = String::with_capacity(id.len());
-    for byte in id.bytes() {
-        match byte {
-            b'.' | b'_' | b'-' => out.push(char::from(byte)),
-            _ if byte.is_ascii_alphanumeric() => out.push(char::from(byte)),
-            _ => out.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    out
 }
 
 const PLAIN: &str = "text/plain";

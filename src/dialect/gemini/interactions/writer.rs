@@ -36,6 +36,16 @@ struct Seen<'a> {
     index: Option<u64>,
     #[serde(borrow)]
     interaction: Option<SeenInteraction<'a>>,
+    /// What begins.
+    #[serde(borrow, alias = "content")]
+    step: Option<SeenStep<'a>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct SeenStep<'a> {
+    #[serde(borrow, rename = "type")]
+    kind: Word<'a>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -148,8 +158,8 @@ impl Writer for InteractionWriter {
         match seen.event_type.given().unwrap_or(event.event) {
             "interaction.created" | "interaction.start" => self.started = true,
             "step.start" | "content.start" => {
-                // What is still open when another one is written is closed; text is told apart by that.
-                self.open = Some((index, false));
+                let kind = seen.step.as_ref().and_then(|step| step.kind.given());
+                self.open = Some((index, matches!(kind, Some("model_output" | "text"))));
                 self.next_index = self.next_index.max(index.saturating_add(1));
             }
             "step.stop" | "content.stop" => self.open = None,

@@ -27,9 +27,11 @@ fn addresses() {
         ("gateway", Some("n"), None),
     ] {
         let uri: Uri = format!("{base}{address}").parse().expect("an address");
-        let there = Gemini.address(&uri, model).map(|uri| uri.to_string());
+        let there = Gemini.address(&uri, model, true).map(|uri| uri.to_string());
         assert_eq!(there, goes_to.map(|rest| format!("{base}{rest}")), "{address} {model:?}");
     }
+    let whole = format!("{base}m:streamGenerateContent?key=k").parse().expect("an address");
+    assert_eq!(Gemini.address(&whole, None, false), Some(whole), "an array is asked for");
     let vertex = "https://h.example/v1/projects/p/locations/l/publishers/google/models/gemini-2.5-pro:streamGenerateContent";
     let model = Gemini.model_in(&vertex.parse().expect("an address"));
     assert_eq!(model.as_deref(), Some("gemini-2.5-pro"));
