@@ -1,6 +1,7 @@
 mod http1;
 mod http2;
 mod memory;
+mod relay;
 mod steps;
 
 use std::time::Duration;
