@@ -27,6 +27,7 @@ mod openai_chat;
 mod openai_responses;
 mod replay;
 mod request;
+mod servers;
 pub(crate) mod surrogate;
 #[cfg(test)]
 mod trace;
@@ -77,8 +78,9 @@ pub trait Dialect: Debug + Send + Sync + 'static {
         None
     }
 
-    /// What is known about `model` behind `host`; what the upstream is declared to be comes on top.
-    fn capabilities(&self, host: &str, model: &str) -> Capabilities;
+    /// What is known about `model` behind `address`, a host with its path
+    /// (`api.example.com/v1/messages`); what the upstream is declared to be comes on top.
+    fn capabilities(&self, address: &str, model: &str) -> Capabilities;
 
     /// What the request itself says about the answer to come.
     fn outline(&self, request: &Value) -> Outline;

@@ -48,8 +48,8 @@ impl Dialect for Anthropic {
         request::check(request)
     }
 
-    fn capabilities(&self, host: &str, model: &str) -> Capabilities {
-        capability::anthropic(host, model)
+    fn capabilities(&self, address: &str, model: &str) -> Capabilities {
+        capability::anthropic(address, model)
     }
 
     fn outline(&self, request: &Value) -> Outline {

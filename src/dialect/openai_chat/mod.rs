@@ -44,8 +44,8 @@ impl Dialect for OpenAiChat {
         request::check(request)
     }
 
-    fn capabilities(&self, host: &str, model: &str) -> Capabilities {
-        capability::openai_chat(host, model)
+    fn capabilities(&self, address: &str, model: &str) -> Capabilities {
+        capability::openai_chat(address, model)
     }
 
     fn outline(&self, request: &Value) -> Outline {
