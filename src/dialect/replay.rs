@@ -29,6 +29,8 @@ impl Cursor {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Replay {
+    /// What the upstream's path ends in, in whose place it is.
+    own: Box<str>,
     /// What follows the path of the upstream's address: one segment.
     segment: Box<str>,
     /// What is added to its query.
@@ -44,12 +46,20 @@ impl Replay {
         let named =
             !segment.is_empty() && segment.chars().all(is_word) && !segment.starts_with('.');
         let asked = query.chars().all(|c| is_word(c) || matches!(c, '=' | '&'));
-        (named && asked).then(|| Self { segment: Box::from(segment), query: Box::from(query) })
+        let (segment, query) = (Box::from(segment), Box::from(query));
+        (named && asked).then_some(Self { own: Box::default(), segment, query })
+    }
+
+    /// The same in the place of `own`, if the upstream's path ends in that.
+    #[must_use]
+    pub fn beside(own: &str, segment: &str, query: &str) -> Option<Self> {
+        Self::below(segment, query).map(|replay| Self { own: Box::from(own), ..replay })
     }
 
     /// The address, below that of the upstream.
     pub(crate) fn address(&self, upstream: &Uri) -> Uri {
         let path = upstream.path().trim_end_matches('/');
+        let path = path.strip_suffix(&*self.own).unwrap_or(path).trim_end_matches('/');
         let mut whole = format!("{path}/{}", self.segment);
         let queries = upstream.query().into_iter().chain(Some(&*self.query));
         for (query, sign) in queries.filter(|query| !query.is_empty()).zip(['?', '&']) {
@@ -82,6 +92,19 @@ mod tests {
         }
         let plain = Replay::below("r", "").expect("words");
         assert_eq!(plain.address(&Uri::from_static("http://a/b")), "http://a/b/r");
+    }
+
+    #[test]
+    fn addresses_stand_beside_the_upstreams_own() {
+        let replay = Replay::beside("chat/completions", "stream", "from=0").expect("words");
+        for (upstream, address) in [
+            ("http://a/v1/chat/completions", "http://a/v1/stream?from=0"),
+            ("http://a/x/v1/chat/completions/?k=1", "http://a/x/v1/stream?k=1&from=0"),
+            ("http://a/chat/completions", "http://a/stream?from=0"),
+            ("http://a/other", "http://a/other/stream?from=0"),
+        ] {
+            assert_eq!(replay.address(&upstream.parse().expect("an address")), address);
+        }
     }
 
     #[test]

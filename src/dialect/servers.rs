@@ -57,5 +57,6 @@ const fn continuing(prefill: Prefill, echo: Echo) -> Declared {
         pings: None,
         done_is_proof: None,
         reasoning: None,
+        replays: None,
     }
 }

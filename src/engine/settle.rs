@@ -78,6 +78,8 @@ impl Recovery {
         let (ended, rejection) = self.explain(ended, body, &live);
         let replay = self.replay_after(&ended, &live).is_some();
         self.course.held = self.course.held.saturating_sub(live.held());
+        // A stream that is said again brings all that is not whole.
+        let replay = replay && self.step.kept.is_none();
         let nothing = self.transcript.progress() == Progress::Nothing && !replay;
         let parts = self.transcript.parts();
         let answered = |id: &Arc<str>| {
@@ -110,6 +112,13 @@ impl Recovery {
 
     /// Where the provider's own replay would go on from here.
     fn keep_place(&mut self, live: &Live, ended: &Ended, body: &Body) {
+        if let Some(kept) = &self.step.kept {
+            // What broke otherwise would break again: it is the same bytes.
+            let lost = matches!(ended.cut, Cut::Reset | Cut::Truncated | Cut::Stalled { .. });
+            let usable = lost && !matches!(body, Body::Other { .. });
+            self.step.cursor = usable.then(|| kept.clone());
+            return;
+        }
         let Body::Stream(wire) = body else { return };
         // What is held back in a seam, or behind a call that is not whole, is behind that place.
         let usable = !live.is_ours() && live.late.is_empty() && ended.cut != Cut::Faulted;

@@ -23,7 +23,7 @@ use self::writer::MessageWriter;
 use super::writer::frame_of;
 use super::{
     Capabilities, Continuation, Decoder, Dialect, Fault, InvalidRequest, Outline, Rewrite,
-    Unresumable, Writer, capability, fault, request,
+    Unresumable, Writer, capability, conversation, fault, request,
 };
 use crate::error::ErrorKind;
 use crate::event::Resume;
@@ -50,6 +50,10 @@ impl Dialect for Anthropic {
 
     fn capabilities(&self, address: &str, model: &str) -> Capabilities {
         capability::anthropic(address, model)
+    }
+
+    fn kept_as(&self, capabilities: &Capabilities, id: &str) -> Option<(HeaderName, HeaderValue)> {
+        conversation::kept_as(capabilities, id)
     }
 
     fn outline(&self, request: &Value) -> Outline {

@@ -16,7 +16,7 @@ mod writer;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use serde_json::{Value, json};
 
 use self::decode::ChatDecoder;
@@ -24,7 +24,7 @@ use self::writer::ChunkWriter;
 use super::writer::frame_of;
 use super::{
     Capabilities, Continuation, Decoder, Dialect, Fault, InvalidRequest, Outline, Rewrite,
-    Unresumable, Writer, capability, fault, request,
+    Unresumable, Writer, capability, conversation, fault, request,
 };
 use crate::error::ErrorKind;
 use crate::event::{FinishReason, Resume};
@@ -46,6 +46,10 @@ impl Dialect for OpenAiChat {
 
     fn capabilities(&self, address: &str, model: &str) -> Capabilities {
         capability::openai_chat(address, model)
+    }
+
+    fn kept_as(&self, capabilities: &Capabilities, id: &str) -> Option<(HeaderName, HeaderValue)> {
+        conversation::kept_as(capabilities, id)
     }
 
     fn outline(&self, request: &Value) -> Outline {
