@@ -22,7 +22,7 @@ use sockets::Heard;
 use unbroken::policy::{Backoff, Policy, Timeouts};
 use unbroken::testing::{Passage, Relay};
 use unbroken::{Event, Reply, Transcript};
-use ways::{Uncut, Way, answers, policy, prefills, uncut};
+use ways::{Uncut, Way, answers, policy, prefills, replays, uncut};
 
 /// Numbers that look like chance and never differ.
 struct Dice(u64);
@@ -126,6 +126,27 @@ async fn letters_cut_at_random_bytes_are_whole() {
 #[tokio::test(flavor = "multi_thread")]
 async fn words_cut_at_random_bytes_are_whole() {
     prefills_are_exact("words", &["🦇", "🚉", "😂"], 14).await;
+}
+
+/// What the server replays is the same bytes, whatever its model would make of the text.
+#[tokio::test(flavor = "multi_thread")]
+async fn replays_of_every_model_are_whole() {
+    let models = [
+        ("letters", ["9", "5", "🦉"]),
+        ("words", ["🦇", "🚉", "😂"]),
+        ("seams", ["62", "丈", "👨"]),
+    ];
+    for (style, stops) in models {
+        let Some(server) = RealServer::start(style) else { return };
+        let relay = Relay::start(server.address, []).await;
+        let mut dice = Dice(7);
+        for way in replays() {
+            let answers = answers(&relay, &way, &stops, 3).await;
+            let seen = cut_and_compare(&relay, &way, &stops, &answers, 8, &mut dice).await;
+            println!("{style}, {way:?}: {seen:?}");
+            assert!(seen.rungs.keys().all(|by| by == "Some(Cursor)"), "{seen:?}");
+        }
+    }
 }
 
 /// Where the model goes on with other tokens than it would have, the answer is what was delivered and

@@ -34,6 +34,13 @@ pub(crate) fn prefills() -> Vec<Way> {
     ]
 }
 
+/// Every way to have an answer of it replayed.
+pub(crate) fn replays() -> Vec<Way> {
+    let declared = Declared::llama_cpp().replays(true);
+    let way = |messages| Way { messages, declared: declared.clone(), echo: false };
+    vec![way(false), way(true)]
+}
+
 impl Way {
     /// Asks in `client`'s way for the answer to question `number`, which ends by itself where one of
     /// `stops` comes.
