@@ -200,6 +200,7 @@ impl Source<'_> {
             declared = declared.echo(value.ok_or_else(|| self.at(echo, ECHO_WORDS))?);
         }
         declared.pings = table.pings.or(declared.pings);
+        declared.replays = table.replays.or(declared.replays);
         declared.done_is_proof = table.done_is_proof.or(declared.done_is_proof);
         Ok(declared)
     }

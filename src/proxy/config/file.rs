@@ -41,6 +41,7 @@ pub(super) struct CapabilityTable {
     pub(super) echo: Option<Spanned<String>>,
     pub(super) pings: Option<bool>,
     pub(super) done_is_proof: Option<bool>,
+    pub(super) replays: Option<bool>,
 }
 
 /// `[[routes]]`.
