@@ -48,7 +48,7 @@ impl Way {
         let mut request = json!({
             "model": "tiny",
             "messages": [{"role": "user", "content": format!("Question {number}")}],
-            "max_tokens": 400,
+            "max_tokens": 250,
             "temperature": 0,
         });
         request[if self.messages { "stop_sequences" } else { "stop" }] = json!(stops);
