@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use support::subjects::Wire;
 use support::{Run, run};
 use tokio_stream::StreamExt as _;
-use unbroken::dialect::OpenAiResponses;
+use unbroken::dialect::{Declared, OpenAiChat, OpenAiResponses};
 use unbroken::engine::{Notice, Plan, Refusal};
 use unbroken::policy::{Policy, Timeouts};
 use unbroken::testing::{Answer, Deltas, End, Exchange, Fault, Model, Script, Server};
@@ -199,4 +199,33 @@ async fn a_reply_that_is_dropped_ends_it_at_the_provider() {
     assert_eq!(requests.len(), 2);
     assert!(requests[1].path().ends_with("/cancel"), "{}", requests[1].path());
     assert_eq!(requests[1].headers()["authorization"], "Bearer sk-one");
+}
+
+#[test]
+fn what_we_had_kept_is_always_ended_with_its_reply() {
+    let model =
+        Model::openai_chat(Answer::new().text("Eins, zwei, drei.")).deltas(Deltas::Chars(4));
+    for (end, count) in [(End::Stall, 1), (End::Reset, 0)] {
+        let mut plan = Wire::OpenAiChat.plan(Resume::Instruct, false);
+        let uri = "http://127.0.0.1:8080/v1/chat/completions".parse().unwrap();
+        let upstream = Upstream::new("own", OpenAiChat, uri).declare(Declared::new().replays(true));
+        plan.chain = [upstream.into()].into();
+        plan.refused.clear();
+        let policy = Policy::new().timeouts(Timeouts::new().overall(Duration::from_secs(30)));
+        plan.policy = policy.without_release().into();
+        let mut kept = None;
+        let run = run(plan, |_, attempt| match attempt.request.method() {
+            &Method::GET => model.whole(),
+            _ => {
+                kept = attempt.request.headers().get("x-conversation-id").cloned();
+                half(&model, end.clone())
+            }
+        });
+        let id = kept.unwrap();
+        let line =
+            format!("DELETE http://127.0.0.1:8080/v1/stream?conv_id={}", id.to_str().unwrap());
+        // One that was said whole, on whichever connection, has ended by itself.
+        assert_eq!(addresses(&run), vec![line; count], "{:?}", run.result);
+        assert_eq!(run.result.is_ok(), count == 0);
+    }
 }

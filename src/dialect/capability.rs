@@ -1,6 +1,6 @@
-//! What is known of upstreams and models, by host and name.
+//! What is known of upstreams and models, by address and name.
 //!
-//! In: a host and a model. Out: [`Capabilities`]. It must never promise what nobody has
+//! In: an address (a host, and a path where that matters) and a model. Out: [`Capabilities`]. It must never promise what nobody has
 //! documented or measured: what is not known has no prefill and no pings. A server that one runs
 //! oneself is declared ([`Declared`](super::Declared)).
 //!
@@ -11,7 +11,8 @@
 //! | Claude up to 4.5, wherever it is served | trailing turn | never | <https://platform.claude.com/docs/en/build-with-claude/streaming> ("error recovery"); later ones answer 400 |
 //! | `api.mistral.ai` | `prefix: true` | always | `models/assistantmessage.py` of Mistral's Python client; vercel/ai #3256 for the echo |
 //! | `api.moonshot.ai`, `api.moonshot.cn` | `partial: true` | unknown | release notes of vercel/ai's Moonshot provider 2.0.53; not measured |
-//! | `api.deepseek.com` | none: `prefix: true` works only below `/beta`, which the host does not tell; declare it | never | <https://api-docs.deepseek.com> ("Chat Prefix Completion") |
+//! | `api.deepseek.com` below `/beta` | `prefix: true` | never | <https://api-docs.deepseek.com> ("Chat Prefix Completion") |
+//! | `api.deepseek.com` elsewhere | none | never | the same |
 //! | `openrouter.ai`, Claude up to 4.5 | trailing turn | unknown | <https://openrouter.ai/docs> documents a trailing turn for any model; for other models it depends on who serves them |
 //! | `api.openai.com`, Azure | none: 200, and the model starts over | – | measured by others |
 //! | Gemini 2, 3, 3.1, `gemini-3.5-flash` | trailing turn | never | measured by others (tldw_chatbook #735, pipecat #5821, LibreChat agents #323), also while they think unasked |
@@ -19,8 +20,10 @@
 //! | any host, by the Responses API | none: it has no word for it | – | <https://platform.openai.com/docs/api-reference/responses> |
 //! | anything else | none | unknown | – |
 //!
-//! vLLM and SGLang continue with `continue_final_message`, llama.cpp and Ollama any trailing turn:
-//! all of them are declared.
+//! What one runs oneself is declared: see `servers`. Groq too, of which only others say that some of its
+//! models continue a trailing turn. DeepSeek would have reasoning prefilled as well
+//! (`reasoning_content`); none is ever sent back, because what was cut is no part of any history, and a
+//! continuation never ends in reasoning.
 //!
 //! Pings: `api.anthropic.com` sends `ping` events; `openrouter.ai`
 //! (<https://openrouter.ai/docs/api_reference/streaming>) and `api.deepseek.com` send comments while
@@ -29,34 +32,34 @@
 use super::{Capabilities, Echo, Prefill};
 
 /// What is known of a model behind a host that speaks Anthropic Messages.
-pub(super) fn anthropic(host: &str, model: &str) -> Capabilities {
+pub(super) fn anthropic(address: &str, model: &str) -> Capabilities {
     let continues = continues_turns(model);
     Capabilities {
         prefill: if continues { Prefill::Trailing } else { Prefill::None },
         echo: if continues { Echo::Never } else { Echo::Unknown },
-        pings: is_host(host, "anthropic.com"),
+        pings: is_host(address, "anthropic.com"),
         ..Capabilities::default()
     }
 }
 
 /// What is known of a model behind a host that speaks Chat Completions.
-pub(super) fn openai_chat(host: &str, model: &str) -> Capabilities {
-    let (prefill, echo) = if is_host(host, "api.mistral.ai") {
+pub(super) fn openai_chat(address: &str, model: &str) -> Capabilities {
+    let (prefill, echo) = if is_host(address, "api.mistral.ai") {
         (Prefill::Prefix, Echo::Always)
-    } else if is_host(host, "api.moonshot.ai") || is_host(host, "api.moonshot.cn") {
+    } else if is_host(address, "api.moonshot.ai") || is_host(address, "api.moonshot.cn") {
         (Prefill::Partial, Echo::Unknown)
-    } else if is_host(host, "openrouter.ai") && continues_turns(model) {
+    } else if is_host(address, "openrouter.ai") && continues_turns(model) {
         (Prefill::Trailing, Echo::Unknown)
-    } else if is_host(host, "api.deepseek.com") {
-        // For whoever declares that his base is `/beta`.
-        (Prefill::None, Echo::Never)
+    } else if is_host(address, "api.deepseek.com") {
+        let prefill = if is_below(address, "beta") { Prefill::Prefix } else { Prefill::None };
+        (prefill, Echo::Never)
     } else {
         (Prefill::None, Echo::Unknown)
     };
     Capabilities {
         prefill,
         echo,
-        pings: is_host(host, "openrouter.ai") || is_host(host, "api.deepseek.com"),
+        pings: is_host(address, "openrouter.ai") || is_host(address, "api.deepseek.com"),
         reasoning: reasons_unasked(model),
         ..Capabilities::default()
     }
@@ -64,9 +67,9 @@ pub(super) fn openai_chat(host: &str, model: &str) -> Capabilities {
 
 /// What is known of a model behind a host that speaks Responses. None of them continues an assistant
 /// turn (its reference has no flag for that, and OpenAI's own models start over).
-pub(super) fn openai_responses(host: &str, model: &str) -> Capabilities {
+pub(super) fn openai_responses(address: &str, model: &str) -> Capabilities {
     Capabilities {
-        pings: is_host(host, "openrouter.ai"),
+        pings: is_host(address, "openrouter.ai"),
         reasoning: reasons_unasked(model),
         ..Capabilities::default()
     }
@@ -99,9 +102,14 @@ fn gemini_continues(model: &str) -> bool {
     }
 }
 
-/// Whether `host` is `domain` or below it; a port does not count.
-fn is_host(host: &str, domain: &str) -> bool {
-    let host = host.split(':').next().unwrap_or_default().to_ascii_lowercase();
+/// Whether the path of `address` begins with the segment `first`.
+fn is_below(address: &str, first: &str) -> bool {
+    address.split('/').nth(1) == Some(first)
+}
+
+/// Whether the host of `address` is `domain` or below it; a port does not count.
+fn is_host(address: &str, domain: &str) -> bool {
+    let host = address.split([':', '/']).next().unwrap_or_default().to_ascii_lowercase();
     host.strip_suffix(domain).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
 }
 

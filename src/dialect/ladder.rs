@@ -31,10 +31,16 @@ pub(super) struct Terms {
 impl Terms {
     /// The rungs, best first.
     pub(super) fn rungs(&self, transcript: &Transcript, known: &Capabilities) -> Vec<Resume> {
-        if self.outline.choices > 1 || transcript.progress() == Progress::Committed {
+        if self.outline.choices > 1 {
             return Vec::new();
         }
         let mut rungs = Vec::new();
+        if known.replays {
+            rungs.push(Resume::Cursor);
+        }
+        if transcript.progress() == Progress::Committed {
+            return rungs;
+        }
         if !self.structured && !Sent::of(transcript).text.is_empty() {
             if self.prefills(transcript, known) {
                 rungs.push(Resume::Prefill);

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::AUTHORIZATION;
-use http::{HeaderMap, HeaderName, StatusCode, Uri};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri};
 use serde_json::Value;
 
 use crate::error::ErrorKind;
@@ -20,6 +20,7 @@ use crate::transcript::Transcript;
 
 mod anthropic;
 mod capability;
+mod conversation;
 mod debug;
 mod fault;
 mod gemini;
@@ -28,6 +29,7 @@ mod openai_chat;
 mod openai_responses;
 mod replay;
 mod request;
+mod servers;
 pub(crate) mod surrogate;
 #[cfg(test)]
 mod trace;
@@ -85,8 +87,19 @@ pub trait Dialect: Debug + Send + Sync + 'static {
         None
     }
 
-    /// What is known about `model` behind `host`; what the upstream is declared to be comes on top.
-    fn capabilities(&self, host: &str, model: &str) -> Capabilities;
+    /// What is known about `model` behind `address`, a host with its path
+    /// (`api.example.com/v1/messages`); what the upstream is declared to be comes on top.
+    fn capabilities(&self, address: &str, model: &str) -> Capabilities;
+
+    /// The header by which a server of these `capabilities` keeps a generation as `id`, so that it can be
+    /// replayed from its beginning ([`Resume::Cursor`], with this id in [`Rewrite::cursor`]).
+    fn kept_as(
+        &self,
+        _capabilities: &Capabilities,
+        _id: &str,
+    ) -> Option<(HeaderName, HeaderValue)> {
+        None
+    }
 
     /// What the request itself says about the answer to come.
     fn outline(&self, request: &Value) -> Outline;
@@ -341,6 +354,9 @@ pub struct Capabilities {
     /// Whether the model reasons unasked (longer first wait, no prefill); the request's own word
     /// is in [`Outline::reasoning`].
     pub reasoning: bool,
+    /// Whether the server keeps a generation under an id and replays its stream, as llama.cpp does. Never
+    /// assumed.
+    pub replays: bool,
 }
 
 impl Default for Capabilities {
@@ -352,6 +368,7 @@ impl Default for Capabilities {
             pings: false,
             done_is_proof: false,
             reasoning: false,
+            replays: false,
         }
     }
 }
@@ -387,6 +404,8 @@ pub struct Declared {
     pub done_is_proof: Option<bool>,
     /// See [`Capabilities::reasoning`].
     pub reasoning: Option<bool>,
+    /// See [`Capabilities::replays`].
+    pub replays: Option<bool>,
 }
 
 impl Declared {
@@ -431,6 +450,14 @@ impl Declared {
         self
     }
 
+    /// Declares whether the server keeps generations and replays them. One that does goes on when its
+    /// client is gone, to the end of the answer.
+    #[must_use]
+    pub const fn replays(mut self, replays: bool) -> Self {
+        self.replays = Some(replays);
+        self
+    }
+
     /// `known` with every declared field in its place.
     #[must_use]
     pub fn over(&self, known: Capabilities) -> Capabilities {
@@ -440,6 +467,7 @@ impl Declared {
             pings: self.pings.unwrap_or(known.pings),
             done_is_proof: self.done_is_proof.unwrap_or(known.done_is_proof),
             reasoning: self.reasoning.unwrap_or(known.reasoning),
+            replays: self.replays.unwrap_or(known.replays),
         }
     }
 }

@@ -35,7 +35,13 @@ impl Replay {
     /// own. None if a word off the wire is more than a word; in a query it may be percent-encoded.
     #[must_use]
     pub fn below(segment: &str, query: &str) -> Option<Self> {
-        Below::new(&[segment], query).map(Self)
+        Self::beside("", segment, query)
+    }
+
+    /// The same in the place of `own`, if the upstream's path ends in that.
+    #[must_use]
+    pub fn beside(own: &str, segment: &str, query: &str) -> Option<Self> {
+        Below::new(own, &[segment], query).map(Self)
     }
 
     /// The address, below that of the upstream.
@@ -57,7 +63,13 @@ impl Release {
     /// wire is more than a word.
     #[must_use]
     pub fn below(method: Method, segments: &[&str]) -> Option<Self> {
-        Below::new(segments, "").map(|place| Self { method, place })
+        Below::new("", segments, "").map(|place| Self { method, place })
+    }
+
+    /// `method` for `segment` with `query` in the place of `own`, if the upstream's path ends in that.
+    #[must_use]
+    pub fn beside(method: Method, own: &str, segment: &str, query: &str) -> Option<Self> {
+        Below::new(own, &[segment], query).map(|place| Self { method, place })
     }
 
     pub(crate) const fn method(&self) -> &Method {
@@ -70,9 +82,11 @@ impl Release {
     }
 }
 
-/// A resource below the upstream's address.
+/// A resource below the upstream's address, or beside it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Below {
+    /// What the upstream's path ends in, in whose place it is.
+    own: Box<str>,
     /// What follows the path of the upstream's address.
     path: Box<str>,
     /// What is added to its query.
@@ -80,18 +94,22 @@ struct Below {
 }
 
 impl Below {
-    fn new(segments: &[&str], query: &str) -> Option<Self> {
+    fn new(own: &str, segments: &[&str], query: &str) -> Option<Self> {
         let is_word = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
         let named = |segment: &&str| {
             !segment.is_empty() && segment.chars().all(is_word) && !segment.starts_with('.')
         };
         let asked = query.chars().all(|c| is_word(c) || matches!(c, '=' | '&' | '%'));
-        (segments.iter().all(named) && asked)
-            .then(|| Self { path: segments.join("/").into(), query: Box::from(query) })
+        (segments.iter().all(named) && asked).then(|| Self {
+            own: own.into(),
+            path: segments.join("/").into(),
+            query: query.into(),
+        })
     }
 
     fn address(&self, upstream: &Uri) -> Uri {
         let path = upstream.path().trim_end_matches('/');
+        let path = path.strip_suffix(&*self.own).unwrap_or(path).trim_end_matches('/');
         let mut whole = format!("{path}/{}", self.path);
         let queries = upstream.query().into_iter().chain(Some(&*self.query));
         for (query, sign) in queries.filter(|query| !query.is_empty()).zip(['?', '&']) {
@@ -152,6 +170,19 @@ mod tests {
         let release = Release::below(Method::POST, &["r_1", "cancel"]).expect("words");
         let upstream = Uri::from_static("http://a/b?c=d");
         assert_eq!(release.address(&upstream), "http://a/b/r_1/cancel?c=d");
+    }
+
+    #[test]
+    fn addresses_stand_beside_the_upstreams_own() {
+        let replay = Replay::beside("chat/completions", "stream", "from=0").expect("words");
+        for (upstream, address) in [
+            ("http://a/v1/chat/completions", "http://a/v1/stream?from=0"),
+            ("http://a/x/v1/chat/completions/?k=1", "http://a/x/v1/stream?k=1&from=0"),
+            ("http://a/chat/completions", "http://a/stream?from=0"),
+            ("http://a/other", "http://a/other/stream?from=0"),
+        ] {
+            assert_eq!(replay.address(&upstream.parse().expect("an address")), address);
+        }
     }
 
     #[test]

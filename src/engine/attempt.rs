@@ -59,6 +59,8 @@ pub(super) struct Live {
     pub(super) upstream: Arc<str>,
     pub(super) model: Arc<str>,
     pub(super) by: Option<Resume>,
+    /// It is the provider's replay, from the beginning on.
+    pub(super) again: bool,
     pub(super) opened: Instant,
     pub(super) first_byte: bool,
     pub(super) last_byte: Instant,
@@ -155,14 +157,17 @@ impl Live {
     }
 
     /// It answers a request that we wrote: its reasoning is signed against a conversation that history
-    /// will not contain. What a provider replays answers the caller's own.
+    /// will not contain, or says again what was said. What a provider replays answers the caller's own.
     pub(super) const fn is_ours(&self) -> bool {
-        !matches!(self.by, None | Some(Resume::Cursor))
+        self.again || !matches!(self.by, None | Some(Resume::Cursor))
     }
 
     /// It says the answer again from its beginning.
     pub(super) fn is_repeating(&self) -> bool {
-        self.by == Some(Resume::Align) || self.join == Some(Join::Echo) || self.is_swallowing()
+        self.again
+            || self.by == Some(Resume::Align)
+            || self.join == Some(Join::Echo)
+            || self.is_swallowing()
     }
 
     /// Bringing again what was delivered before.

@@ -99,7 +99,7 @@ impl Recovery {
     /// The reply ends for a reason of its own, whatever the attempt under way does.
     pub(super) fn fail(&mut self, kind: ErrorKind) {
         if let Some(live) = self.live.take() {
-            self.keep_running();
+            self.keep_running(live.finish.is_some());
             if !live.over {
                 self.queue.push_back(Output::Abort(live.id));
             }

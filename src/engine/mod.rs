@@ -192,6 +192,8 @@ struct Current {
     tried: bool,
     /// Where the provider's own replay of the caller's request would go on.
     cursor: Option<Cursor>,
+    /// Where it would begin, of a generation that the provider keeps from its first byte.
+    kept: Option<Cursor>,
 }
 
 /// What has happened so far that later decisions depend on.

@@ -2,6 +2,7 @@
 //!
 //! In: which rung, if any. Out: the request, and what to expect of its answer.
 
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::mem;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,9 +16,9 @@ use super::attempt::{Body, Live};
 use super::ledger::Entry;
 use super::plan::EVENT_STREAM;
 use super::{Attempt, Current, Notice, Output, Plan, Recovery, Refusal, State, Step, Upstream};
-use crate::dialect::{Continuation, InvalidRequest, Replay, Rewrite};
+use crate::dialect::{Continuation, Cursor, InvalidRequest, Replay, Rewrite};
 use crate::error::{ConfigError, Error, ErrorKind};
-use crate::event::{Connection, PartKind, Resume};
+use crate::event::{AttemptId, Connection, PartKind, Resume};
 use crate::report::Report;
 use crate::seam::{Seam, Straddle};
 use crate::transcript::{Progress, Transcript};
@@ -85,6 +86,7 @@ impl Current {
             barren: 0,
             tried: false,
             cursor: None,
+            kept: None,
         };
         if unkept {
             step.unkeep();
@@ -108,7 +110,7 @@ impl Recovery {
         let model = Arc::clone(&self.step.outline.model);
         let replay = next.by.as_ref().and_then(|(_, next)| next.replay.clone());
         if replay.is_none() {
-            self.step.cursor = None;
+            (self.step.cursor, self.step.kept) = (None, None);
             self.release_superseded();
         }
         let (by, request, seam, straddle) = match next.by {
@@ -134,7 +136,11 @@ impl Recovery {
         };
         let id = self.ledger.open(self.now, entry);
         let fresh = mem::take(&mut self.course.fresh_connection);
-        let http = self.request(&upstream, &request, replay.as_ref());
+        let mut http = self.request(&upstream, &request, replay.as_ref());
+        if by.is_none() && !self.plan.head_only {
+            self.keep(id, &mut http);
+        }
+        let again = by == Some(Resume::Cursor) && self.step.kept.is_some();
         self.queue.push_back(Output::Notice(Notice::Opened {
             attempt: id,
             upstream: Arc::clone(&upstream.name),
@@ -152,13 +158,15 @@ impl Recovery {
             exempt: (self.step.tried || by.is_some()) && !self.another_step_could_serve(),
         })));
         self.step.tried = true;
-        self.wire_attempt(by);
+        // To its client, a stream that begins again is no rest of the one before.
+        self.wire_attempt(if again { Some(Resume::Align) } else { by });
         self.body = Body::Awaited;
         self.live = Some(Live {
             id,
             upstream: upstream.name,
             model,
             by,
+            again,
             opened: self.now,
             first_byte: false,
             last_byte: self.now,
@@ -183,6 +191,24 @@ impl Recovery {
             fresh: false,
         });
         self.state = State::Attempting;
+    }
+
+    /// Has the provider keep the generation that `http` asks for, where it can. The engine has no dice, so
+    /// the id is made of the plan's seed, the attempt's number and the request: it differs from reply to
+    /// reply as seeds do, and is no secret from who knows all three.
+    fn keep(&mut self, attempt: AttemptId, http: &mut http::Request<Bytes>) {
+        let mut words = [0_u64; 2];
+        for (word, number) in words.iter_mut().zip([0_u8, 1]) {
+            let mut hasher = DefaultHasher::new();
+            (number, self.plan.seed, attempt.get(), http.body()).hash(&mut hasher);
+            *word = hasher.finish();
+        }
+        let id = format!("{:016x}{:016x}", words[0], words[1]);
+        let upstream = &self.step.upstream;
+        if let Some((name, value)) = upstream.dialect.kept_as(&self.step.capabilities, &id) {
+            http.headers_mut().insert(name, value);
+            self.step.kept = Some(Cursor::new(id, "0"));
+        }
     }
 
     /// The body that says `request`: what the caller wrote, where it is his very request.

@@ -140,8 +140,8 @@ impl Upstream {
     }
 
     pub(super) fn capabilities(&self, outline: &Outline) -> Capabilities {
-        let host = self.uri.host().unwrap_or_default();
-        self.declared.over(self.dialect.capabilities(host, &outline.model))
+        let address = format!("{}{}", self.uri.host().unwrap_or_default(), self.uri.path());
+        self.declared.over(self.dialect.capabilities(&address, &outline.model))
     }
 }
 

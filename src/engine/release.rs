@@ -39,25 +39,31 @@ impl Recovery {
                 _ => None,
             };
         }
-        if matches!(self.state, State::Done) || !self.plan.policy.release {
+        if matches!(self.state, State::Done) || !self.is_ended_with_reply() {
             return None;
         }
-        self.keep_running();
+        let finished = self.live.as_ref().is_none_or(|live| live.finish.is_some());
+        self.keep_running(finished);
         self.body = Body::Awaited;
         self.running.take()
     }
 
-    /// Remembers what the attempt under way leaves behind. One that never became a stream leaves what the
-    /// one before it did.
-    pub(super) fn keep_running(&mut self) {
+    /// Remembers what the attempt under way leaves behind; `finished`: it has said all. One that never
+    /// became a stream leaves what the one before it did, and one that was not even answered what it asked
+    /// to be kept.
+    pub(super) fn keep_running(&mut self, finished: bool) {
         // What is fetched for somebody else is his.
         if self.relay.is_some() {
             return;
         }
-        if let Body::Stream(wire) = &self.body {
-            let generation = wire.decoder.generation();
-            self.running = generation.and_then(|generation| self.release(generation)).map(Box::new);
-        }
+        let generation = match (&self.step.kept, &self.body) {
+            (Some(_), Body::Other { .. }) => return,
+            (Some(kept), _) => Some(&*kept.id).filter(|_| !finished),
+            (None, Body::Stream(wire)) => wire.decoder.generation(),
+            (None, _) => return,
+        };
+        let released = generation.and_then(|generation| self.release(generation));
+        self.running = released.map(Box::new);
     }
 
     fn release(&self, generation: &str) -> Option<Released> {
@@ -81,8 +87,13 @@ impl Recovery {
 
     /// The reply ends.
     pub(super) fn release_unfinished(&mut self) {
-        let running = self.running.take().filter(|_| self.plan.policy.release);
-        self.queue.extend(running.map(Output::Release));
+        let ended = self.is_ended_with_reply();
+        self.queue.extend(self.running.take().filter(|_| ended).map(Output::Release));
+    }
+
+    /// What we had kept nobody else knows of; what the caller asked to be kept is his to leave alone.
+    fn is_ended_with_reply(&self) -> bool {
+        self.plan.policy.release || self.step.kept.is_some()
     }
 }
 

@@ -48,7 +48,7 @@ impl Recovery {
         let (Some(end), Some(mut live)) = (self.ended.take(), self.live.take()) else {
             return;
         };
-        self.keep_running();
+        self.keep_running(live.finish.is_some());
         let body = mem::replace(&mut self.body, Body::Awaited);
         live.irrevocable = self.wire_is_irrevocable(&live, &body) || self.relay_is_lost();
         if !live.over {
@@ -79,6 +79,8 @@ impl Recovery {
         let (ended, rejection) = self.explain(ended, body, &live);
         let replay = self.replay_after(&ended, &live).is_some();
         self.course.held = self.course.held.saturating_sub(live.held());
+        // A stream that is said again brings all that is not whole.
+        let replay = replay && self.step.kept.is_none();
         let nothing = self.transcript.progress() == Progress::Nothing && !replay;
         let parts = self.transcript.parts();
         let answered = |id: &Arc<str>| {
@@ -111,6 +113,13 @@ impl Recovery {
 
     /// Where the provider's own replay would go on from here.
     fn keep_place(&mut self, live: &Live, ended: &Ended, body: &Body) {
+        if let Some(kept) = &self.step.kept {
+            // What broke otherwise would break again: it is the same bytes.
+            let lost = matches!(ended.cut, Cut::Reset | Cut::Truncated | Cut::Stalled { .. });
+            let usable = lost && !matches!(body, Body::Other { .. });
+            self.step.cursor = usable.then(|| kept.clone());
+            return;
+        }
         let Body::Stream(wire) = body else { return };
         // What is held back in a seam, or behind a call that is not whole, is behind that place.
         let usable =

@@ -116,7 +116,7 @@ fn framed(bytes: &Bytes, of: usize, counted: bool) -> Vec<u8> {
 
 /// Resolves when the client has closed the connection. One that sends its next request early is
 /// taken to be there until a write fails.
-async fn gone(read: &mut ReadHalf<'_>) {
+pub(super) async fn gone(read: &mut ReadHalf<'_>) {
     if let Ok(1..) = read.peek(&mut [0]).await {
         pending::<()>().await;
     }

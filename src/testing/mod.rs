@@ -16,6 +16,7 @@
 //! | [`Answer`], [`Model`] | a provider with one answer, that goes on where a request asks it to |
 //! | [`Behaviour`] | how well it does that |
 //! | [`Flaky`] | a model whose connections keep breaking |
+//! | [`Relay`], [`Passage`] | a bad line to a real server |
 //! | [`Step`] | an exchange as timed bytes, for tests that drive something by hand |
 //!
 //! # A provider that dies twice
@@ -80,6 +81,7 @@ mod http2;
 mod log;
 mod memory;
 mod model;
+mod relay;
 mod rng;
 mod script;
 mod server;
@@ -95,6 +97,7 @@ pub use fault::{
 pub use log::{Log, Outcome, Request};
 pub use memory::{Memory, MemoryBody};
 pub use model::{Answer, Behaviour, Deltas, Flaky, Model};
+pub use relay::{Passage, Relay};
 pub use script::Script;
 pub use server::Server;
 pub use steps::{Step, Steps};

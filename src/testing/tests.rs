@@ -2,6 +2,7 @@ mod gemini;
 mod http1;
 mod http2;
 mod memory;
+mod relay;
 mod steps;
 
 use std::time::Duration;

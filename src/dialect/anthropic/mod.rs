@@ -22,8 +22,8 @@ use self::decode::AnthropicDecoder;
 use self::writer::MessageWriter;
 use super::writer::frame_of;
 use super::{
-    Capabilities, Continuation, Decoder, Dialect, Fault, InvalidRequest, Outline, Rewrite,
-    Unresumable, Writer, capability, fault, request,
+    Capabilities, Continuation, Decoder, Dialect, Fault, InvalidRequest, Outline, Release, Rewrite,
+    Unresumable, Writer, capability, conversation, fault, request,
 };
 use crate::error::ErrorKind;
 use crate::event::Resume;
@@ -52,8 +52,12 @@ impl Dialect for Anthropic {
         request::check(request)
     }
 
-    fn capabilities(&self, host: &str, model: &str) -> Capabilities {
-        capability::anthropic(host, model)
+    fn capabilities(&self, address: &str, model: &str) -> Capabilities {
+        capability::anthropic(address, model)
+    }
+
+    fn kept_as(&self, capabilities: &Capabilities, id: &str) -> Option<(HeaderName, HeaderValue)> {
+        conversation::kept_as(capabilities, id)
     }
 
     fn outline(&self, request: &Value) -> Outline {
@@ -87,6 +91,10 @@ impl Dialect for Anthropic {
         context: &Rewrite<'_>,
     ) -> Result<Continuation, Unresumable> {
         rewrite::rewrite(request, transcript, by, context)
+    }
+
+    fn release(&self, _: &Value, generation: &str) -> Option<Release> {
+        conversation::release(generation, OWN)
     }
 
     fn classify(&self, status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Fault {
@@ -132,3 +140,6 @@ impl Dialect for Anthropic {
 /// The API version that this dialect is written against; the only one there is
 /// (<https://platform.claude.com/docs/en/api/versioning>, November 2026).
 const VERSION: &str = "2023-06-01";
+
+/// What the address of its requests ends in.
+const OWN: &str = "messages";

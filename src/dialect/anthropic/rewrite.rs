@@ -7,7 +7,9 @@
 use serde_json::Value;
 
 use super::super::ladder::{Sent, Terms};
-use super::super::{Capabilities, Continuation, Dialect, Prefill, Rewrite, Unresumable};
+use super::super::{
+    Capabilities, Continuation, Dialect, Prefill, Rewrite, Unresumable, conversation,
+};
 use super::{Anthropic, message};
 use crate::event::Resume;
 use crate::seam::Expect;
@@ -60,7 +62,7 @@ pub(super) fn rewrite(
             messages.push(note(&context.wording.quote));
             sent.anchored()
         }
-        Resume::Cursor => return Err(Unresumable),
+        Resume::Cursor => return conversation::replay(next, context.cursor, super::OWN),
     };
     // `max_tokens` must be greater than the budget.
     let budget = request.pointer("/thinking/budget_tokens").and_then(Value::as_u64);

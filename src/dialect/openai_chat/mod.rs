@@ -16,15 +16,15 @@ mod writer;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use serde_json::{Value, json};
 
 use self::decode::ChatDecoder;
 use self::writer::ChunkWriter;
 use super::writer::frame_of;
 use super::{
-    Capabilities, Continuation, Decoder, Dialect, Fault, InvalidRequest, Outline, Rewrite,
-    Unresumable, Writer, capability, fault, request,
+    Capabilities, Continuation, Decoder, Dialect, Fault, InvalidRequest, Outline, Release, Rewrite,
+    Unresumable, Writer, capability, conversation, fault, request,
 };
 use crate::error::ErrorKind;
 use crate::event::{FinishReason, Resume};
@@ -44,8 +44,12 @@ impl Dialect for OpenAiChat {
         request::check(request)
     }
 
-    fn capabilities(&self, host: &str, model: &str) -> Capabilities {
-        capability::openai_chat(host, model)
+    fn capabilities(&self, address: &str, model: &str) -> Capabilities {
+        capability::openai_chat(address, model)
+    }
+
+    fn kept_as(&self, capabilities: &Capabilities, id: &str) -> Option<(HeaderName, HeaderValue)> {
+        conversation::kept_as(capabilities, id)
     }
 
     fn outline(&self, request: &Value) -> Outline {
@@ -81,6 +85,10 @@ impl Dialect for OpenAiChat {
         context: &Rewrite<'_>,
     ) -> Result<Continuation, Unresumable> {
         rewrite::rewrite(request, transcript, by, context)
+    }
+
+    fn release(&self, _: &Value, generation: &str) -> Option<Release> {
+        conversation::release(generation, OWN)
     }
 
     fn classify(&self, status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Fault {
@@ -159,3 +167,6 @@ fn reason_of(word: &str) -> FinishReason {
         other => FinishReason::Other(Arc::from(other)),
     }
 }
+
+/// What the address of its requests ends in.
+const OWN: &str = "chat/completions";

@@ -6,7 +6,9 @@
 use serde_json::{Map, Value, json};
 
 use super::super::ladder::{Sent, Terms};
-use super::super::{Capabilities, Continuation, Dialect, Echo, Prefill, Rewrite, Unresumable};
+use super::super::{
+    Capabilities, Continuation, Dialect, Echo, Prefill, Rewrite, Unresumable, conversation,
+};
 use super::OpenAiChat;
 use crate::event::{PartKind, Resume};
 use crate::seam::Expect;
@@ -101,7 +103,7 @@ pub(super) fn rewrite(
             messages.push(note(&context.wording.quote));
             sent.anchored()
         }
-        Resume::Cursor => return Err(Unresumable),
+        Resume::Cursor => return conversation::replay(next, context.cursor, super::OWN),
     };
     // OpenRouter's reasoning budget lies within the limit.
     let budget = request.pointer("/reasoning/max_tokens").and_then(Value::as_u64);

@@ -69,8 +69,8 @@ impl Dialect for OpenAiResponses {
         request::check_rest(fields)
     }
 
-    fn capabilities(&self, host: &str, model: &str) -> Capabilities {
-        capability::openai_responses(host, model)
+    fn capabilities(&self, address: &str, model: &str) -> Capabilities {
+        capability::openai_responses(address, model)
     }
 
     fn outline(&self, request: &Value) -> Outline {

@@ -114,7 +114,7 @@ impl Source<'_> {
         let mut target = Target::new(name, base);
         target.wire = Some(wire);
         target.headers = self.headers(&table.headers)?;
-        target.declared = self.declared(&table.capabilities)?;
+        target.declared = self.declared(table.server.as_ref(), &table.capabilities)?;
         if let Some(env) = &table.api_key_env {
             let key = self.variable("api_key_env", env)?;
             let key = key_of(wire.dialect(), &key).map_err(|_| {
@@ -181,8 +181,18 @@ impl Source<'_> {
         Ok(headers)
     }
 
-    fn declared(&self, table: &CapabilityTable) -> Result<Declared, Problem> {
-        let mut declared = Declared::new();
+    /// What a server of this kind is, with what is said of it one by one on top.
+    fn declared(
+        &self,
+        server: Option<&Spanned<String>>,
+        table: &CapabilityTable,
+    ) -> Result<Declared, Problem> {
+        let mut declared = match server {
+            Some(server) => {
+                Declared::server(server.get_ref()).ok_or_else(|| self.at(server, SERVER_WORDS))?
+            }
+            None => Declared::new(),
+        };
         if let Some(prefill) = &table.prefill {
             let value = one_of(prefill.get_ref(), &PREFILLS);
             declared = declared.prefill(value.ok_or_else(|| self.at(prefill, PREFILL_WORDS))?);
@@ -191,8 +201,9 @@ impl Source<'_> {
             let value = one_of(echo.get_ref(), &ECHOES);
             declared = declared.echo(value.ok_or_else(|| self.at(echo, ECHO_WORDS))?);
         }
-        declared.pings = table.pings;
-        declared.done_is_proof = table.done_is_proof;
+        declared.pings = table.pings.or(declared.pings);
+        declared.replays = table.replays.or(declared.replays);
+        declared.done_is_proof = table.done_is_proof.or(declared.done_is_proof);
         Ok(declared)
     }
 
@@ -336,5 +347,8 @@ pub(super) const ECHOES: [(&str, Echo); 3] =
 
 const PREFILL_WORDS: &str = "unknown prefill; write \"none\", \"continue_final_message\", \
     \"prefix\", \"partial\" or \"trailing\"";
+
+const SERVER_WORDS: &str =
+    "unknown server; write \"vllm\", \"sglang\", \"llama.cpp\" or \"ollama\"";
 
 const ECHO_WORDS: &str = "unknown echo; write \"never\", \"always\" or \"unknown\"";

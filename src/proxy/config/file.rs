@@ -26,6 +26,7 @@ pub(super) struct UpstreamTable {
     pub(super) dialect: Spanned<String>,
     pub(super) url: Spanned<String>,
     pub(super) api_key_env: Option<Spanned<String>>,
+    pub(super) server: Option<Spanned<String>>,
     #[serde(default)]
     pub(super) headers: BTreeMap<Spanned<String>, Spanned<String>>,
     #[serde(default)]
@@ -40,6 +41,7 @@ pub(super) struct CapabilityTable {
     pub(super) echo: Option<Spanned<String>>,
     pub(super) pings: Option<bool>,
     pub(super) done_is_proof: Option<bool>,
+    pub(super) replays: Option<bool>,
 }
 
 /// `[[routes]]`.

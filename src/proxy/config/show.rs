@@ -80,6 +80,7 @@ fn show_target(target: &Target, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     }
     known.extend(declared.pings.map(|pings| format!("pings = {pings}")));
     known.extend(declared.done_is_proof.map(|proof| format!("done_is_proof = {proof}")));
+    known.extend(declared.replays.map(|replays| format!("replays = {replays}")));
     if !known.is_empty() {
         writeln!(f, "capabilities = {{ {} }}", known.join(", "))?;
     }

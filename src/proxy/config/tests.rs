@@ -209,3 +209,18 @@ fn a_token_is_told_from_another() {
         assert_eq!(Config::new().client_token(token).token().unwrap().is_sendable(), sendable);
     }
 }
+
+#[test]
+fn a_server_is_declared_by_one_word() {
+    let text = |server: &str| {
+        WHOLE
+            .replace("url = \"http://localhost:8000/v1\"", &format!("url = \"http://h\"\n{server}"))
+    };
+    let config =
+        parse(&text("server = \"vllm\"\ncapabilities = { echo = \"always\", replays = true }"));
+    let shown = config.expect("it is right").to_string();
+    let line = "capabilities = { prefill = \"continue_final_message\", echo = \"always\", replays = true }";
+    assert!(shown.contains(line), "{shown}");
+    let problem = parse(&text("server = \"tgi\"")).expect_err("nobody knows it");
+    assert!(problem.contains("unknown server; write \"vllm\""), "{problem}");
+}
