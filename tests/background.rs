@@ -16,7 +16,7 @@ use unbroken::dialect::{Declared, OpenAiChat, OpenAiResponses};
 use unbroken::engine::{Notice, Plan, Refusal};
 use unbroken::policy::{Policy, Timeouts};
 use unbroken::testing::{Answer, Deltas, End, Exchange, Fault, Model, Script, Server};
-use unbroken::{Client, ErrorKind, Event, Resume, Upstream};
+use unbroken::{Client, ErrorKind, Event, Resume, Upstream, WireOptions};
 
 fn plan(background: bool) -> Plan {
     let mut plan = Wire::OpenAiResponses.plan(Resume::Instruct, false);
@@ -227,5 +227,73 @@ fn what_we_had_kept_is_always_ended_with_its_reply() {
         // One that was said whole, on whichever connection, has ended by itself.
         assert_eq!(addresses(&run), vec![line; count], "{:?}", run.result);
         assert_eq!(run.result.is_ok(), count == 0);
+    }
+}
+
+/// The answer as `GET` has it.
+fn stored(model: &Model, status: &str) -> Exchange {
+    let body = String::from_utf8(model.whole().body().to_vec()).unwrap();
+    let last = body.lines().rfind(|line| line.starts_with("data: {")).unwrap();
+    let mut event: Value = serde_json::from_str(last.strip_prefix("data: ").unwrap()).unwrap();
+    event["response"]["status"] = json!(status);
+    // As the API writes it, which is no line of an event.
+    Exchange::stream(serde_json::to_string_pretty(&event["response"]).unwrap())
+}
+
+#[test]
+fn a_stored_answer_that_is_finished_is_fetched() {
+    let call = Answer::new().text("Let me look.").tool_call("c", "f", &json!({ "a": 1 }));
+    for model in [words(), Model::openai_responses(call).deltas(Deltas::Chars(4))] {
+        let whole = run(plan(false), |_, _| model.whole());
+        for at in (0..model.whole().body().len()).step_by(7) {
+            let mut plan = plan(false);
+            let mut request = (*plan.request).clone();
+            request["store"] = json!(true);
+            plan.request = request.into();
+            plan.wire = (at % 2 == 0).then(WireOptions::new);
+            let run = run(plan, |_, attempt| match attempt.request.method() {
+                &Method::GET => {
+                    let uri = attempt.request.uri();
+                    assert!(uri.path().starts_with("/v1/responses/resp_") && uri.query().is_none());
+                    stored(&model, "completed")
+                }
+                _ if attempt.id.get() == 1 => {
+                    model.whole().fault(Fault::Cut { at, end: End::Reset })
+                }
+                _ => model.whole(),
+            });
+            assert!(run.result.is_ok(), "byte {at}: {:?}", run.result);
+            assert_eq!(run.kept(), whole.kept(), "byte {at}");
+            assert!(!run.transcript.finish().unwrap().inferred, "byte {at}");
+            let usage = |run: &Run| run.transcript.finish().unwrap().usage;
+            let resumed = rungs(&run).contains(&Some(Resume::Cursor));
+            assert!(!resumed || usage(&run) == usage(&whole), "one generation is billed once");
+        }
+    }
+}
+
+#[test]
+fn a_stored_answer_that_is_not_to_be_had_is_continued() {
+    let model = words();
+    let failures: [fn(&Model) -> Exchange; 5] = [
+        |model| stored(model, "in_progress"),
+        |model| stored(model, "cancelled"),
+        |_| refused(StatusCode::NOT_FOUND, None, "no such response"),
+        |_| refused(StatusCode::INTERNAL_SERVER_ERROR, None, "oops"),
+        |_| Exchange::stream("<html>a page</html>"),
+    ];
+    for failure in failures {
+        let mut plan = plan(false);
+        let mut request = (*plan.request).clone();
+        request["store"] = json!(true);
+        plan.request = request.into();
+        let run = run(plan, |request, attempt| match attempt.request.method() {
+            &Method::GET => failure(&model),
+            _ if attempt.id.get() == 1 => half(&model, End::Reset),
+            _ => model.respond(request),
+        });
+        assert_eq!(run.text(), model.answer().whole_text());
+        assert_eq!(rungs(&run), [None, Some(Resume::Cursor), Some(Resume::Instruct)]);
+        assert!(run.report.attempts[2].free, "it is asked once, and costs nothing");
     }
 }

@@ -137,6 +137,11 @@ pub trait Dialect: Debug + Send + Sync + 'static {
         None
     }
 
+    /// Whether the provider stores the answer to `request`, to be fetched whole by its id once it is finished.
+    fn stores(&self, _request: &Value) -> bool {
+        false
+    }
+
     /// How the provider is told to end the generation that answers `request` under the id `generation`
     /// ([`Decoder::generation`]). None where it ends by itself when its connection is closed.
     fn release(&self, _request: &Value, _generation: &str) -> Option<Release> {
@@ -196,6 +201,9 @@ pub trait Decoder: Debug + Send {
     fn holds(&self) -> bool {
         false
     }
+
+    /// Hears the body of a success that is no stream: the whole answer, if it is finished.
+    fn whole(&mut self, _body: &str, _sink: &mut dyn FnMut(Signal<'_>)) {}
 
     /// The provider's id of what it is generating, as long as it has not said that this is over.
     fn generation(&self) -> Option<&str> {
@@ -451,7 +459,7 @@ impl Declared {
     }
 
     /// Declares whether the server keeps generations and replays them. One that does goes on when its
-    /// client is gone, to the end of the answer.
+    /// client is gone, so it is told to stop when a reply ends without the end of its answer.
     #[must_use]
     pub const fn replays(mut self, replays: bool) -> Self {
         self.replays = Some(replays);

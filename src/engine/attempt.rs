@@ -9,7 +9,6 @@ use http::{HeaderMap, StatusCode};
 
 use crate::dialect::Decoder;
 use crate::event::{AttemptId, Connection, FinishReason, Join, PartKind, Resume};
-use crate::policy::ERROR_BODY_MAX;
 use crate::seam::{Seam, Straddle};
 use crate::sse;
 
@@ -210,9 +209,9 @@ pub(super) struct Wire {
     pub(super) chunk: Bytes,
 }
 
-/// Takes in more of a body that is not a stream, up to the limit.
-pub(super) fn collect(body: &mut Vec<u8>, bytes: &[u8]) {
-    let room = ERROR_BODY_MAX.saturating_sub(body.len());
+/// Takes in more of a body that is not a stream, up to `max` bytes.
+pub(super) fn collect(body: &mut Vec<u8>, bytes: &[u8], max: usize) {
+    let room = max.saturating_sub(body.len());
     body.extend_from_slice(bytes.get(..room).unwrap_or(bytes));
 }
 

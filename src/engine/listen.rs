@@ -8,7 +8,7 @@ use std::mem;
 
 use bytes::Bytes;
 
-use super::attempt::{Body, Live, Slot};
+use super::attempt::{Body, Live, Slot, without_mark};
 use super::decide::Ended;
 use super::deliver::{is_json, shared};
 use super::relay::Turn;
@@ -127,6 +127,22 @@ impl Recovery {
             wire.decoder.end(&mut |signal| self.hear(signal, &none));
         }
         self.body = Body::Stream(wire);
+    }
+
+    /// A body that is no stream has ended in order: it may be the whole answer, where that was asked for.
+    pub(super) fn read_whole(&mut self) {
+        let again = self.live.as_ref().is_some_and(|live| live.again);
+        let body = mem::replace(&mut self.body, Body::Awaited);
+        if let (true, Body::Other { head, body }) = (again, &body) {
+            let (outline, capabilities) = (&self.step.outline, &self.step.capabilities);
+            let mut decoder = self.upstream().dialect.decoder(outline, capabilities);
+            let text = std::str::from_utf8(without_mark(body)).unwrap_or_default();
+            if head.status.is_success() {
+                let none = Bytes::new();
+                decoder.whole(text, &mut |signal| self.hear(signal, &none));
+            }
+        }
+        self.body = body;
     }
 
     /// The provider has said its last word.

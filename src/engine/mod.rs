@@ -68,7 +68,7 @@ use wire::Wire as ClientWire;
 use crate::dialect::{Capabilities, Cursor, Outline};
 use crate::error::{Error, Rejection};
 use crate::event::{AttemptId, Cut, Event, FinishReason, Resume, Timer, TransportErrorKind};
-use crate::policy::Delays;
+use crate::policy::{Delays, ERROR_BODY_MAX};
 use crate::report::Report;
 use crate::sse;
 use crate::transcript::{Progress, Transcript};
@@ -416,6 +416,7 @@ impl Recovery {
             self.ledger.first_byte(self.now);
         }
         live.last_byte = self.now;
+        let again = live.again;
         let mut bytes = bytes;
         if let Body::Unknown { head, start } = &mut self.body {
             // A stream may begin with blanks, and so may a JSON error.
@@ -431,7 +432,11 @@ impl Recovery {
         }
         match &mut self.body {
             Body::Stream(wire) => wire.chunk = bytes,
-            Body::Other { body, .. } => collect(body, &bytes),
+            Body::Other { body, .. } => {
+                // A whole answer, or only why there is none.
+                let max = if again { self.plan.policy.event_max } else { ERROR_BODY_MAX };
+                collect(body, &bytes, max);
+            }
             Body::Awaited | Body::Unknown { .. } => {}
         }
     }
@@ -457,6 +462,7 @@ impl Recovery {
         if error.is_none() {
             self.wire_ended();
             self.read_end();
+            self.read_whole();
         }
         let cut = match error {
             None => Cut::Truncated,

@@ -15,7 +15,7 @@ use super::attempt::{Body, Live, without_mark};
 use super::decide::{self, Circumstances, Ended, Move, Standing, Wait};
 use super::open::Next;
 use super::{Current, End, Notice, Output, Recovery, Refusal, State};
-use crate::dialect::{Continuation, FaultClass};
+use crate::dialect::{Continuation, Cursor, Fault, FaultClass};
 use crate::error::{ErrorKind, Rejection};
 use crate::event::{
     Cut, Delta, Event, FinishReason, Interruption, Next as Told, PartKind, Position, Resume,
@@ -113,6 +113,7 @@ impl Recovery {
 
     /// Where the provider's own replay would go on from here.
     fn keep_place(&mut self, live: &Live, ended: &Ended, body: &Body) {
+        self.keep_stored(live, body);
         if let Some(kept) = &self.step.kept {
             // What broke otherwise would break again: it is the same bytes.
             let lost = matches!(ended.cut, Cut::Reset | Cut::Truncated | Cut::Stalled { .. });
@@ -125,6 +126,17 @@ impl Recovery {
         let usable =
             !live.is_ours() && !self.relays() && live.late.is_empty() && ended.cut != Cut::Faulted;
         self.step.cursor = wire.decoder.cursor().filter(|_| usable);
+    }
+
+    /// The place of an answer that its provider stores, and that can be fetched when it is finished.
+    fn keep_stored(&mut self, live: &Live, body: &Body) {
+        let Body::Stream(wire) = body else { return };
+        let stored = live.by.is_none()
+            && !self.relays()
+            && self.upstream().dialect.stores(&self.step.request);
+        if let Some(id) = wire.decoder.generation().filter(|_| stored) {
+            self.step.kept = Some(Cursor::new(id, "0"));
+        }
     }
 
     /// That replay, unless `ended` says that it is not to be had.
@@ -145,6 +157,10 @@ impl Recovery {
         // That can only be heeded once, and only where something asks for it.
         if fault.class == FaultClass::ReplayRefused && !self.is_kept() {
             fault.class = FaultClass::Invalid;
+        }
+        // What is not to be had whole is asked for in another way, whatever the reason.
+        if live.again {
+            fault = Fault::new(FaultClass::Invalid);
         }
         if head.status.is_success() {
             let known = fault.class != FaultClass::NoError;

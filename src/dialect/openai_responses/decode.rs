@@ -102,6 +102,18 @@ impl Decoder for ResponsesDecoder {
         self.place = Place::at(cursor);
     }
 
+    /// A stored response, as `GET` has it. One that is not finished says nothing.
+    fn whole(&mut self, body: &str, sink: &mut dyn FnMut(Signal<'_>)) {
+        let response: Response<'_> = serde_json::from_str(body).unwrap_or_default();
+        let status = response.status.given();
+        if let Some(status @ ("completed" | "incomplete")) = status {
+            let data = format!(r#"{{"type":"response.{status}","response":{body}}}"#);
+            let event = sse::Event::new(&data);
+            // What cannot be read has not finished, and says so by that.
+            let _ = self.decode(&event, sink);
+        }
+    }
+
     fn generation(&self) -> Option<&str> {
         self.place.id().filter(|_| !self.faulted && !self.finished)
     }

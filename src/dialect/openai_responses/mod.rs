@@ -112,6 +112,10 @@ impl Dialect for OpenAiResponses {
         request.as_object_mut()?.remove("background").map(|_| request)
     }
 
+    fn stores(&self, request: &Value) -> bool {
+        rewrite::is_stored(request)
+    }
+
     /// A background response goes on, and is billed, until it is canceled
     /// (<https://platform.openai.com/docs/guides/background>, read in November 2026).
     fn release(&self, request: &Value, generation: &str) -> Option<Release> {

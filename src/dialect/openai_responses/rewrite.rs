@@ -25,7 +25,7 @@ pub(super) fn resumes(
         can_prefill: false,
     };
     let mut rungs = terms.rungs(transcript, known);
-    if is_background(request) {
+    if is_background(request) || is_stored(request) {
         rungs.insert(0, Resume::Cursor);
     }
     rungs
@@ -48,6 +48,10 @@ pub(super) fn rewrite(
         Resume::Align => return Ok(Continuation::new(next, Expect::Align)),
         Resume::Cursor => {
             let cursor = context.cursor.ok_or(Unresumable)?;
+            if is_stored(request) {
+                let replay = Replay::below(&cursor.id, "").ok_or(Unresumable)?;
+                return Ok(Continuation::new(next, Expect::Align).replayed(replay));
+            }
             let query = format!("stream=true&{}", NUMBERING.after(&cursor.after));
             let replay = Replay::below(&cursor.id, &query).ok_or(Unresumable)?;
             // It goes on at the very byte.
@@ -85,6 +89,13 @@ pub(super) fn rewrite(
 /// Whether the response is made whoever listens, and can be replayed.
 pub(super) fn is_background(request: &Value) -> bool {
     request.get("background") == Some(&Value::Bool(true))
+}
+
+/// Whether a response that only goes on as long as somebody listens is stored. It has to be said: not every
+/// server of the format stores what is left unsaid, as OpenAI's does, and one more request at every cut
+/// is only worth it where there is something to fetch.
+pub(super) fn is_stored(request: &Value) -> bool {
+    !is_background(request) && request.get("store") == Some(&Value::Bool(true))
 }
 
 /// Whether the output has a form of its own.
