@@ -30,6 +30,7 @@ mod request;
 pub(crate) mod surrogate;
 #[cfg(test)]
 mod trace;
+pub(crate) mod translate;
 mod wire;
 mod wording;
 mod writer;
@@ -39,6 +40,7 @@ pub use self::gemini::{Gemini, GeminiInteractions};
 pub use self::openai_chat::OpenAiChat;
 pub use self::openai_responses::OpenAiResponses;
 pub use self::replay::{Cursor, Replay};
+pub use self::translate::Untranslatable;
 pub use self::wording::Wording;
 pub use self::writer::{Place, Writer};
 pub use crate::event::Echo;
@@ -117,6 +119,12 @@ pub trait Dialect: Debug + Send + Sync + 'static {
 
     /// The assistant turn in this dialect's own shape, as the provider accepts it in a history.
     fn message(&self, transcript: &Transcript) -> Value;
+
+    /// A call's id that a history of this dialect may hold, made of one that another vendor gave: `id` itself,
+    /// where the provider takes it.
+    fn call_id(&self, id: &str) -> Arc<str> {
+        Arc::from(id)
+    }
 
     /// A writer of the stream that answers `request` to a client of this dialect.
     fn writer(&self, request: &Value) -> Box<dyn Writer>;
