@@ -189,6 +189,8 @@ impl Recovery {
             self.tell_ended(&live, Outcome::Cut(ended.cut), verdict);
         }
         self.tell(&live, &ended);
+        // A client of the wire view could not read what another vendor's error says.
+        let rejection = rejection.filter(|_| self.wire.is_none() || !live.foreign);
         let fallen = Fallen { live, ended, rejection, adapted };
         if !fallen.is_ours() && fallen.ended.cut != Cut::Denied {
             self.course.ailment = Some((fallen.ended.clone(), fallen.rejection.clone()));

@@ -24,6 +24,14 @@ pub(super) enum Wire {
 }
 
 impl Wire {
+    /// Where a vendor has it.
+    const fn path(self) -> &'static str {
+        match self {
+            Self::Anthropic => "/v1/messages",
+            Self::OpenAiChat => "/v1/chat/completions",
+        }
+    }
+
     /// The format of requests that are sent to `path`, if their answers can be recovered.
     pub(super) fn of_path(path: &str) -> Option<Self> {
         if path.ends_with("/v1/messages") {
@@ -139,7 +147,8 @@ impl Target {
         uri.parse().map_err(|_| ConfigError::Address)
     }
 
-    /// It as a step of one request: its address with the request's path and query, the client's
+    /// It as a step of one request of `wire`: its address with the request's path and query, or with the path of
+    /// its own format if that is another one, the client's
     /// `headers` (as they may go on), and its own over them.
     ///
     /// # Errors
@@ -150,8 +159,14 @@ impl Target {
         path: &PathAndQuery,
         headers: &HeaderMap,
     ) -> Result<Upstream, ConfigError> {
-        let (name, uri) = (Arc::clone(&self.name), self.uri(path)?);
-        let mut upstream = match wire {
+        let own = self.wire.filter(|own| *own != wire);
+        let (path, headers) = match own {
+            // Of what a client says to one vendor nothing is meant for another.
+            Some(own) => (PathAndQuery::from_static(own.path()), forward::translated(headers)),
+            None => (path.clone(), headers.clone()),
+        };
+        let (name, uri) = (Arc::clone(&self.name), self.uri(&path)?);
+        let mut upstream = match own.unwrap_or(wire) {
             Wire::Anthropic => Upstream::new(name, Anthropic, uri),
             Wire::OpenAiChat => Upstream::new(name, OpenAiChat, uri),
         };
@@ -160,8 +175,8 @@ impl Target {
             upstream = upstream.on_behalf();
         }
         let headers = match self.has_own_key() {
-            true => forward::anonymous(headers.clone()),
-            false => headers.clone(),
+            true => forward::anonymous(headers),
+            false => headers,
         };
         for name in headers.keys() {
             for (nth, value) in headers.get_all(name).iter().enumerate() {
