@@ -25,7 +25,7 @@ fn gpt(name: &str) -> Upstream {
 }
 
 fn answer() -> Answer {
-    Answer::new().text(TEXT).tool_call("weather", json!({"city": "Reykjavík"}))
+    Answer::new().text(TEXT).tool_call("toolu_1", "weather", &json!({"city": "Reykjavík"}))
 }
 
 /// One attempt for each step, so that the second cut goes to the third vendor.
@@ -101,7 +101,7 @@ fn anthropic_chat_anthropic() {
     let who: Vec<_> = run.report.attempts.iter().map(|a| (&*a.upstream, &*a.model)).collect();
     assert!(who.iter().any(|(name, model)| *name == "two" && *model == "gpt-two"), "{who:?}");
     assert_eq!(who.last(), Some(&("three", "claude-three")));
-    let cut = |attempt: &&unbroken::AttemptReport| matches!(attempt.outcome, Some(Outcome::Cut(_)));
+    let cut = |attempt: &&unbroken::AttemptReport| matches!(attempt.outcome, Outcome::Cut(_));
     assert_eq!(run.report.attempts.iter().filter(cut).count(), who.len() - 1);
     let (first, second) = (first.whole().body().len(), second.whole().body().len());
     everywhere(&messages(), chain, first, second);
@@ -144,9 +144,8 @@ fn where_it_is_the_only_step_left_the_error_says_so() {
 fn chains_without_a_translation_are_refused() {
     let uri = || "https://api.openai.com/v1/responses".parse().unwrap();
     let responses = || Upstream::new("two", OpenAiResponses, uri()).model("m");
-    let build = |two: Upstream| {
-        unbroken::Client::builder().step(claude("one")).step(two).build().map(drop)
-    };
+    let build =
+        |two: Upstream| unbroken::Client::builder().step(claude("one")).step(two).build().map(drop);
     let none = ConfigError::NoTranslation { from: "anthropic", to: "openai-responses" };
     assert_eq!(build(responses()), Err(none));
     assert!(build(responses().adapt(|_| Err(Untranslatable::new("messages")))).is_ok());

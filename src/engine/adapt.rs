@@ -92,7 +92,10 @@ impl Upstream {
     }
 
     /// The translation that it needs in a chain that begins in the dialect `first`, if it needs one.
-    pub(crate) fn translation(&self, first: &dyn Dialect) -> Result<Option<Translation>, ConfigError> {
+    pub(crate) fn translation(
+        &self,
+        first: &dyn Dialect,
+    ) -> Result<Option<Translation>, ConfigError> {
         let (from, to) = (first.name(), self.dialect.name());
         if self.adapt.is_some() || from == to {
             return Ok(None);

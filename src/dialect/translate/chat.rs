@@ -5,7 +5,9 @@
 use serde_json::{Value, json};
 
 use super::Untranslatable;
-use super::fields::{self, Fields, Read, copy, each, given, kind, list, neutral, object, only, string};
+use super::fields::{
+    self, Fields, Read, copy, each, given, kind, list, neutral, object, only, string,
+};
 
 /// The request for an upstream on `host`.
 pub(super) fn from_anthropic(request: &Value, host: &str) -> Read<Value> {
@@ -107,7 +109,8 @@ fn content(
     if let Value::String(text) = said {
         return Ok(Value::from(text.as_str()));
     }
-    let mut parts: Vec<Value> = each(list(said, name)?, name, read)?.into_iter().flatten().collect();
+    let mut parts: Vec<Value> =
+        each(list(said, name)?, name, read)?.into_iter().flatten().collect();
     let only_text = match parts.as_mut_slice() {
         [] => Some(Value::from("")),
         [part] => part.get_mut("text").map(Value::take),
@@ -167,19 +170,21 @@ fn assistant(turn: &Fields, all: &mut Vec<Value>) -> Read<()> {
     let mut calls = Vec::new();
     match turn.get("content") {
         Some(Value::String(text)) => text_said.push_str(text),
-        said => _ = each(list(said.unwrap_or(&Value::Null), "content")?, "content", |block| {
-            match kind(block)? {
-                "thinking" | "redacted_thinking" => {}
-                "tool_use" => calls.push(call(block)?),
-                _ if !calls.is_empty() => return Err(Untranslatable::new("type")),
-                _ => {
-                    let said = text(block)?;
-                    let said = said.as_ref().and_then(|said| said.get("text"));
-                    text_said.push_str(said.and_then(Value::as_str).unwrap_or_default());
+        said => {
+            _ = each(list(said.unwrap_or(&Value::Null), "content")?, "content", |block| {
+                match kind(block)? {
+                    "thinking" | "redacted_thinking" => {}
+                    "tool_use" => calls.push(call(block)?),
+                    _ if !calls.is_empty() => return Err(Untranslatable::new("type")),
+                    _ => {
+                        let said = text(block)?;
+                        let said = said.as_ref().and_then(|said| said.get("text"));
+                        text_said.push_str(said.and_then(Value::as_str).unwrap_or_default());
+                    }
                 }
-            }
-            Ok(())
-        })?,
+                Ok(())
+            })?
+        }
     }
     let mut message = Fields::new();
     message.insert("role".to_owned(), Value::from("assistant"));

@@ -11,9 +11,8 @@ pub(super) type Read<T> = Result<T, Untranslatable>;
 
 /// Refuses whatever is set beside `known`.
 pub(super) fn only(fields: &Fields, known: &[&str]) -> Read<()> {
-    let strange = |(name, value): &(&String, &Value)| {
-        !value.is_null() && !known.contains(&name.as_str())
-    };
+    let strange =
+        |(name, value): &(&String, &Value)| !value.is_null() && !known.contains(&name.as_str());
     match fields.iter().find(strange) {
         None => Ok(()),
         Some((name, _)) => Err(Untranslatable::new(shown(name))),
@@ -69,7 +68,11 @@ pub(super) fn each<'v, T>(
 }
 
 /// Refuses a field that is set to something else than what holds anyway.
-pub(super) fn neutral(fields: &Fields, name: &str, is_neutral: impl Fn(&Value) -> bool) -> Read<()> {
+pub(super) fn neutral(
+    fields: &Fields,
+    name: &str,
+    is_neutral: impl Fn(&Value) -> bool,
+) -> Read<()> {
     match given(fields, name) {
         Some(value) if !is_neutral(value) => Err(Untranslatable::new(name)),
         _ => Ok(()),

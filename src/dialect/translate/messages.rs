@@ -5,7 +5,9 @@
 use serde_json::{Value, json};
 
 use super::Untranslatable;
-use super::fields::{self, Fields, Read, copy, each, given, kind, list, neutral, object, only, string};
+use super::fields::{
+    self, Fields, Read, copy, each, given, kind, list, neutral, object, only, string,
+};
 
 /// The request, whatever the host.
 pub(super) fn from_chat(request: &Value, _host: &str) -> Read<Value> {
@@ -16,7 +18,8 @@ pub(super) fn from_chat(request: &Value, _host: &str) -> Read<Value> {
     }
     let mut anthropic = Fields::new();
     copy(request, "model", &mut anthropic, "model");
-    let limit = ["max_completion_tokens", "max_tokens"].iter().find_map(|name| given(request, name));
+    let limit =
+        ["max_completion_tokens", "max_tokens"].iter().find_map(|name| given(request, name));
     let limit = limit.cloned().unwrap_or_else(|| Value::from(DEFAULT_MAX_TOKENS));
     anthropic.insert("max_tokens".to_owned(), limit);
     messages(request, &mut anthropic)?;
