@@ -26,6 +26,7 @@ struct Parts {
     transcript: Transcript,
     report: Report,
     source: Option<Box<dyn std::error::Error + Send + Sync>>,
+    passed_over: Option<Arc<str>>,
 }
 
 /// What failed.
@@ -124,6 +125,7 @@ impl Error {
             transcript,
             report,
             source: None,
+            passed_over: None,
         }))
     }
 
@@ -136,6 +138,11 @@ impl Error {
     pub(crate) fn said(mut self, code: Option<Arc<str>>, rejection: Option<Rejection>) -> Self {
         self.0.code = code;
         self.0.rejection = rejection;
+        self
+    }
+
+    pub(crate) fn passed_over(mut self, field: Arc<str>) -> Self {
+        self.0.passed_over = Some(field);
         self
     }
 
@@ -184,6 +191,13 @@ impl Error {
     pub fn fault_body(&self) -> Option<&Bytes> {
         let said = self.0.rejection.as_ref().filter(|rejection| rejection.status.is_success());
         said.map(|said| &said.body)
+    }
+
+    /// The field of the request for which a step was passed over: its dialect has no words for it. Of several
+    /// steps it is the last one's.
+    #[must_use]
+    pub fn untranslated(&self) -> Option<&str> {
+        self.0.passed_over.as_deref()
     }
 
     /// Everything that was delivered.
@@ -299,6 +313,9 @@ impl fmt::Display for Error {
         if attempts > 1 {
             write!(f, ", after {attempts} requests")?;
         }
+        if let Some(field) = &self.0.passed_over {
+            write!(f, "; a step was passed over, which has no words for `{field}`")?;
+        }
         let delivered = self.0.transcript.text_len();
         if delivered > 0 {
             write!(f, "; {delivered} bytes of the answer were delivered")?;
@@ -349,6 +366,18 @@ pub enum ConfigError {
     /// The HTTP stack could not be set up.
     #[error("the HTTP stack could not be set up")]
     Transport,
+    /// A step is of another dialect than the first upstream, and there is neither a translation between the two
+    /// nor an [`adapt`](crate::Upstream::adapt).
+    #[error("nothing translates a request from {from} to {to}; give the upstream an `adapt`")]
+    NoTranslation {
+        /// The dialect of the first upstream, in which requests are written.
+        from: &'static str,
+        /// The dialect of the step.
+        to: &'static str,
+    },
+    /// A step that requests are translated for has no model of its own.
+    #[error("an upstream of another dialect than the first one needs a model of its own")]
+    NoModel,
     /// Two upstreams on different origins have one name; reports and refusals go by the name.
     #[error("two upstreams have the same name")]
     DuplicateName,

@@ -29,6 +29,7 @@ impl Chain {
             if upstream.address(true).is_none() {
                 return Err(ConfigError::ModelInAddress);
             }
+            upstream.translation(&*dialect)?;
             // A fallback to another model of the same upstream shares its name on purpose.
             let twin = |other: &&Upstream| {
                 other.name == upstream.name && other.uri.authority() != upstream.uri.authority()

@@ -22,6 +22,7 @@ mod anthropic;
 mod capability;
 mod conversation;
 mod debug;
+mod declared;
 mod fault;
 mod gemini;
 mod ladder;
@@ -29,19 +30,22 @@ mod openai_chat;
 mod openai_responses;
 mod replay;
 mod request;
-mod servers;
+
 pub(crate) mod surrogate;
 #[cfg(test)]
 mod trace;
+pub(crate) mod translate;
 mod wire;
 mod wording;
 mod writer;
 
 pub use self::anthropic::Anthropic;
+pub use self::declared::Declared;
 pub use self::gemini::{Gemini, GeminiInteractions};
 pub use self::openai_chat::OpenAiChat;
 pub use self::openai_responses::OpenAiResponses;
 pub use self::replay::{Cursor, Numbering, Release, Replay};
+pub use self::translate::Untranslatable;
 pub use self::wording::Wording;
 pub use self::writer::{Place, Writer};
 pub use crate::event::Echo;
@@ -160,6 +164,12 @@ pub trait Dialect: Debug + Send + Sync + 'static {
 
     /// The assistant turn in this dialect's own shape, as the provider accepts it in a history.
     fn message(&self, transcript: &Transcript) -> Value;
+
+    /// A call's id that a history of this dialect may hold, made of one that another vendor gave: `id` itself,
+    /// where the provider takes it.
+    fn call_id(&self, id: &str) -> Arc<str> {
+        Arc::from(id)
+    }
 
     /// A writer of the stream that answers `request` to a client of this dialect.
     fn writer(&self, request: &Value) -> Box<dyn Writer>;
@@ -396,88 +406,6 @@ pub enum Prefill {
     Prefix,
     /// `partial: true` in the message.
     Partial,
-}
-
-/// What an upstream is declared to be; overrides the table field by field.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Declared {
-    /// See [`Capabilities::prefill`].
-    pub prefill: Option<Prefill>,
-    /// See [`Capabilities::echo`].
-    pub echo: Option<Echo>,
-    /// See [`Capabilities::pings`].
-    pub pings: Option<bool>,
-    /// See [`Capabilities::done_is_proof`].
-    pub done_is_proof: Option<bool>,
-    /// See [`Capabilities::reasoning`].
-    pub reasoning: Option<bool>,
-    /// See [`Capabilities::replays`].
-    pub replays: Option<bool>,
-}
-
-impl Declared {
-    /// Nothing declared: the table alone counts.
-    #[must_use]
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// Declares how a trailing assistant turn is continued.
-    #[must_use]
-    pub const fn prefill(mut self, prefill: Prefill) -> Self {
-        self.prefill = Some(prefill);
-        self
-    }
-
-    /// Declares whether the text sent as prefill comes back.
-    #[must_use]
-    pub const fn echo(mut self, echo: Echo) -> Self {
-        self.echo = Some(echo);
-        self
-    }
-
-    /// Declares whether a silent stream carries pings or comments.
-    #[must_use]
-    pub const fn pings(mut self, pings: bool) -> Self {
-        self.pings = Some(pings);
-        self
-    }
-
-    /// Declares whether `[DONE]` without a finish reason ends an answer.
-    #[must_use]
-    pub const fn done_is_proof(mut self, proof: bool) -> Self {
-        self.done_is_proof = Some(proof);
-        self
-    }
-
-    /// Declares whether the model reasons unasked.
-    #[must_use]
-    pub const fn reasoning(mut self, reasoning: bool) -> Self {
-        self.reasoning = Some(reasoning);
-        self
-    }
-
-    /// Declares whether the server keeps generations and replays them. One that does goes on when its
-    /// client is gone, so it is told to stop when a reply ends without the end of its answer.
-    #[must_use]
-    pub const fn replays(mut self, replays: bool) -> Self {
-        self.replays = Some(replays);
-        self
-    }
-
-    /// `known` with every declared field in its place.
-    #[must_use]
-    pub fn over(&self, known: Capabilities) -> Capabilities {
-        Capabilities {
-            prefill: self.prefill.unwrap_or(known.prefill),
-            echo: self.echo.unwrap_or(known.echo),
-            pings: self.pings.unwrap_or(known.pings),
-            done_is_proof: self.done_is_proof.unwrap_or(known.done_is_proof),
-            reasoning: self.reasoning.unwrap_or(known.reasoning),
-            replays: self.replays.unwrap_or(known.replays),
-        }
-    }
 }
 
 /// What a request says about its answer.

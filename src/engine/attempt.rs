@@ -78,6 +78,8 @@ pub(super) struct Live {
     pub(super) irrevocable: bool,
     /// All that is wanted of it is a response head that is a success.
     pub(super) head_only: bool,
+    /// It is said in another dialect than the caller's.
+    pub(super) foreign: bool,
     /// The HTTP exchange is over, or no longer ours.
     pub(super) over: bool,
     /// How its text was joined.
@@ -159,6 +161,11 @@ impl Live {
     /// will not contain, or says again what was said. What a provider replays answers the caller's own.
     pub(super) const fn is_ours(&self) -> bool {
         self.again || !matches!(self.by, None | Some(Resume::Cursor))
+    }
+
+    /// Its reasoning has no place in a history of the caller's.
+    pub(super) const fn is_beside(&self) -> bool {
+        self.is_ours() || self.foreign
     }
 
     /// It says the answer again from its beginning.

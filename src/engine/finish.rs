@@ -32,7 +32,7 @@ impl Recovery {
     pub(super) fn complete(&mut self, live: &Live, reason: FinishReason, inferred: bool) {
         self.ledger.close(self.now, Outcome::Finished, None, live);
         self.tell_ended(live, Outcome::Finished, Verdict::Success);
-        self.close_parts(live.is_ours());
+        self.close_parts(live.is_beside());
         self.finish(reason, inferred);
     }
 
@@ -93,7 +93,11 @@ impl Recovery {
         let kind = decide::error_kind(&ended);
         let code = ended.fault.and_then(|fault| fault.code);
         let error = Error::new(kind, self.transcript.clone(), self.ledger.report().clone());
-        self.done(error.cut_by(ended.cut, exhausted).said(code, rejection));
+        let mut error = error.cut_by(ended.cut, exhausted).said(code, rejection);
+        if let Some((_, field)) = self.course.passed_over.last() {
+            error = error.passed_over(Arc::clone(field));
+        }
+        self.done(error);
     }
 
     /// The reply ends for a reason of its own, whatever the attempt under way does.

@@ -250,12 +250,14 @@ impl Recovery {
     }
 
     fn on_open(&mut self, slot: u32, choice: u32, kind: PartKind) {
+        let kind = self.at_home(slot, kind);
         let Some(live) = &mut self.live else { return };
         live.last_said = self.now;
         let aside = matches!(kind, PartKind::Text | PartKind::Reasoning | PartKind::Refusal);
         // What a repetition brings before it is past the delivered parts was delivered before.
-        let muted = !aside && live.is_repeating() && !live.repeats.is_empty();
-        if muted && !live.repeats.pop().is_some_and(|before| same_block(&before, &kind)) {
+        let repeats = !aside && live.is_repeating() && !live.repeats.is_empty();
+        let muted = repeats || live.foreign && is_private(&kind);
+        if repeats && !live.repeats.pop().is_some_and(|before| same_block(&before, &kind)) {
             return self.cut_by(Cut::Diverged);
         }
         let ends_text = !muted && !aside;
@@ -275,6 +277,22 @@ impl Recovery {
         self.charge(bytes);
         if ends_text {
             self.end_of_text();
+        }
+    }
+
+    /// A block of an upstream of another dialect as the caller's dialect has it: a call by an id that a history
+    /// may hold.
+    fn at_home(&self, slot: u32, kind: PartKind) -> PartKind {
+        let live = self.live.as_ref().filter(|live| live.foreign);
+        match (kind, live, self.plan.dialect()) {
+            (PartKind::ToolCall { id, name }, Some(live), Some(dialect)) => {
+                let named = match &*id {
+                    "" => format!("call_{}_{slot}", live.id.get()).into(),
+                    _ => id,
+                };
+                PartKind::ToolCall { id: dialect.call_id(&named), name }
+            }
+            (kind, ..) => kind,
         }
     }
 
@@ -404,9 +422,10 @@ impl Recovery {
         let Some(open) = live.slots.get(&slot) else {
             return;
         };
-        // A signature does not cover what another attempt has said of the same text.
+        // No history of the caller's has a place for what another vendor notes; and a signature does not cover
+        // what another attempt has said of the same text.
         let foreign = live.by.is_some() && matches!(open.kind, PartKind::Text);
-        if foreign && matches!(annotation, Annotation::Signature(_)) {
+        if live.foreign || foreign && matches!(annotation, Annotation::Signature(_)) {
             return;
         }
         let early = open.part.is_none() && !matches!(open.kind, PartKind::Reasoning);
@@ -446,7 +465,7 @@ impl Recovery {
             {
                 live.late.push((slot, Slot { closed: true, ..open }));
             }
-            PartKind::RedactedReasoning if live.is_ours() => {}
+            PartKind::RedactedReasoning if live.is_beside() => {}
             _ => self.deliver_call(open, false),
         }
     }
@@ -458,11 +477,12 @@ impl Recovery {
         }
     }
 
-    /// Reasoning of a continuation is signed against a conversation that history will not contain.
+    /// Reasoning of a continuation is signed against a conversation that history will not contain, and that
+    /// of another vendor by somebody whom nobody asks again.
     fn close_reasoning(&mut self, open: &Slot) {
-        let ours = self.live.as_ref().is_some_and(Live::is_ours);
+        let beside = self.live.as_ref().is_some_and(Live::is_beside);
         if let Some(part) = open.part {
-            let delta = if ours { Delta::Abandon { part } } else { Delta::Close { part } };
+            let delta = if beside { Delta::Abandon { part } } else { Delta::Close { part } };
             self.emit(Event::Delta(delta));
         }
     }
@@ -506,6 +526,17 @@ impl Slot {
     const fn is_text(&self) -> bool {
         matches!(self.kind, PartKind::Text) && self.choice == 0
     }
+}
+
+/// Whether a block means something to its own vendor only.
+const fn is_private(kind: &PartKind) -> bool {
+    matches!(
+        kind,
+        PartKind::RedactedReasoning
+            | PartKind::ServerCall { .. }
+            | PartKind::ServerResult { .. }
+            | PartKind::Opaque { .. }
+    )
 }
 
 /// What a block costs to keep beside its content, about.

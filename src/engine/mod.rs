@@ -23,6 +23,7 @@
 //! It works when it is polled: an input only puts bytes in place, and each poll reads as much as gives
 //! one output. So what [`Recovery::transcript`] holds is at every moment what was handed out.
 
+mod adapt;
 mod attempt;
 mod decide;
 mod deliver;
@@ -182,6 +183,10 @@ struct Current {
     first_part: u32,
     /// The caller's request as this upstream gets it.
     request: Arc<Value>,
+    /// It is not the caller's own: it was adapted.
+    adapted: bool,
+    /// The upstream is of another dialect than the caller.
+    foreign: bool,
     outline: Outline,
     capabilities: Capabilities,
     /// Rungs that are of no use here.
@@ -213,6 +218,8 @@ struct Course {
     /// How the last attempt ended that was not refused for the way we asked: what ails the reply.
     ailment: Option<(Ended, Option<Rejection>)>,
     fresh_connection: bool,
+    /// Steps that were passed over, and the fields that they had no words for.
+    passed_over: Vec<(usize, Arc<str>)>,
     /// Bytes that are held for the caller: what was delivered and what waits for its block's end.
     held: usize,
 }
@@ -243,15 +250,14 @@ impl Recovery {
     /// [`poll_output`](Self::poll_output).
     ///
     /// # Errors
-    /// The request cannot be streamed, or no step of the chain is an upstream.
+    /// The request cannot be streamed, or no step of the chain is an upstream that it can be said to.
     pub fn new(plan: Plan, now: Instant) -> Result<Self, Error> {
-        let first = plan.chain.iter().position(|step| step.upstream().is_some());
-        let step = Current::enter(&plan, first.unwrap_or_default(), 0)?;
+        let (step, unfit) = Current::first(&plan)?;
         let delays = plan.policy.backoff.delays(plan.seed);
         let wire = Self::wire_of(&plan, now);
         let numbering = step.upstream.dialect.numbering().filter(|_| plan.replay);
         let relay = numbering.map(|numbering| Relay::new(numbering, &step.address));
-        Ok(Self {
+        let mut new = Self {
             now,
             transcript: Transcript::new(),
             ledger: Ledger::new(now),
@@ -268,7 +274,11 @@ impl Recovery {
             wire,
             relay,
             plan,
-        })
+        };
+        for (index, unfit) in unfit {
+            new.pass_over(index, unfit);
+        }
+        Ok(new)
     }
 
     /// Takes in what happened at `now`.

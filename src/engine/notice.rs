@@ -58,6 +58,14 @@ pub enum Notice {
         /// The provider's word.
         reason: FinishReason,
     },
+    /// A step is passed over, because its dialect has no words for a field of the caller's request. Comes once
+    /// for each, when its turn would have come.
+    Untranslated {
+        /// The upstream.
+        upstream: Arc<str>,
+        /// The path of the field, as the caller has it.
+        field: Arc<str>,
+    },
     /// An attempt was not allowed, and not sent.
     Denied {
         /// The attempt.

@@ -12,16 +12,16 @@ use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Method};
 use serde_json::Value;
 
+use super::adapt::Unfit;
 use super::attempt::{Body, Live};
 use super::ledger::Entry;
 use super::plan::EVENT_STREAM;
 use super::{Attempt, Current, Notice, Output, Plan, Recovery, Refusal, State, Step, Upstream};
-use crate::dialect::{Continuation, Cursor, InvalidRequest, Replay, Rewrite};
-use crate::error::{ConfigError, Error, ErrorKind};
+use crate::dialect::{Continuation, Cursor, Replay, Rewrite};
+use crate::error::{ConfigError, Error};
 use crate::event::{AttemptId, Connection, PartKind, Resume};
-use crate::report::Report;
 use crate::seam::{Seam, Straddle};
-use crate::transcript::{Progress, Transcript};
+use crate::transcript::Progress;
 
 /// The attempt to be opened next.
 #[derive(Debug)]
@@ -42,27 +42,45 @@ impl Next {
 }
 
 impl Current {
-    /// The state of step `index`, an upstream, before its first attempt.
-    pub(super) fn enter(plan: &Plan, index: usize, first_part: u32) -> Result<Self, Error> {
-        let invalid =
-            || Error::new(ErrorKind::InvalidRequest, Transcript::new(), Report::default());
-        let Some(upstream) = plan.chain.get(index).and_then(Step::upstream) else {
-            return Err(invalid().caused_by(ConfigError::NoStep));
-        };
-        // What is only passed on is the provider's to judge.
-        let checked = match plan.head_only || plan.replay {
-            true if plan.request.is_object() => Ok(()),
-            true => Err(InvalidRequest::NotAnObject),
-            false => upstream.dialect.check(&plan.request),
-        };
-        checked.map_err(|cause| invalid().caused_by(cause))?;
-        if plan.replay && upstream.dialect.numbering().is_none() {
-            return Err(invalid().caused_by("answers of this dialect are not replayed"));
+    /// The state of the first step that has a request to send, and the steps before it that have none.
+    pub(super) fn first(plan: &Plan) -> Result<(Self, Vec<(usize, Unfit)>), Error> {
+        let upstreams = plan.chain.iter().zip(0..);
+        let upstreams = upstreams.filter_map(|(step, index)| Some((step.upstream()?, index)));
+        let mut passed_over = Vec::new();
+        let mut entered = None;
+        for (upstream, index) in upstreams {
+            if let Some(first) = plan.dialect() {
+                upstream.translation(&**first).map_err(Unfit::from)?;
+            }
+            if entered.is_some() {
+                continue;
+            }
+            match Self::enter(plan, index, 0) {
+                Ok(step) => entered = Some(step),
+                Err(unfit @ Unfit::Untranslatable(_)) => passed_over.push((index, unfit)),
+                Err(unfit) => return Err(unfit.into()),
+            }
         }
-        let Some(address) = upstream.address(!plan.head_only) else {
-            return Err(invalid().caused_by(ConfigError::ModelInAddress));
-        };
-        let request = upstream.prepare(&plan.request, !plan.head_only);
+        match (entered, passed_over.pop()) {
+            (Some(step), last) => {
+                passed_over.extend(last);
+                Ok((step, passed_over))
+            }
+            (None, Some((_, unfit))) => Err(unfit.into()),
+            (None, None) => Err(Unfit::from(ConfigError::NoStep).into()),
+        }
+    }
+
+    /// The state of step `index`, an upstream, before its first attempt.
+    pub(super) fn enter(plan: &Plan, index: usize, first_part: u32) -> Result<Self, Unfit> {
+        let upstream = plan.chain.get(index).and_then(Step::upstream).ok_or(ConfigError::NoStep)?;
+        let first = plan.dialect().ok_or(ConfigError::NoStep)?;
+        let adapted = upstream.adapted(plan, &**first)?;
+        if plan.replay && upstream.dialect.numbering().is_none() {
+            return Err(Unfit::Invalid("answers of this dialect are not replayed".into()));
+        }
+        let address = upstream.address(!plan.head_only).ok_or(ConfigError::ModelInAddress)?;
+        let request = upstream.prepare(&adapted, !plan.head_only);
         let mut outline = upstream.dialect.outline(&request);
         if let Some(model) = upstream.dialect.model_in(&address) {
             outline.model = model;
@@ -80,6 +98,8 @@ impl Current {
             address,
             first_part,
             request,
+            adapted: !Arc::ptr_eq(&adapted, &plan.request),
+            foreign: upstream.dialect.name() != first.name(),
             outline,
             capabilities,
             refused,
@@ -183,6 +203,7 @@ impl Recovery {
             fault: None,
             irrevocable: false,
             head_only: self.plan.head_only,
+            foreign: self.step.foreign,
             over: false,
             came: 0,
             generated: 0,

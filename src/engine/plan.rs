@@ -9,6 +9,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use serde_json::Value;
 
 use super::WireOptions;
+use super::adapt::Adapt;
 use super::step::Step;
 use crate::dialect::{Capabilities, Declared, Dialect, Outline, Wording};
 use crate::error::ConfigError;
@@ -28,6 +29,8 @@ pub struct Upstream {
     pub(crate) declared: Declared,
     /// The credentials are those of whoever asks.
     pub(crate) on_behalf: bool,
+    /// What makes of the caller's request one for it, if the caller has said so.
+    pub(super) adapt: Option<Adapt>,
 }
 
 impl Upstream {
@@ -46,6 +49,7 @@ impl Upstream {
             model: None,
             declared: Declared::default(),
             on_behalf: false,
+            adapt: None,
         }
     }
 
@@ -117,7 +121,7 @@ impl Upstream {
         &*self.dialect
     }
 
-    /// The caller's request as this upstream gets it: for its model, and for a stream if it is to be
+    /// The request, in this upstream's dialect, as it gets it: for its model, and for a stream if it is to be
     /// `streamed`. Nothing else is touched, and a request that is so already is not copied: it may hold
     /// megabytes of images.
     pub(super) fn prepare(&self, request: &Arc<Value>, streamed: bool) -> Arc<Value> {
@@ -175,6 +179,7 @@ impl fmt::Debug for Upstream {
             .field("path", &self.uri.path())
             .field("headers", &self.headers.keys().map(HeaderName::as_str).collect::<Vec<_>>())
             .field("model", &self.model)
+            .field("adapt", &self.adapt)
             .field("declared", &self.declared)
             .finish()
     }

@@ -30,12 +30,16 @@ pub(super) struct Fallen {
     pub(super) live: Live,
     pub(super) ended: Ended,
     pub(super) rejection: Option<Rejection>,
+    /// Its request was adapted for its upstream.
+    pub(super) adapted: bool,
 }
 
 impl Fallen {
-    /// A continuation that we wrote was refused: that is not what ails the reply.
+    /// A continuation that we wrote was refused, or what we made of the caller's request: that is not what
+    /// ails the reply.
     pub(super) fn is_ours(&self) -> bool {
         decide::is_ours(&self.ended, self.live.by.is_some())
+            || self.adapted && decide::is_callers(&self.ended)
     }
 }
 
@@ -108,7 +112,12 @@ impl Recovery {
             self.course.open_text.retain(|(_, text)| *text != part);
             self.emit(Event::Delta(Delta::Abandon { part }));
         }
-        self.state = State::Settling(Box::new(Fallen { live, ended, rejection }));
+        self.state = State::Settling(Box::new(Fallen {
+            live,
+            ended,
+            rejection,
+            adapted: self.step.adapted,
+        }));
     }
 
     /// Where the provider's own replay would go on from here.
@@ -185,7 +194,7 @@ impl Recovery {
         let State::Settling(fallen) = mem::replace(&mut self.state, State::Idle) else {
             return;
         };
-        let Fallen { live, ended, rejection } = *fallen;
+        let Fallen { live, ended, rejection, adapted } = *fallen;
         let code = ended.fault.as_ref().and_then(|fault| fault.code.clone());
         if ended.cut != Cut::Denied {
             self.ledger.close(self.now, Outcome::Cut(ended.cut), code, &live);
@@ -216,7 +225,9 @@ impl Recovery {
             self.tell_ended(&live, Outcome::Cut(ended.cut), verdict);
         }
         self.tell(&live, &ended);
-        let fallen = Fallen { live, ended, rejection };
+        // A client of the wire view could not read what another vendor's error says.
+        let rejection = rejection.filter(|_| self.wire.is_none() || !live.foreign);
+        let fallen = Fallen { live, ended, rejection, adapted };
         if !fallen.is_ours() && fallen.ended.cut != Cut::Denied {
             self.course.ailment = Some((fallen.ended.clone(), fallen.rejection.clone()));
         }
@@ -271,6 +282,7 @@ impl Recovery {
             progress: self.transcript.progress(),
             wrote: live.by.is_some(),
             attached: self.is_attached(live),
+            adapted: self.step.adapted,
             replay: self.replay_after(ended, live).is_some(),
             resumable: self.is_resumable(),
             has_next: self.has_next_step(),
@@ -292,8 +304,11 @@ impl Recovery {
     /// Another step could have its turn.
     pub(super) fn has_next_step(&self) -> bool {
         let any = self.takes_own_answers();
-        let later = &mut self.plan.chain.iter().skip(self.step.index + 1);
-        later.any(|step| any || step.upstream().is_some())
+        let later = &mut self.plan.chain.iter().zip(0..).skip(self.step.index + 1);
+        later.any(|(step, index)| match step.upstream() {
+            Some(_) => Current::enter(&self.plan, index, 0).is_ok(),
+            None => any,
+        })
     }
 
     /// What operators should hear about the cut.
@@ -348,8 +363,12 @@ impl Recovery {
             if let Some(own) = self.own_answer(index) {
                 return self.answer_instead(&fallen, own);
             }
-            let Ok(step) = Current::enter(&self.plan, index, self.course.next_part) else {
-                continue;
+            let step = match Current::enter(&self.plan, index, self.course.next_part) {
+                Ok(step) => step,
+                Err(unfit) => {
+                    self.pass_over(index, unfit);
+                    continue;
+                }
             };
             let by = if nothing { None } else { self.best_rung(&step) };
             let useful = match &by {

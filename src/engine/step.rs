@@ -137,9 +137,9 @@ pub(super) struct Own {
 }
 
 impl Recovery {
-    /// The first step: its own answer if it has one, else an attempt.
+    /// The first step that has something to say or to send: its own answer if it has one, else an attempt.
     pub(super) fn begin(&mut self) {
-        match self.own_answer(0) {
+        match (0..=self.step.index).find_map(|index| self.own_answer(index)) {
             Some(own) => self.say(own),
             None => self.open(Next::first()),
         }

@@ -64,6 +64,18 @@ pub(super) fn foreign(headers: &HeaderMap) -> HeaderMap {
     kept
 }
 
+/// What of `headers` goes with a request that is translated for another vendor: nothing of what the one for
+/// which it was written has of its own.
+pub(super) fn translated(headers: &HeaderMap) -> HeaderMap {
+    let mut kept = HeaderMap::new();
+    for name in [CONTENT_TYPE, ACCEPT] {
+        if let Some(value) = headers.get(&name) {
+            kept.insert(name, value.clone());
+        }
+    }
+    kept
+}
+
 /// Whether `name` carries credentials.
 pub(super) fn is_credential(name: &HeaderName) -> bool {
     CREDENTIALS.contains(name)

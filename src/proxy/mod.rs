@@ -354,6 +354,11 @@ fn tell(notice: &Notice) {
             class = ?class,
             "the upstream refuses the account or its credentials"
         ),
+        Notice::Untranslated { upstream, field } => tracing::warn!(
+            upstream = &**upstream,
+            field = &**field,
+            "a step was passed over: its dialect has no words for a field of the request"
+        ),
         Notice::Breaker { upstream, state, .. } => {
             tracing::warn!(upstream = &**upstream, state = ?state, "a breaker changes");
         }

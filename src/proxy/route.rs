@@ -79,7 +79,8 @@ impl Target {
         uri.parse().map_err(|_| ConfigError::Address)
     }
 
-    /// It as a step of one request: its address with the request's path and query, the client's
+    /// It as a step of one request of `wire`: its address with the request's path and query, or with the path of
+    /// its own format if that is another one, the client's
     /// `headers` (as they may go on), and its own over them.
     ///
     /// # Errors
@@ -90,11 +91,18 @@ impl Target {
         path: &PathAndQuery,
         headers: &HeaderMap,
     ) -> Result<Upstream, ConfigError> {
+        let other = self.wire.filter(|own| *own != wire);
+        let (path, headers) = match other {
+            // Of what a client says to one vendor nothing is meant for another.
+            Some(other) => (other.path(), forward::translated(headers)),
+            None => (path.clone(), headers.clone()),
+        };
         let own = self.has_own_key();
-        let uri = if own { self.uri(&anonymous(path)?)? } else { self.uri(path)? };
-        let upstream = wire.upstream(Arc::clone(&self.name), uri).declare(self.declared.clone());
+        let uri = if own { self.uri(&anonymous(&path)?)? } else { self.uri(&path)? };
+        let upstream = other.unwrap_or(wire).upstream(Arc::clone(&self.name), uri);
+        let upstream = upstream.declare(self.declared.clone());
         let mut upstream = if own { upstream } else { upstream.on_behalf() };
-        let headers = if own { forward::anonymous(headers.clone()) } else { headers.clone() };
+        let headers = if own { forward::anonymous(headers) } else { headers };
         for name in headers.keys() {
             for (nth, value) in headers.get_all(name).iter().enumerate() {
                 upstream = match nth {

@@ -104,6 +104,11 @@ impl Wire {
         ROWS.iter().map(Self)
     }
 
+    /// Where a vendor has it.
+    pub(super) fn path(self) -> PathAndQuery {
+        PathAndQuery::from_static(self.0.asks.first().copied().unwrap_or("/"))
+    }
+
     /// The format of requests for an answer that are sent to `path`.
     pub(super) fn of_path(path: &str) -> Option<Self> {
         Self::all().find(|wire| wire.0.asks.iter().any(|end| path.ends_with(end)))

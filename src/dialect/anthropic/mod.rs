@@ -14,6 +14,8 @@ mod rewrite;
 mod tests;
 mod writer;
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use serde_json::{Value, json};
@@ -23,7 +25,7 @@ use self::writer::MessageWriter;
 use super::writer::frame_of;
 use super::{
     Capabilities, Continuation, Decoder, Dialect, Fault, InvalidRequest, Outline, Release, Rewrite,
-    Unresumable, Writer, capability, conversation, fault, request,
+    Unresumable, Writer, capability, conversation, fault, request, translate,
 };
 use crate::error::ErrorKind;
 use crate::event::Resume;
@@ -103,6 +105,10 @@ impl Dialect for Anthropic {
 
     fn message(&self, transcript: &Transcript) -> Value {
         json!({ "role": "assistant", "content": message::blocks(transcript) })
+    }
+
+    fn call_id(&self, id: &str) -> Arc<str> {
+        translate::legal_anthropic_id(id).into()
     }
 
     fn writer(&self, request: &Value) -> Box<dyn Writer> {

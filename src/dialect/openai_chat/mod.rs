@@ -24,7 +24,7 @@ use self::writer::ChunkWriter;
 use super::writer::frame_of;
 use super::{
     Capabilities, Continuation, Decoder, Dialect, Fault, InvalidRequest, Outline, Release, Rewrite,
-    Unresumable, Writer, capability, conversation, fault, request,
+    Unresumable, Writer, capability, conversation, fault, request, translate,
 };
 use crate::error::ErrorKind;
 use crate::event::{FinishReason, Resume};
@@ -97,6 +97,10 @@ impl Dialect for OpenAiChat {
 
     fn message(&self, transcript: &Transcript) -> Value {
         rewrite::message(transcript)
+    }
+
+    fn call_id(&self, id: &str) -> Arc<str> {
+        translate::legal_chat_id(id).into()
     }
 
     fn writer(&self, request: &Value) -> Box<dyn Writer> {

@@ -30,6 +30,8 @@ pub(super) struct Standing {
     pub(super) progress: Progress,
     /// The attempt was a continuation that we wrote.
     pub(super) wrote: bool,
+    /// The request of the step is what was made of the caller's for its upstream.
+    pub(super) adapted: bool,
     /// The attempt was the provider's own replay.
     pub(super) attached: bool,
     /// The provider can replay what it is saying, from here.
@@ -128,6 +130,8 @@ fn go_on(ended: &Ended, standing: &Standing) -> Move {
             return Move::GiveUp { exhausted: false };
         }
         (_, Progress::Resumable) if standing.at_length && !replays => return Move::FinishLength,
+        // What another provider makes of a translation says nothing about the request.
+        (Row::Caller, _) if standing.adapted => return next,
         (Row::Caller, _) => return Move::GiveUp { exhausted: false },
         (Row::Unfit | Row::Account | Row::Other, _) => return next,
         (Row::Ours, _) => return Move::Down { free: true },
@@ -220,6 +224,11 @@ fn is_first_stale(ended: &Ended, stale_used: bool) -> bool {
 pub(super) fn is_ours(ended: &Ended, wrote: bool) -> bool {
     let overflow = |fault: &Fault| fault.class == FaultClass::ContextLength;
     row(ended, wrote) == Row::Ours || wrote && ended.fault.as_ref().is_some_and(overflow)
+}
+
+/// Whether a request that is not a continuation was refused as a request.
+pub(super) fn is_callers(ended: &Ended) -> bool {
+    row(ended, false) == Row::Caller
 }
 
 /// Whether another attempt on this step is still within its limits.

@@ -50,6 +50,7 @@ fn standing(progress: Progress) -> Standing {
     Standing {
         progress,
         wrote: progress != NOTHING,
+        adapted: false,
         attached: false,
         replay: false,
         resumable: true,

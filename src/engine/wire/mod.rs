@@ -91,8 +91,8 @@ pub(super) struct Wire {
     verbatim: bool,
     /// Frames of the attempt under way are of the client's dialect.
     native: bool,
-    /// The attempt under way is a continuation: its reasoning is signed for a conversation that the
-    /// client does not have.
+    /// The attempt under way is a continuation, or of another vendor: its reasoning is signed for a
+    /// conversation that the client does not have.
     continues: bool,
     /// The attempt's stream has ended in order.
     ended: bool,
@@ -177,7 +177,7 @@ impl Wire {
     fn attempt(&mut self, dialect: &str, by: Option<Resume>) {
         self.native = dialect == self.dialect.name();
         // What a provider replays answers the client's own request.
-        self.continues = !matches!(by, None | Some(Resume::Cursor));
+        self.continues = !matches!(by, None | Some(Resume::Cursor)) || !self.native;
         let first = by.is_none() && !self.begun && self.said.is_empty();
         self.verbatim = self.native && (first || self.relays);
         self.ended = false;

@@ -15,6 +15,7 @@ use super::super::forward;
 use super::super::route::is_crooked;
 use super::file::{CapabilityTable, File, LinkTable, PolicyTable, RouteTable, UpstreamTable};
 use super::{Config, Link, Problem, Route, Target, Token, Wire};
+use crate::dialect::translate::between;
 use crate::dialect::{Declared, Echo, Prefill};
 use crate::engine::key_of;
 use crate::policy::Policy;
@@ -272,14 +273,40 @@ impl Source<'_> {
         first: &Target,
         target: &Target,
     ) -> Result<(), Problem> {
-        if target.wire != first.wire {
-            let words = "this upstream is of another dialect than the first of the chain; \
-                a chain is of one dialect";
+        let (from, to) = (first.wire.map(Wire::name), target.wire.map(Wire::name));
+        if from != to {
+            self.translate(link, from, to)?;
+        }
+        // A key of one vendor's is of no use to another, wherever that is.
+        if !target.has_own_key() && from != to {
+            let words = "this upstream is of another dialect than the first of the chain, and the \
+                client's credentials do not go there; give it an api_key_env";
             return Err(self.at(link, words));
         }
         if !target.has_own_key() && target.origin() != first.origin() {
             let words = "this upstream is on another origin than the first of the chain, and the \
                 client's credentials do not go there; give it an api_key_env";
+            return Err(self.at(link, words));
+        }
+        Ok(())
+    }
+
+    /// Whether requests of the dialect `from` can be sent to an upstream of `to`.
+    fn translate(
+        &self,
+        link: &Spanned<LinkTable>,
+        from: Option<&str>,
+        to: Option<&str>,
+    ) -> Result<(), Problem> {
+        let known = from.zip(to).and_then(|(from, to)| between(from, to));
+        if known.is_none() {
+            let words = "this upstream is of another dialect than the first of the chain, and there is no \
+                translation between the two";
+            return Err(self.at(link, words));
+        }
+        if link.get_ref().model.is_none() {
+            let words = "this upstream is of another dialect than the first of the chain; name the model \
+                that it is to be asked for";
             return Err(self.at(link, words));
         }
         Ok(())

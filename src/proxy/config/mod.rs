@@ -5,7 +5,8 @@
 //!
 //! How the file is written is told in the [manual](crate::manual::proxy).
 //!
-//! A route is of one dialect and matches requests of that dialect only. Its steps may lead to different
+//! A route is of the dialect of its first step and matches requests of that dialect only; a step of another
+//! one has a translation, a model and a key of its own. Its steps may lead to different
 //! origins, but the client's own credentials go to the first one only: a step on another origin has a
 //! key of its own (`api_key_env`, or a header that carries one), or the file is refused.
 
