@@ -21,6 +21,8 @@ mod scenarios;
 mod table;
 #[path = "clients/upstream.rs"]
 mod upstream;
+#[path = "clients/vendors.rs"]
+mod vendors;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

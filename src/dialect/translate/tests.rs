@@ -1,6 +1,9 @@
 //! Fields that have words on the other side, and those that have none.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use proptest::collection::{btree_map, vec};
+use proptest::option;
+use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::{between, legal_anthropic_id};
@@ -96,4 +99,70 @@ fn ids_are_made_legal_and_stay_apart() {
     let (one, two) = (legal_anthropic_id("functions.t:0"), legal_anthropic_id("functions_t:0"));
     assert_ne!(one, two);
     assert_eq!(one, legal_anthropic_id("functions.t:0"));
+}
+
+/// Requests of the common subset, written as the translation writes them.
+fn requests() -> impl Strategy<Value = Value> {
+    let word = || "[a-zé€ ]{0,6}[a-z\u{10348}]";
+    let image = prop_oneof![
+        Just(json!({"type": "image", "source": {"type": "url", "url": "https://i.example/a"}})),
+        Just(json!({"type": "image", "source":
+            {"type": "base64", "media_type": "image/png", "data": "AAAA"}})),
+    ];
+    let text = || word().prop_map(|text| json!({"type": "text", "text": text}));
+    let said = prop_oneof![
+        word().prop_map(Value::from),
+        (text(), image.clone()).prop_map(|(text, image)| json!([text, image])),
+        vec(image, 1..3).prop_map(Value::from),
+    ];
+    let input = btree_map("[a-z]{1,3}", word(), 0..3).prop_map(|input| json!(input));
+    // A call, its result, what the user says beside it.
+    let exchange = (vec((input, word()), 1..3), option::of(text()), option::of(text())).prop_map(
+        |(calls, before, after)| {
+            let id = |nth: usize| format!("toolu_{nth}");
+            let uses = calls.iter().enumerate().map(|(nth, (input, _))| {
+                json!({"type": "tool_use", "id": id(nth), "name": "t", "input": input})
+            });
+            let results = calls.iter().enumerate().map(|(nth, (_, result))| {
+                json!({"type": "tool_result", "tool_use_id": id(nth), "content": result})
+            });
+            let assistant: Vec<Value> = before.into_iter().chain(uses).collect();
+            let user: Vec<Value> = results.chain(after).collect();
+            vec![
+                json!({"role": "assistant", "content": assistant}),
+                json!({"role": "user", "content": user}),
+            ]
+        },
+    );
+    let turn = (word(), said.clone()).prop_map(|(answer, said)| {
+        vec![
+            json!({"role": "assistant", "content": answer}),
+            json!({"role": "user", "content": said}),
+        ]
+    });
+    let later = vec(prop_oneof![turn, exchange], 0..4);
+    let head = (1_u32..9000, option::of(word()), option::of(0_u8..=10), any::<bool>());
+    (head, said, later).prop_map(|((limit, system, warmth, tools), said, later)| {
+        let first = json!({"role": "user", "content": said});
+        let messages: Vec<Value> = [first].into_iter().chain(later.into_iter().flatten()).collect();
+        let mut request = json!({"model": "m", "max_tokens": limit, "messages": messages});
+        if let Some(system) = system {
+            request["system"] = Value::from(system);
+        }
+        if let Some(warmth) = warmth {
+            request["temperature"] = json!(f64::from(warmth) / 10.0);
+        }
+        if tools {
+            request["tools"] = json!([{"name": "t", "input_schema": {"type": "object"}}]);
+        }
+        request
+    })
+}
+
+proptest! {
+    #[test]
+    fn the_common_subset_comes_back_as_it_was(request in requests()) {
+        let chat = translated("anthropic", "openai-chat", &request).expect("all has words");
+        prop_assert_eq!(translated("openai-chat", "anthropic", &chat), Ok(request));
+    }
 }

@@ -114,6 +114,16 @@ fn the_table() {
     }
 }
 
+/// What another vendor makes of a translation is not the caller's fault.
+#[test]
+fn a_rejection_of_a_translation_leads_to_the_next_step() {
+    for (progress, todo) in [(NOTHING, NEXT), (RESUMABLE, DOWN), (COMMITTED, FINISH)] {
+        let adapted = Standing { adapted: true, ..standing(progress) };
+        let ended = rejected(400, FaultClass::Invalid);
+        assert_eq!(decide(&ended, &adapted), todo, "{progress:?}");
+    }
+}
+
 /// What the provider can replay is fetched, whatever has been delivered.
 #[test]
 fn a_replay_comes_first() {
