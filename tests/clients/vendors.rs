@@ -107,7 +107,10 @@ async fn a_chain_of_vendors_is_one_answer_to_its_client() {
         let got = got.get(&id).unwrap_or_else(|| panic!("{id} said nothing\n{log}"));
         assert_eq!(message.differs(client, got), None, "{id}\n{log}");
         let requests = servers.each_ref().map(Server::requests);
-        assert!(requests.iter().all(|requests| !requests.is_empty()), "{id}: a step was left out");
+        assert!(
+            requests.iter().all(|requests| !requests.is_empty()),
+            "{id}: a step was left out\n{log}"
+        );
         for (nth, request) in requests
             .iter()
             .zip(0..)

@@ -6,10 +6,11 @@ use std::time::Instant;
 use http::header::RETRY_AFTER;
 use http::{HeaderMap, StatusCode};
 use serde_json::{Value, json};
+use unbroken::dialect::OpenAiChat;
 use unbroken::engine::{Input, Output, Plan, Recovery};
 use unbroken::policy::{Policy, ToolDelivery};
 use unbroken::testing::{End, Exchange};
-use unbroken::{Canned, ErrorKind, Resume, WireOptions, WireReasoning};
+use unbroken::{Canned, ErrorKind, Resume, Upstream, WireOptions, WireReasoning};
 
 use super::support::subjects::Wire;
 use super::support::{Run, client, run};
@@ -320,8 +321,9 @@ fn a_piece_of_a_call_without_an_id_cannot_be_taken_back() {
 /// A chain whose second step speaks another dialect.
 fn chain(fields: Value) -> Plan {
     let mut plan = plan(Wire::Anthropic, fields);
-    let other = Wire::OpenAiChat.plan(Resume::Prefill, false);
-    plan.chain = plan.chain.iter().chain(other.chain.iter()).cloned().collect();
+    let uri = "https://api.openai.com/v1/chat/completions".parse().unwrap();
+    let other = Upstream::new("other", OpenAiChat, uri).model("gpt-4o");
+    plan.chain = plan.chain.iter().cloned().chain([other.into()]).collect();
     plan
 }
 

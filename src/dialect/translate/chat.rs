@@ -253,7 +253,7 @@ fn choice_of(choice: &Fields, chat: &mut Fields, any: bool) -> Read<Value> {
 }
 
 fn tool(tool: &Fields) -> Read<Value> {
-    only(tool, &["type", "name", "description", "input_schema", "strict", "cache_control"])?;
+    only(tool, &TOOL)?;
     neutral(tool, "type", |kind| kind == "custom")?;
     let mut function = Fields::new();
     function.insert("name".to_owned(), Value::from(name(tool)?));
@@ -262,6 +262,17 @@ fn tool(tool: &Fields) -> Read<Value> {
     copy(tool, "strict", &mut function, "strict");
     Ok(json!({ "type": "function", "function": function }))
 }
+
+/// What may stand in a tool. How eagerly its input is streamed, and what is cached, is left out.
+const TOOL: [&str; 7] = [
+    "type",
+    "name",
+    "description",
+    "input_schema",
+    "strict",
+    "cache_control",
+    "eager_input_streaming",
+];
 
 /// `id` if OpenAI takes it for a call's, else one made of it: of 1 to 40 bytes, by its own errors
 /// (`string_above_max_length`, read in November 2026).

@@ -19,7 +19,7 @@
 //! | the rest | `stop_sequences`, `temperature`, `top_p`, `metadata.user_id` | `stop`, `temperature`, `top_p`, `user` |
 //!
 //! Left out, because it says how an answer is delivered, billed, cached or counted, and not what it is:
-//! `cache_control`, `stream_options`, `service_tier`, `store`, Chat Completions' `metadata`,
+//! `cache_control`, a tool's `eager_input_streaming`, `stream_options`, `service_tier`, `store`, Chat Completions' `metadata`,
 //! `prompt_cache_key`, `prompt_cache_retention`, `safety_identifier`, `seed` (which promises nothing), an
 //! image's `detail`, a result's `is_error` (its text says what went wrong), citations and annotations on
 //! text. Reasoning of earlier turns is left out as well: only the provider that signed it can read it. So
