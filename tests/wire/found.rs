@@ -322,7 +322,10 @@ fn a_piece_of_a_call_without_an_id_cannot_be_taken_back() {
 fn chain(fields: Value) -> Plan {
     let mut plan = plan(Wire::Anthropic, fields);
     let uri = "https://api.openai.com/v1/chat/completions".parse().unwrap();
-    let other = Upstream::new("other", OpenAiChat, uri).model("gpt-4o");
+    // As the caller has it: thinking has no words there.
+    let messages = json!([{"role": "user", "content": "a"}]);
+    let other = Upstream::new("other", OpenAiChat, uri);
+    let other = other.adapt(move |_| Ok(json!({"model": "gpt-4o", "messages": messages})));
     plan.chain = plan.chain.iter().cloned().chain([other.into()]).collect();
     plan
 }
