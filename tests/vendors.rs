@@ -1,7 +1,6 @@
 //! Chains that go from one vendor to another in mid-answer, in virtual time.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-#[allow(dead_code, unused_imports, reason = "each test file uses a part of it")]
 mod support;
 
 use serde_json::{Value, json};

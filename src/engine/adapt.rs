@@ -19,7 +19,9 @@ use crate::transcript::Transcript;
 
 /// A rewriting of the caller's own.
 #[derive(Clone)]
-pub(super) struct Adapt(Arc<dyn Fn(&Value) -> Result<Value, Untranslatable> + Send + Sync>);
+pub(super) struct Adapt(Arc<Rewriting>);
+
+type Rewriting = dyn Fn(&Value) -> Result<Value, Untranslatable> + Send + Sync;
 
 impl fmt::Debug for Adapt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -372,8 +372,11 @@ const KNOWN: [&str; 31] = [
     "functions",
 ];
 
+/// Whether a field says what holds anyway.
+type IsNeutral = fn(&Value) -> bool;
+
 /// What each of the last of them says where it says nothing.
-const NEUTRAL: [(&str, fn(&Value) -> bool); 10] = [
+const NEUTRAL: [(&str, IsNeutral); 10] = [
     ("n", |n| n == 1),
     ("logprobs", |wanted| wanted == false),
     ("top_logprobs", |count| count == 0),

@@ -1,5 +1,4 @@
 //! Fields that have words on the other side, and those that have none.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use proptest::collection::{btree_map, vec};
 use proptest::option;
