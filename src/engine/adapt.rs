@@ -62,7 +62,7 @@ impl Upstream {
     /// of the built-in translation, and makes one where there is none.
     ///
     /// Where it says that a field cannot be said here, the step is passed over with
-    /// [`Notice::Untranslated`](super::Notice::Untranslated). It is asked whenever the step might have its turn,
+    /// [`Notice::Untranslated`]. It is asked whenever the step might have its turn,
     /// also several times in one reply, so it has to be quick, and to give the same again.
     ///
     /// Of what an upstream of another dialect says, text, refusals and tool calls are the answer; reasoning is
