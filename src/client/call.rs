@@ -85,7 +85,7 @@ impl fmt::Debug for Call {
 /// # Cancel safety
 /// Polling may stop at any time and go on later. Dropping it closes the connection to the upstream at
 /// once, unless its end was read.
-pub struct Body(BoxBody);
+pub struct Body(pub(super) BoxBody);
 
 impl Stream for Body {
     type Item = Result<Bytes, TransportError>;

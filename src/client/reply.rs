@@ -177,14 +177,13 @@ impl Reply {
         })
     }
 
-    /// The response whose head was all that was wanted.
+    /// The response that is handed on with its body, if it is one.
     pub(super) fn take_response(&mut self) -> Option<http::Response<BoxBody>> {
         let State::Running(running) = &mut self.state else {
             return None;
         };
-        let head = running.head.take()?;
         match mem::replace(&mut running.exchange, Exchange::None) {
-            Exchange::Body(_, body) => Some(http::Response::from_parts(head, body)),
+            Exchange::Body(_, body) => Some(http::Response::from_parts(running.head.take()?, body)),
             Exchange::None | Exchange::Opening(..) => None,
         }
     }
@@ -335,7 +334,8 @@ impl Running {
                 Output::Notice(notice) => self.hear(shared, &notice),
                 Output::Done(result) => {
                     self.done = true;
-                    if result.is_err() || !self.head_only {
+                    // What the engine has left open of a success is the caller's.
+                    if result.is_err() {
                         self.exchange = Exchange::None;
                     }
                     let error = result.err().map(|error| self.explain(error));

@@ -15,6 +15,8 @@ use futures_core::Stream;
 use futures_core::stream::FusedStream;
 use http::response;
 
+#[cfg(feature = "proxy")]
+use super::call::Body;
 use super::reply::{Item, Reply};
 use crate::engine::{Plan, WireOptions};
 use crate::error::{Error, ErrorKind};
@@ -52,6 +54,12 @@ impl WireStream {
     #[must_use]
     pub fn is_complete(&self) -> bool {
         self.reply.is_told()
+    }
+
+    /// The response that turned out to be no stream ([`Plan::replay`]), once nothing more comes.
+    #[cfg(feature = "proxy")]
+    pub(crate) fn take_response(&mut self) -> Option<http::Response<Body>> {
+        self.reply.take_response().map(|response| response.map(Body))
     }
 
     /// Ends it as soon as may be, to be polled on: the end of an answer that is complete but for its last

@@ -76,7 +76,7 @@ pub(super) struct Live {
     pub(super) fault: Option<Bytes>,
     /// A piece of a call that will never be whole went out to a client that cannot take it back.
     pub(super) irrevocable: bool,
-    /// All that is wanted of it is a response head that is a success.
+    /// All that is wanted of it is a response head that is a success: its body is handed on.
     pub(super) head_only: bool,
     /// It is said in another dialect than the caller's.
     pub(super) foreign: bool,

@@ -396,6 +396,10 @@ impl Recovery {
     }
 
     fn on_head(&mut self, status: StatusCode, headers: HeaderMap) {
+        let in_one_piece = self.relays() && self.wire_is_unused() && relay::is_json(&headers);
+        if let Some(live) = self.live.as_mut().filter(|_| status.is_success()) {
+            live.head_only |= in_one_piece;
+        }
         if let Some(live) = self.live.as_mut().filter(|live| live.head_only && status.is_success())
         {
             // The rest of the exchange is the caller's.

@@ -16,6 +16,7 @@ use super::adapt::Unfit;
 use super::attempt::{Body, Live};
 use super::ledger::Entry;
 use super::plan::EVENT_STREAM;
+use super::relay::Relay;
 use super::{Attempt, Current, Notice, Output, Plan, Recovery, Refusal, State, Step, Upstream};
 use crate::dialect::{Continuation, Cursor, Replay, Rewrite};
 use crate::error::{ConfigError, Error};
@@ -180,6 +181,7 @@ impl Recovery {
         self.step.tried = true;
         // To its client, a stream that begins again is no rest of the one before.
         self.wire_attempt(if again { Some(Resume::Align) } else { by });
+        self.relay.iter_mut().for_each(Relay::again);
         self.body = Body::Awaited;
         self.live = Some(Live {
             id,

@@ -215,7 +215,9 @@ pub struct Plan {
     /// What is wanted is the provider's replay of an answer that was asked for elsewhere, for a client of
     /// the [`wire`](Self::wire) view: it is fetched (`GET`) from the upstream's address, whose query may
     /// say after which event, and passed on as it is. Where it breaks off, and where it ends before the
-    /// answer has, it is fetched again after the last event that was passed on. The request, an empty
+    /// answer has, it is fetched again after the last event that was passed on. A success that is JSON,
+    /// where a stream should be and nothing of one has gone out, is complete with its response head, as
+    /// with [`head_only`](Self::head_only). The request, an empty
     /// object, is not sent, and nothing is read off the answer: the transcript stays empty. One upstream,
     /// whose dialect says how events are counted
     /// ([`numbering`](crate::dialect::Dialect::numbering)).

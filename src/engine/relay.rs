@@ -4,8 +4,11 @@
 //! once. They are not read for what they say: that would take the ones before. Only their numbers, their
 //! end and errors count. It must never pass on an event twice. Law kept: *Once*.
 
-use http::Uri;
+use std::collections::BTreeSet;
+
+use http::header::CONTENT_TYPE;
 use http::uri::PathAndQuery;
+use http::{HeaderMap, Uri};
 use serde_json::{Map, Value};
 
 use super::Recovery;
@@ -21,6 +24,10 @@ pub(super) struct Relay {
     after: Option<Box<str>>,
     /// Events up to this one are with the client, where they have numbers.
     had: Option<u64>,
+    /// The ids, which have no order, of what earlier connections brought.
+    known: BTreeSet<Box<str>>,
+    /// Those of this one, where several events may share one.
+    new: Vec<Box<str>>,
     /// The event that is being read has a number.
     numbered: bool,
     /// Something was said since then that has none: there is no place to go on from.
@@ -45,7 +52,13 @@ impl Relay {
             address.query().unwrap_or_default().split('&').filter_map(|p| p.split_once('='));
         let mut named = pairs.filter(|(name, _)| *name == numbering.parameter);
         let had = named.next_back().and_then(|(_, after)| after.parse().ok());
-        Self { numbering, after: None, had, numbered: false, lost: false }
+        let (known, new) = (BTreeSet::new(), Vec::new());
+        Self { numbering, after: None, had, known, new, numbered: false, lost: false }
+    }
+
+    /// Another connection brings what follows.
+    pub(super) fn again(&mut self) {
+        self.known.extend(self.new.drain(..));
     }
 
     pub(super) fn take(&mut self, event: &sse::Event<'_>) -> Turn {
@@ -57,17 +70,25 @@ impl Relay {
         let Ok(fields) = serde_json::from_str::<Map<String, Value>>(data) else {
             return Turn::Unreadable;
         };
-        let number: Option<Box<str>> = match fields.get(self.numbering.field) {
-            Some(Value::Number(number)) => Some(number.to_string().into()),
-            Some(Value::String(id)) if !id.is_empty() => Some(id.as_str().into()),
-            _ => None,
+        let number = match fields.get(self.numbering.field) {
+            Some(Value::Number(number)) => {
+                let count = number.as_u64();
+                if self.had.zip(count).is_some_and(|(had, count)| count <= had) {
+                    return Turn::Before;
+                }
+                self.had = count;
+                number.to_string().into()
+            }
+            Some(Value::String(id)) if !id.is_empty() => {
+                if self.known.contains(id.as_str()) {
+                    return Turn::Before;
+                }
+                self.new.push(id.as_str().into());
+                id.as_str().into()
+            }
+            _ => return Turn::Next,
         };
-        let Some(number) = number else { return Turn::Next };
-        let count = number.parse().ok();
-        if self.had.zip(count).is_some_and(|(had, number)| number <= had) {
-            return Turn::Before;
-        }
-        (self.after, self.had) = (Some(number), count);
+        self.after = Some(number);
         (self.numbered, self.lost) = (true, false);
         Turn::Next
     }
@@ -100,6 +121,14 @@ impl Relay {
         parts.path_and_query = PathAndQuery::try_from(whole).ok();
         Uri::from_parts(parts).unwrap_or_else(|_| address.clone())
     }
+}
+
+/// Whether what comes is one JSON text: a provider that keeps the answer, but has no stream of it, sends
+/// it so.
+pub(super) fn is_json(headers: &HeaderMap) -> bool {
+    let said = headers.get(CONTENT_TYPE).map_or(&[][..], |value| value.as_bytes());
+    let media = said.split(|byte| *byte == b';').next().unwrap_or_default();
+    media.trim_ascii().eq_ignore_ascii_case(b"application/json")
 }
 
 impl Recovery {
@@ -162,6 +191,19 @@ mod tests {
         }
         let again = relay.address(&Uri::from_static("http://a/b?x=1&after=3"));
         assert_eq!(again, "http://a/b?x=1&after=11");
+    }
+
+    /// Some look like numbers and are none.
+    #[test]
+    fn ids_have_no_order() {
+        let mut relay = Relay::new(NUMBERING, &Uri::from_static("http://a/b?after=99"));
+        for id in ["91", "17", "17", "a3"] {
+            assert_eq!(turn(&mut relay, &format!(r#"{{"n":"{id}"}}"#)), Turn::Next, "{id}");
+        }
+        relay.again();
+        for (id, expected) in [("91", Turn::Before), ("a3", Turn::Before), ("05", Turn::Next)] {
+            assert_eq!(turn(&mut relay, &format!(r#"{{"n":"{id}"}}"#)), expected, "{id}");
+        }
     }
 
     #[test]

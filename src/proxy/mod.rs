@@ -267,7 +267,8 @@ impl Proxy {
     }
 
     /// Answers with the upstream's own replay of an answer that it keeps: where everything else goes,
-    /// because nobody here knows which upstream made it.
+    /// because nobody here knows which upstream made it. One that sends the answer itself, as JSON, is
+    /// passed on as it is.
     async fn replay(
         &self,
         wire: Wire,

@@ -6,7 +6,6 @@
 //! should: an aborted connection would make clients throw away what they have not read yet, the error
 //! among it (Node's `fetch` does).
 
-use std::convert::Infallible;
 use std::future::{Future as _, poll_fn};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -23,7 +22,7 @@ use super::account::Account;
 use super::forward;
 use super::respond::{self, Refusal};
 use super::wire::Wire;
-use crate::client::WireStream;
+use crate::client::{self, TransportError, WireStream};
 use crate::error::{Error, ErrorKind};
 
 /// Answers with `stream`. `closing` ends it where it stands.
@@ -34,12 +33,16 @@ pub(super) async fn respond(
     account: Account,
 ) -> Response {
     let closing = Some(Box::pin(closing.clone().cancelled_owned()));
-    let mut stream = Recovered { stream, wire, closing, account, first: None, ended: false };
+    let mut stream =
+        Recovered { stream, wire, closing, account, first: None, whole: None, ended: false };
     let first = match poll_fn(|cx| stream.poll_item(cx)).await {
         Item::Bytes(bytes) => bytes,
         Item::Failed(error) => return stream.refuses(respond::failed(wire, &error)),
-        // A reply says something or fails; one that is over at once has nothing to say.
-        Item::Over => Bytes::new(),
+        // A reply says something or fails; one that is over at once is no stream, or says nothing.
+        Item::Over => match stream.stream.take_response() {
+            Some(response) => return stream.passes(response),
+            None => Bytes::new(),
+        },
         Item::Closing => return stream.refuses(respond::refused(wire, Refusal::Closing)),
     };
     let headers = stream.headers();
@@ -59,6 +62,8 @@ struct Recovered {
     account: Account,
     /// What came before the response began.
     first: Option<Bytes>,
+    /// What is no stream after all, and goes on as it comes.
+    whole: Option<client::Body>,
     ended: bool,
 }
 
@@ -94,10 +99,7 @@ impl Recovered {
                 self.account.failed(&error);
                 Item::Failed(error)
             }
-            None => {
-                self.account.whole();
-                Item::Over
-            }
+            None => Item::Over,
         })
     }
 
@@ -112,6 +114,14 @@ impl Recovered {
         forward::answered(&head.headers)
     }
 
+    fn passes(mut self, response: http::Response<client::Body>) -> Response {
+        let (mut head, body) = response.into_parts();
+        head.headers = forward::answered(&head.headers);
+        self.account.answers(head.status);
+        self.whole = Some(body);
+        Response::from_parts(head, Body::from_stream(self))
+    }
+
     fn refuses(mut self, response: Response) -> Response {
         self.ended = true;
         self.account.answers(response.status());
@@ -120,7 +130,7 @@ impl Recovered {
 }
 
 impl Stream for Recovered {
-    type Item = Result<Bytes, Infallible>;
+    type Item = Result<Bytes, TransportError>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         if let Some(first) = self.first.take() {
@@ -130,11 +140,26 @@ impl Stream for Recovered {
         if self.ended {
             return Poll::Ready(None);
         }
+        if let Some(body) = &mut self.whole {
+            let item = ready!(Pin::new(body).poll_next(cx));
+            match &item {
+                Some(Ok(bytes)) => self.account.sent(bytes.len()),
+                Some(Err(error)) => self.account.failed(error),
+                None => self.account.whole(),
+            }
+            self.ended = !matches!(item, Some(Ok(_)));
+            return Poll::Ready(item);
+        }
         let bytes = match ready!(self.poll_item(cx)) {
             Item::Bytes(bytes) => bytes,
             // The stream has said so in the dialect's own way before.
-            Item::Failed(_) | Item::Over => {
+            Item::Failed(_) => {
                 self.ended = true;
+                return Poll::Ready(None);
+            }
+            Item::Over => {
+                self.ended = true;
+                self.account.whole();
                 return Poll::Ready(None);
             }
             Item::Closing => {
@@ -155,7 +180,7 @@ impl Stream for Recovered {
 impl Drop for Recovered {
     fn drop(&mut self) {
         // Many clients leave at the terminal marker, before the HTTP body ends.
-        if self.stream.is_complete() {
+        if self.whole.is_none() && self.stream.is_complete() {
             self.account.whole();
         }
         self.account.took(self.stream.reply().report());

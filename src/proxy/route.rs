@@ -11,7 +11,7 @@ use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 
 use super::forward;
-use super::wire::Wire;
+use super::wire::{Wire, parameter};
 use crate::dialect::Declared;
 use crate::engine::{Canned, HandOff, Step, Upstream};
 use crate::error::ConfigError;
@@ -210,15 +210,13 @@ pub(super) fn steps(
 /// `path` for an upstream that the client may not know of: a query may hold a key, and of all that SDKs
 /// put there only `beta` and `alt` say how to answer.
 fn foreign(path: &PathAndQuery) -> Result<PathAndQuery, ConfigError> {
-    with_query(path, |name| matches!(name, "beta" | "alt" | "$alt"))
+    with_query(path, |name| matches!(name, "beta" | "alt"))
 }
 
 /// `path` without what of its query says who the client is: Google takes a key there, or a token
 /// (<https://cloud.google.com/apis/docs/system-parameters>, November 2026).
 fn anonymous(path: &PathAndQuery) -> Result<PathAndQuery, ConfigError> {
-    with_query(path, |name| {
-        !matches!(name.trim_start_matches('$'), "key" | "api_key" | "access_token" | "oauth_token")
-    })
+    with_query(path, |name| !matches!(name, "key" | "api_key" | "access_token" | "oauth_token"))
 }
 
 /// `path` with those parameters of its query whose name is `kept`.
@@ -227,7 +225,7 @@ fn with_query(
     kept: impl Fn(&str) -> bool,
 ) -> Result<PathAndQuery, ConfigError> {
     let pairs = path.query().unwrap_or_default().split('&');
-    let named = |pair: &&str| kept(pair.split('=').next().unwrap_or_default());
+    let named = |pair: &&str| kept(&parameter(pair));
     let known: Vec<&str> = pairs.filter(|pair| !pair.is_empty()).filter(named).collect();
     let mark = if known.is_empty() { "" } else { "?" };
     let kept = format!("{}{mark}{}", path.path(), known.join("&"));
@@ -293,6 +291,10 @@ mod tests {
             ("/v1beta/m:x", "/v1beta/m:x"),
             ("/v1beta/m:x?key=sk-a&alt=sse&keys=1", "/v1beta/m:x?alt=sse&keys=1"),
             ("/v1beta/m:x?$access_token=sk-a&access_token=b&key", "/v1beta/m:x"),
+            (
+                "/v1beta/m:x?%24access_token=a&%6Bey=b&k%65y=c&a%=1&%2&b%2=3",
+                "/v1beta/m:x?a%=1&%2&b%2=3",
+            ),
         ] {
             assert_eq!(anonymous(&path.parse().unwrap()).unwrap(), kept);
         }

@@ -78,7 +78,7 @@ static ROWS: [Row; 5] = [
         upstream: |name, uri| Upstream::new(name, Gemini, uri),
         asks: &[STREAMS, ":generateContent"],
         // Without it the answer is a JSON array, which is not read here.
-        streams: |path, _| path.path().ends_with(STREAMS) && has(path, "alt=sse"),
+        streams: |path, _| path.path().ends_with(STREAMS) && has(path, "alt", "sse"),
         area: "/v1beta",
         marks: &["x-goog-api-key", "x-goog-api-client"],
         overloaded: 503,
@@ -92,8 +92,29 @@ fn says_so(_: &PathAndQuery, request: &Value) -> bool {
     request.get("stream") == Some(&Value::Bool(true))
 }
 
-fn has(path: &PathAndQuery, pair: &str) -> bool {
-    path.query().unwrap_or_default().split('&').any(|known| known.trim_start_matches('$') == pair)
+fn has(path: &PathAndQuery, name: &str, value: &str) -> bool {
+    let mut pairs = path.query().unwrap_or_default().split('&');
+    pairs.any(|pair| pair.ends_with(&format!("={value}")) && parameter(pair) == name)
+}
+
+/// The name in a `pair` of a query, without the `$` that Google's own may begin with. Clients may write
+/// any of its characters escaped, and do so with the `$`.
+pub(super) fn parameter(pair: &str) -> String {
+    let mut rest = pair.split('=').next().unwrap_or_default().as_bytes();
+    let mut name = Vec::with_capacity(rest.len());
+    while let [first, after @ ..] = rest {
+        let escaped = match after {
+            [high, low, ..] if *first == b'%' => digit(*high).zip(digit(*low)),
+            _ => None,
+        };
+        name.push(escaped.map_or(*first, |(high, low)| high << 4 | low));
+        rest = after.get(if escaped.is_some() { 2.. } else { 0.. }).unwrap_or_default();
+    }
+    String::from_utf8_lossy(&name).trim_start_matches('$').to_owned()
+}
+
+fn digit(hex: u8) -> Option<u8> {
+    char::from(hex).to_digit(16).and_then(|digit| u8::try_from(digit).ok())
 }
 
 impl Wire {
@@ -118,7 +139,7 @@ impl Wire {
     /// such an answer can be fetched again from anywhere.
     pub(super) fn of_replay(method: &Method, path: &PathAndQuery) -> Option<Self> {
         let (above, id) = path.path().rsplit_once('/')?;
-        let fetched = *method == Method::GET && !id.is_empty() && has(path, "stream=true");
+        let fetched = *method == Method::GET && !id.is_empty() && has(path, "stream", "true");
         let wire = Self::of_path(above).filter(|_| fetched)?;
         wire.dialect().numbering().is_some().then_some(wire)
     }
@@ -252,6 +273,8 @@ mod tests {
             ("/v1beta/interactions", &agent, false, "a"),
             (&format!("{flash}?alt=sse"), &agent, true, "flash"),
             (&format!("{flash}?key=k&$alt=sse"), &agent, true, "flash"),
+            (&format!("{flash}?%24alt=sse"), &agent, true, "flash"),
+            (&format!("{flash}?alt=sse1&alt=json&xalt=sse"), &agent, false, "flash"),
             (flash, &request, false, "flash"),
             ("/v1beta/models/flash:generateContent?alt=sse", &request, false, "flash"),
         ] {

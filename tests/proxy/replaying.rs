@@ -144,6 +144,38 @@ async fn a_replay_that_is_not_to_be_had_is_told_so() {
     assert_eq!(frames(last.as_bytes()).len(), 1);
 }
 
+/// A provider that keeps the answer, but no stream of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_in_one_piece_is_passed_on_as_it_is() {
+    let body = json!({"id": "resp_1", "object": "response", "status": "completed", "output": []});
+    let request_id = HeaderName::from_static("x-request-id");
+    let whole = Exchange::json(StatusCode::OK, &body);
+    let whole = whole.header(request_id, HeaderValue::from_static("r1"));
+    for path in ["/v1/responses/resp_1", "/v1beta/interactions/i_1"] {
+        let server = Server::start(whole.clone()).await;
+        let proxy = Running::to(&server.uri()).await;
+        let got = proxy.ask(Sent::new("GET", &format!("{path}?stream=true"))).await;
+        assert_eq!((got.status, got.whole, got.json()), (200, true, body.clone()));
+        assert_eq!(got.headers["content-type"], "application/json");
+        assert_eq!(got.headers["x-request-id"], "r1");
+        assert_eq!(server.requests().len(), 1);
+    }
+    // One that breaks off shows that it did.
+    let server = Server::start(whole.clone().cut_at(20).ends(End::Close)).await;
+    let proxy = Running::to(&server.uri()).await;
+    let got = proxy.ask(fetch("")).await;
+    assert_eq!((got.status, got.whole), (200, false));
+    // In the middle of a stream it is none of it.
+    let first = Exchange::stream(events()[..4].concat()).ends(End::Reset);
+    let server = Server::start(Script::new().exchange(first).exchange(whole)).await;
+    let proxy = Running::to(&server.uri()).await;
+    let got = proxy.ask(fetch("")).await;
+    let (sent, last) = got.text().split_at(events()[..4].concat().len());
+    assert_eq!((got.status, got.whole, sent), (200, true, &*events()[..4].concat()));
+    let frames = frames(last.as_bytes());
+    assert_eq!(frames.len(), 1, "{last}");
+}
+
 /// A server that does not know the parameter sends everything again.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_has_gone_out_does_not_go_out_again() {
@@ -264,4 +296,11 @@ async fn an_interaction_is_replayed_in_the_same_way() {
     assert_eq!((got.status, got.text()), (200, &*events.concat()));
     let seen = server.requests().pop().unwrap();
     assert_eq!(seen.path(), format!("{path}&last_event_id=3abc"));
+    // One that sends everything again.
+    let first = Exchange::stream(events[..4].concat()).ends(End::Close);
+    let second = Exchange::stream(events.concat());
+    let server = Server::start(Script::new().exchange(first).exchange(second)).await;
+    let proxy = Running::to(&server.uri()).await;
+    let got = proxy.ask(Sent::new("GET", path)).await;
+    assert_eq!((got.status, got.text()), (200, &*events.concat()));
 }

@@ -131,6 +131,11 @@ impl Recovery {
         }
     }
 
+    /// Whether nothing is out yet, and the response can still be anything.
+    pub(in crate::engine) fn wire_is_unused(&self) -> bool {
+        self.wire.as_ref().is_some_and(|wire| !wire.out)
+    }
+
     /// Whether frames go through to the end of the upstream's stream, past its terminal marker.
     pub(in crate::engine) fn wire_reads_on(&self) -> bool {
         self.wire.as_ref().is_some_and(|wire| wire.verbatim)
