@@ -5,18 +5,18 @@
 mod support;
 
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
 use support::subjects::Wire;
-use support::{Run, run};
+use support::{Run, run, run_gated};
 use tokio_stream::StreamExt as _;
 use unbroken::dialect::{Declared, OpenAiChat, OpenAiResponses};
-use unbroken::engine::{Notice, Plan, Refusal};
+use unbroken::engine::{Attempt, Input, Notice, Output, Plan, Recovery, Refusal};
 use unbroken::policy::{Policy, Timeouts};
-use unbroken::testing::{Answer, Deltas, End, Exchange, Fault, Model, Script, Server};
-use unbroken::{Client, ErrorKind, Event, Resume, Upstream, WireOptions};
+use unbroken::testing::{Answer, Deltas, End, Exchange, Fault, Model, Script, Server, Step};
+use unbroken::{Client, ErrorKind, Event, Resume, TransportErrorKind, Upstream, WireOptions};
 
 fn plan(background: bool) -> Plan {
     let mut plan = Wire::OpenAiResponses.plan(Resume::Instruct, false);
@@ -170,6 +170,86 @@ fn what_was_learnt_is_not_asked_for_again() {
     assert_eq!(rungs(&run), [None, Some(Resume::Instruct)]);
 }
 
+/// A plan for a server that keeps generations.
+fn kept_plan() -> Plan {
+    let mut plan = Wire::OpenAiChat.plan(Resume::Instruct, false);
+    let uri = "http://127.0.0.1:8080/v1/chat/completions".parse().unwrap();
+    let upstream = Upstream::new("own", OpenAiChat, uri).declare(Declared::new().replays(true));
+    plan.chain = [upstream.into()].into();
+    plan.refused.clear();
+    plan
+}
+
+/// Plays the exchanges of `respond` as far as they go without time passing.
+fn play(plan: Plan, mut respond: impl FnMut(&Attempt) -> Exchange) -> Recovery {
+    #[expect(clippy::disallowed_methods, reason = "an instant to start from; time is virtual")]
+    let now = Instant::now();
+    let mut engine = Recovery::new(plan, now).unwrap();
+    loop {
+        match engine.poll_output() {
+            Output::Open(attempt) => {
+                let id = attempt.id;
+                let mut steps = respond(&attempt).steps();
+                while let Some(step) = steps.next() {
+                    let input = match step {
+                        Step::Head => {
+                            let exchange = steps.exchange();
+                            let (status, headers) = (exchange.status(), exchange.headers().clone());
+                            Input::Head { id, status, headers }
+                        }
+                        Step::Piece { bytes, .. } => Input::Chunk { id, bytes },
+                        Step::End(End::Stall) => break,
+                        Step::End(_) => Input::End { id, error: Some(TransportErrorKind::Body) },
+                        Step::Wait(_) => continue,
+                    };
+                    engine.handle_input(now, input);
+                }
+            }
+            Output::Wait { .. } => return engine,
+            Output::Done(result) => panic!("it is not over: {result:?}"),
+            _ => {}
+        }
+    }
+}
+
+#[test]
+fn an_abandoned_reply_ends_what_was_kept_once() {
+    let model =
+        Model::openai_chat(Answer::new().text("Eins, zwei, drei.")).deltas(Deltas::Chars(4));
+    // While it is being said, and while the next attempt waits its turn.
+    for end in [End::Stall, End::Reset] {
+        let mut engine = play(kept_plan(), |attempt| match attempt.request.method() {
+            &Method::GET => Exchange::stream("").fault(Fault::Cut { at: 0, end: end.clone() }),
+            _ => half(&model, end.clone()),
+        });
+        let released: Vec<_> = std::iter::from_fn(|| engine.abandon()).take(3).collect();
+        let methods: Vec<_> = released.iter().map(|one| one.request.method()).collect();
+        assert_eq!(methods, [Method::DELETE], "{end:?}");
+    }
+}
+
+/// What came back was another text; the one that was kept may still be made.
+#[test]
+fn a_replay_that_diverges_does_not_hide_what_is_running() {
+    let model =
+        Model::openai_chat(Answer::new().text("Eins, zwei, drei.")).deltas(Deltas::Chars(4));
+    let other = Model::openai_chat("Something else altogether, at some length.");
+    let run = run(kept_plan(), |request, attempt| match attempt.by {
+        None => half(&model, End::Reset),
+        Some(Resume::Cursor) => other.whole(),
+        Some(_) => model.respond(request),
+    });
+    assert_eq!(rungs(&run), [None, Some(Resume::Cursor), Some(Resume::Instruct)]);
+    assert_eq!(run.text(), model.answer().whole_text());
+    assert_eq!(addresses(&run).len(), 1, "{:?}", addresses(&run));
+}
+
+#[test]
+fn what_was_never_sent_is_not_ended() {
+    let run = run_gated(kept_plan(), |_, _| panic!("nothing is sent"), |_| false);
+    assert_eq!(addresses(&run), [""; 0], "{:?}", run.result);
+}
+
 #[tokio::test]
 async fn a_reply_that_is_dropped_ends_it_at_the_provider() {
     let model = words();
@@ -206,11 +286,7 @@ fn what_we_had_kept_is_always_ended_with_its_reply() {
     let model =
         Model::openai_chat(Answer::new().text("Eins, zwei, drei.")).deltas(Deltas::Chars(4));
     for (end, count) in [(End::Stall, 1), (End::Reset, 0)] {
-        let mut plan = Wire::OpenAiChat.plan(Resume::Instruct, false);
-        let uri = "http://127.0.0.1:8080/v1/chat/completions".parse().unwrap();
-        let upstream = Upstream::new("own", OpenAiChat, uri).declare(Declared::new().replays(true));
-        plan.chain = [upstream.into()].into();
-        plan.refused.clear();
+        let mut plan = kept_plan();
         let policy = Policy::new().timeouts(Timeouts::new().overall(Duration::from_secs(30)));
         plan.policy = policy.without_release().into();
         let mut kept = None;

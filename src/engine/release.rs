@@ -30,7 +30,7 @@ pub struct Released {
 
 impl Recovery {
     /// What is still to be sent to end what a provider is generating for this reply, if the reply is not
-    /// polled any more: for a driver that is dropped, until there is none.
+    /// polled any more: for a driver that is dropped, until there is none. The reply is over with it.
     pub fn abandon(&mut self) -> Option<Box<Released>> {
         let is_release = |output: &Output| matches!(output, Output::Release(_));
         if let Some(index) = self.queue.iter().position(is_release) {
@@ -42,9 +42,12 @@ impl Recovery {
         if matches!(self.state, State::Done) || !self.is_ended_with_reply() {
             return None;
         }
-        let finished = self.live.as_ref().is_none_or(|live| live.finish.is_some());
-        self.keep_running(finished);
-        self.body = Body::Awaited;
+        // Between two attempts, what the one before left behind is remembered already.
+        if let Some(finished) = self.live.as_ref().map(|live| live.finish.is_some()) {
+            self.keep_running(finished);
+        }
+        // The driver asks until there is none, so nothing may be remembered a second time.
+        self.state = State::Done;
         self.running.take()
     }
 

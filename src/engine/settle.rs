@@ -52,7 +52,10 @@ impl Recovery {
         let (Some(end), Some(mut live)) = (self.ended.take(), self.live.take()) else {
             return;
         };
-        self.keep_running(live.finish.is_some());
+        // What was denied was not sent: nothing is made for it.
+        if !matches!(&end, End::Cut(ended) if ended.cut == Cut::Denied) {
+            self.keep_running(live.finish.is_some());
+        }
         let body = mem::replace(&mut self.body, Body::Awaited);
         live.irrevocable = self.wire_is_irrevocable(&live, &body) || self.relay_is_lost();
         if !live.over {
@@ -243,8 +246,8 @@ impl Recovery {
                 self.again(fallen, wait);
             }
             Move::Down { free } => {
-                if fallen.live.by == Some(Resume::Cursor) {
-                    // The provider has it no longer.
+                if free && fallen.live.by == Some(Resume::Cursor) {
+                    // Refused: the provider has it no longer.
                     self.running = None;
                 }
                 let fault = fallen.ended.fault.as_ref().map(|fault| fault.class);
