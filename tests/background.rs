@@ -250,6 +250,29 @@ fn what_was_never_sent_is_not_ended() {
     assert_eq!(addresses(&run), [""; 0], "{:?}", run.result);
 }
 
+/// Whoever asks for an answer in the background without a stream means to fetch it later.
+#[test]
+fn what_is_only_passed_on_stays_in_the_background() {
+    for learnt in [false, true] {
+        let mut plan = plan(true);
+        plan.head_only = true;
+        let asked = plan.request["model"].as_str().unwrap().to_owned();
+        let name = plan.chain.iter().find_map(|step| match step {
+            unbroken::Step::Upstream(upstream) => Some(Arc::<str>::from(upstream.name())),
+            _ => None,
+        });
+        if learnt {
+            plan.refused.push(Refusal::new(name.unwrap(), asked, Resume::Cursor));
+        }
+        let run = run(plan, |request, _| {
+            assert_eq!(request["background"], true);
+            refused(StatusCode::BAD_REQUEST, Some("background"), "No.")
+        });
+        assert_eq!(run.result.as_ref().unwrap_err().kind(), ErrorKind::InvalidRequest);
+        assert_eq!(run.requests.len(), 1);
+    }
+}
+
 #[tokio::test]
 async fn a_reply_that_is_dropped_ends_it_at_the_provider() {
     let model = words();

@@ -162,9 +162,9 @@ impl Recovery {
         (Ended { cut, fault: Some(fault), transport: None }, Some(rejection))
     }
 
-    /// Whether the request asks that its generation be kept to be replayed.
+    /// Whether the request asks that its generation be kept to be replayed by us.
     fn is_kept(&self) -> bool {
-        self.upstream().dialect.unkept(&self.step.request).is_some()
+        !self.plan.head_only && self.upstream().dialect.unkept(&self.step.request).is_some()
     }
 
     /// Decides, and does what was decided.
