@@ -344,6 +344,10 @@ impl Recovery {
                 Some((by, _)) => !astray || *by != Resume::Align,
             };
             if useful {
+                // Nothing is fetched any more of what we had kept there, whatever comes of the next one.
+                if self.step.kept.is_some() {
+                    self.release_superseded();
+                }
                 self.step = step;
                 let told = Told::Step {
                     upstream: Arc::clone(&self.upstream().name),
