@@ -244,10 +244,52 @@ fn a_replay_that_diverges_does_not_hide_what_is_running() {
     assert_eq!(addresses(&run).len(), 1, "{:?}", addresses(&run));
 }
 
+/// The step that had it kept has been left, and there is no attempt left for the next one.
+#[test]
+fn what_was_kept_is_ended_when_its_step_is_left() {
+    let model =
+        Model::openai_chat(Answer::new().text("Eins, zwei, drei.")).deltas(Deltas::Chars(4));
+    let mut plan = kept_plan();
+    let uri = "https://second.example/v1/chat/completions".parse().unwrap();
+    let second = Upstream::new("second", OpenAiChat, uri);
+    plan.chain = plan.chain.iter().cloned().chain([second.into()]).collect();
+    plan.policy = Policy::new().max_attempts(2).without_release().into();
+    let run = run(plan, |_, attempt| match attempt.request.method() {
+        &Method::GET => refused(StatusCode::UNAUTHORIZED, None, "who are you?"),
+        _ => half(&model, End::Reset),
+    });
+    assert!(run.result.is_err());
+    assert_eq!(run.requests.len(), 2);
+    assert_eq!(addresses(&run).len(), 1, "{:?}", addresses(&run));
+}
+
 #[test]
 fn what_was_never_sent_is_not_ended() {
     let run = run_gated(kept_plan(), |_, _| panic!("nothing is sent"), |_| false);
     assert_eq!(addresses(&run), [""; 0], "{:?}", run.result);
+}
+
+/// Whoever asks for an answer in the background without a stream means to fetch it later.
+#[test]
+fn what_is_only_passed_on_stays_in_the_background() {
+    for learnt in [false, true] {
+        let mut plan = plan(true);
+        plan.head_only = true;
+        let asked = plan.request["model"].as_str().unwrap().to_owned();
+        let name = plan.chain.iter().find_map(|step| match step {
+            unbroken::Step::Upstream(upstream) => Some(Arc::<str>::from(upstream.name())),
+            _ => None,
+        });
+        if learnt {
+            plan.refused.push(Refusal::new(name.unwrap(), asked, Resume::Cursor));
+        }
+        let run = run(plan, |request, _| {
+            assert_eq!(request["background"], true);
+            refused(StatusCode::BAD_REQUEST, Some("background"), "No.")
+        });
+        assert_eq!(run.result.as_ref().unwrap_err().kind(), ErrorKind::InvalidRequest);
+        assert_eq!(run.requests.len(), 1);
+    }
 }
 
 #[tokio::test]

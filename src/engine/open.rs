@@ -92,7 +92,8 @@ impl Current {
         };
         let refused: Vec<Resume> =
             plan.refused.iter().filter(here).map(|refusal| refusal.by).collect();
-        let unkept = refused.contains(&Resume::Cursor);
+        // Nothing is replayed of what is only passed on: who asks for that fetches it himself.
+        let unkept = !plan.head_only && refused.contains(&Resume::Cursor);
         let mut step = Self {
             index,
             upstream: upstream.clone(),

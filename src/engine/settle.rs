@@ -187,9 +187,9 @@ impl Recovery {
         (Ended { cut, fault: Some(fault), transport: None }, Some(rejection))
     }
 
-    /// Whether the request asks that its generation be kept to be replayed.
+    /// Whether the request asks that its generation be kept to be replayed by us.
     fn is_kept(&self) -> bool {
-        self.upstream().dialect.unkept(&self.step.request).is_some()
+        !self.plan.head_only && self.upstream().dialect.unkept(&self.step.request).is_some()
     }
 
     /// Decides, and does what was decided.
@@ -379,6 +379,10 @@ impl Recovery {
                 Some((by, _)) => !astray || *by != Resume::Align,
             };
             if useful {
+                // Nothing is fetched any more of what we had kept there, whatever comes of the next one.
+                if self.step.kept.is_some() {
+                    self.release_superseded();
+                }
                 self.step = step;
                 let told = Told::Step {
                     upstream: Arc::clone(&self.upstream().name),
