@@ -253,13 +253,13 @@ fn what_was_kept_is_ended_when_its_step_is_left() {
     let uri = "https://second.example/v1/chat/completions".parse().unwrap();
     let second = Upstream::new("second", OpenAiChat, uri);
     plan.chain = plan.chain.iter().cloned().chain([second.into()]).collect();
-    plan.policy = Policy::new().max_attempts(2).without_release().into();
+    plan.policy = Policy::new().max_attempts(3).without_release().into();
     let run = run(plan, |_, attempt| match attempt.request.method() {
-        &Method::GET => refused(StatusCode::UNAUTHORIZED, None, "who are you?"),
+        &Method::GET => Exchange::stream("").fault(Fault::Cut { at: 0, end: End::Reset }),
         _ => half(&model, End::Reset),
     });
     assert!(run.result.is_err());
-    assert_eq!(run.requests.len(), 2);
+    assert_eq!(run.requests.len(), 3);
     assert_eq!(addresses(&run).len(), 1, "{:?}", addresses(&run));
 }
 
