@@ -183,14 +183,19 @@ impl Dialect for OpenAiResponses {
 }
 
 /// Whether a rejection is about the fields that make a response a background one: its `param` names them
-/// (`background`; `store`, which some need for it), or its text does. The vendor has no code for it.
+/// (`background`; `store`, which some need for it), or its text does where no other field is named. The vendor
+/// has no code for it.
 fn refuses_background(body: &[u8]) -> bool {
     let body: Value = serde_json::from_slice(body).unwrap_or_default();
     let field = |name: &str| {
         let error = body.get("error").unwrap_or(&body);
         error.get(name).and_then(Value::as_str).unwrap_or_default().to_ascii_lowercase()
     };
-    matches!(&*field("param"), "background" | "store") || field("message").contains("background")
+    match &*field("param") {
+        "background" | "store" => true,
+        "" => field("message").contains("background"),
+        _ => false,
+    }
 }
 
 /// <https://platform.openai.com/docs/guides/background>, November 2026.
