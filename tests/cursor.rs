@@ -82,40 +82,45 @@ fn rungs(run: &Run) -> Vec<Option<Resume>> {
 
 #[test]
 fn cut_everywhere_a_replay_brings_the_rest_and_nothing_twice() {
-    for wire in wires() {
-        let ways = [None, Some(WireReasoning::Live), Some(WireReasoning::Whole)];
-        for subject in subjects() {
-            let model = wire.model(&subject.answer);
-            let whole = run(plan(wire), |_, _| self::whole(wire, &model));
-            for at in 0..=self::whole(wire, &model).body().len() {
-                let end = [End::Reset, End::Clean, End::Close][at / 3 % 3].clone();
-                let mut plan = plan(wire);
-                plan.wire =
-                    ways[at % 7 % 3].map(|reasoning| WireOptions::new().reasoning(reasoning));
-                let cut = run(plan, |_, attempt| match after(wire, attempt) {
-                    None if attempt.id.get() == 1 => {
-                        self::whole(wire, &model).fault(Fault::Cut { at, end: end.clone() })
-                    }
-                    None => self::whole(wire, &model),
-                    Some(after) => rest(wire, &model, after),
-                });
-                let context = || format!("{}, byte {at}\n{}", subject.name, cut.trace());
-                assert!(cut.result.is_ok(), "{:?}: {}", cut.result, context());
-                assert!(!cut.transcript.finish().unwrap().inferred, "{}", context());
-                assert_eq!(kept(&cut.transcript), kept(&whole.transcript), "{}", context());
-                assert_eq!(comparable(cut.kept()), comparable(whole.kept()));
-                // One generation is billed once.
-                let usage = cut.transcript.finish().unwrap().usage;
-                let spent = cut.report.attempts.iter().map(|a| a.output_tokens()).sum::<u64>();
-                if cut
-                    .report
-                    .attempts
-                    .iter()
-                    .all(|attempt| attempt.by.is_some() || attempt.id.get() == 1)
-                {
-                    assert_eq!(usage, whole.transcript.finish().unwrap().usage, "{}", context());
-                    assert_eq!(spent, usage.output_tokens, "{}", context());
+    std::thread::scope(|threads| {
+        for wire in wires() {
+            threads.spawn(move || cut_everywhere(wire));
+        }
+    });
+}
+
+fn cut_everywhere(wire: Wire) {
+    let ways = [None, Some(WireReasoning::Live), Some(WireReasoning::Whole)];
+    for subject in subjects() {
+        let model = wire.model(&subject.answer);
+        let whole = run(plan(wire), |_, _| self::whole(wire, &model));
+        for at in 0..=self::whole(wire, &model).body().len() {
+            let end = [End::Reset, End::Clean, End::Close][at / 3 % 3].clone();
+            let mut plan = plan(wire);
+            plan.wire = ways[at % 7 % 3].map(|reasoning| WireOptions::new().reasoning(reasoning));
+            let cut = run(plan, |_, attempt| match after(wire, attempt) {
+                None if attempt.id.get() == 1 => {
+                    self::whole(wire, &model).fault(Fault::Cut { at, end: end.clone() })
                 }
+                None => self::whole(wire, &model),
+                Some(after) => rest(wire, &model, after),
+            });
+            let context = || format!("{}, byte {at}\n{}", subject.name, cut.trace());
+            assert!(cut.result.is_ok(), "{:?}: {}", cut.result, context());
+            assert!(!cut.transcript.finish().unwrap().inferred, "{}", context());
+            assert_eq!(kept(&cut.transcript), kept(&whole.transcript), "{}", context());
+            assert_eq!(comparable(cut.kept()), comparable(whole.kept()));
+            // One generation is billed once.
+            let usage = cut.transcript.finish().unwrap().usage;
+            let spent = cut.report.attempts.iter().map(|a| a.output_tokens()).sum::<u64>();
+            if cut
+                .report
+                .attempts
+                .iter()
+                .all(|attempt| attempt.by.is_some() || attempt.id.get() == 1)
+            {
+                assert_eq!(usage, whole.transcript.finish().unwrap().usage, "{}", context());
+                assert_eq!(spent, usage.output_tokens, "{}", context());
             }
         }
     }
