@@ -6,7 +6,7 @@
 use serde_json::{Value, json};
 
 use super::super::ladder::{Sent, Terms};
-use super::super::{Capabilities, Continuation, Dialect, Echo, Replay, Rewrite, Unresumable};
+use super::super::{Capabilities, Continuation, Dialect, Replay, Rewrite, Unresumable};
 use super::{NUMBERING, OpenAiResponses, history};
 use crate::event::Resume;
 use crate::seam::Expect;
@@ -46,18 +46,12 @@ pub(super) fn rewrite(
     let mut added = Vec::new();
     let expect = match by {
         Resume::Align => return Ok(Continuation::new(next, Expect::Align)),
-        Resume::Cursor => {
+        Resume::Cursor if is_stored(request) => {
             let cursor = context.cursor.ok_or(Unresumable)?;
-            if is_stored(request) {
-                let replay = Replay::below(&cursor.id, "").ok_or(Unresumable)?;
-                return Ok(Continuation::new(next, Expect::Align).replayed(replay));
-            }
-            let query = format!("stream=true&{}", NUMBERING.after(&cursor.after));
-            let replay = Replay::below(&cursor.id, &query).ok_or(Unresumable)?;
-            // It goes on at the very byte.
-            let expect = Expect::Literal { sent: transcript.text_len(), echo: Echo::Never };
-            return Ok(Continuation::new(next, expect).replayed(replay));
+            let replay = Replay::below(&cursor.id, "").ok_or(Unresumable)?;
+            return Ok(Continuation::new(next, Expect::Align).replayed(replay));
         }
+        Resume::Cursor => return NUMBERING.replay(next, transcript, context.cursor),
         Resume::Instruct => {
             added = history::partial(transcript);
             added.push(sent.note(&context.wording.instruct));

@@ -6,9 +6,7 @@
 use serde_json::{Value, json};
 
 use super::super::super::ladder::{Sent, Terms};
-use super::super::super::{
-    Capabilities, Continuation, Dialect, Echo, Replay, Rewrite, Unresumable,
-};
+use super::super::super::{Capabilities, Continuation, Dialect, Rewrite, Unresumable};
 use super::{GeminiInteractions, NUMBERING, history};
 use crate::event::Resume;
 use crate::seam::Expect;
@@ -48,14 +46,7 @@ pub(super) fn rewrite(
     let mut added = Vec::new();
     let expect = match by {
         Resume::Align => return Ok(Continuation::new(next, Expect::Align)),
-        Resume::Cursor => {
-            let cursor = context.cursor.ok_or(Unresumable)?;
-            let query = format!("stream=true&{}", NUMBERING.after(&cursor.after));
-            let replay = Replay::below(&cursor.id, &query).ok_or(Unresumable)?;
-            // It goes on at the very byte.
-            let expect = Expect::Literal { sent: transcript.text_len(), echo: Echo::Never };
-            return Ok(Continuation::new(next, expect).replayed(replay));
-        }
+        Resume::Cursor => return NUMBERING.replay(next, transcript, context.cursor),
         Resume::Instruct => {
             added = history::partial(transcript);
             added.push(history::user(&sent.words(&context.wording.instruct)));
