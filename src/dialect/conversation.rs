@@ -7,12 +7,12 @@
 use http::{HeaderName, HeaderValue, Method};
 use serde_json::Value;
 
-use super::{Capabilities, Continuation, Cursor, Release, Replay, Unresumable};
+use super::{Continuation, Cursor, Release, Replay, Unresumable};
 use crate::seam::Expect;
 
-/// The header that has a generation kept as `id`, where the server is declared to keep any.
-pub(super) fn kept_as(known: &Capabilities, id: &str) -> Option<(HeaderName, HeaderValue)> {
-    let value = known.replays.then(|| HeaderValue::from_str(id))?.ok()?;
+/// The header that has a generation kept as `id`.
+pub(super) fn kept_as(id: &str) -> Option<(HeaderName, HeaderValue)> {
+    let value = HeaderValue::from_str(id).ok()?;
     Some((HeaderName::from_static("x-conversation-id"), value))
 }
 

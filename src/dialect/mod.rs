@@ -95,13 +95,9 @@ pub trait Dialect: Debug + Send + Sync + 'static {
     /// (`api.example.com/v1/messages`); what the upstream is declared to be comes on top.
     fn capabilities(&self, address: &str, model: &str) -> Capabilities;
 
-    /// The header by which a server of these `capabilities` keeps a generation as `id`, so that it can be
-    /// replayed from its beginning ([`Resume::Cursor`], with this id in [`Rewrite::cursor`]).
-    fn kept_as(
-        &self,
-        _capabilities: &Capabilities,
-        _id: &str,
-    ) -> Option<(HeaderName, HeaderValue)> {
+    /// The header by which a server that [`replays`](Capabilities::replays) keeps a generation as `id`, so
+    /// that it can be replayed from its beginning ([`Resume::Cursor`], with this id in [`Rewrite::cursor`]).
+    fn kept_as(&self, _id: &str) -> Option<(HeaderName, HeaderValue)> {
         None
     }
 

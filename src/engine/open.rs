@@ -233,7 +233,7 @@ impl Recovery {
         }
         let id = format!("{:016x}{:016x}", words[0], words[1]);
         let upstream = &self.step.upstream;
-        if let Some((name, value)) = upstream.dialect.kept_as(&self.step.capabilities, &id) {
+        if let Some((name, value)) = upstream.dialect.kept_as(&id) {
             http.headers_mut().insert(name, value);
             self.step.kept = Some(Cursor::new(id, "0"));
         }

@@ -58,8 +58,8 @@ impl Dialect for Anthropic {
         capability::anthropic(address, model)
     }
 
-    fn kept_as(&self, capabilities: &Capabilities, id: &str) -> Option<(HeaderName, HeaderValue)> {
-        conversation::kept_as(capabilities, id)
+    fn kept_as(&self, id: &str) -> Option<(HeaderName, HeaderValue)> {
+        conversation::kept_as(id)
     }
 
     fn outline(&self, request: &Value) -> Outline {

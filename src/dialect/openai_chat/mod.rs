@@ -48,8 +48,8 @@ impl Dialect for OpenAiChat {
         capability::openai_chat(address, model)
     }
 
-    fn kept_as(&self, capabilities: &Capabilities, id: &str) -> Option<(HeaderName, HeaderValue)> {
-        conversation::kept_as(capabilities, id)
+    fn kept_as(&self, id: &str) -> Option<(HeaderName, HeaderValue)> {
+        conversation::kept_as(id)
     }
 
     fn outline(&self, request: &Value) -> Outline {
