@@ -92,7 +92,7 @@ fn the_window_slides_by_the_minute() {
     scene.fail(1, ErrorKind::Upstream);
     scene.pass(61);
     scene.finish(2);
-    let failed = |scene: &Scene<ErrorMetrics>, minutes| {
+    let failed = |scene: &Scene<ErrorMetrics>, minutes: u64| {
         let window = Duration::from_secs(60 * minutes);
         scene.observer.within(scene.now, window).replies.failed
     };
