@@ -49,6 +49,7 @@ pub mod policy;
 mod report;
 pub mod seam;
 pub mod sse;
+pub mod tools;
 mod transcript;
 
 #[cfg(feature = "tokio")]
