@@ -105,6 +105,27 @@ fn a_caller_goes_anywhere() {
     assert!(kept > 100, "only {kept} results outlasted their callers");
 }
 
+/// One of two processes dies after any number of polls in any order; the other one goes on to its end.
+#[test]
+fn one_of_two_processes_dies_anywhere() {
+    for (order, gone) in orders(10).flat_map(|order| [(order.clone(), 0), (order, 1)]) {
+        let (disk, tool) = (Disk::new(None), Tool::default());
+        let mut callers = Callers::of_two_processes(&disk, &tool);
+        order.iter().for_each(|caller| callers.poll(*caller));
+        callers.drop(gone);
+        callers.finish();
+        let (end, story) = (callers.end(1 - gone), format!("{gone} gone of {order:?}"));
+        match settled(&end) {
+            Some(result) => assert_eq!(result, tool.result(), "{story}"),
+            None => {
+                assert!(is_unknown(&end) && tool.runner() != Some(1 - gone), "{end:?}: {story}")
+            }
+        }
+        drop(callers);
+        after_a_restart(&disk, &tool, &story);
+    }
+}
+
 /// Every call to the store fails, or never comes back, before or after it had its effect, with every order
 /// of two callers, in one process and in two.
 #[test]
@@ -226,18 +247,18 @@ async fn a_failure_is_a_result() {
 
 #[tokio::test]
 async fn an_unknown_call_is_settled_by_hand_or_allowed_again() {
-    let ledger = ToolLedger::new();
-    assert_eq!(ledger.store().claim(&key()).await.unwrap(), Claim::Yours);
-    let run = || ledger.run(&key(), || async { Ok(json!("ran")) });
+    let (ledger, key) = (ToolLedger::new(), key());
+    assert_eq!(ledger.store().claim(&key).await.unwrap(), Claim::Yours);
+    let run = || ledger.run(&key, || async { Ok(json!("ran")) });
     assert!(matches!(run().await, Err(LedgerError::Unknown)));
-    assert_eq!(ledger.read(&key()).await.unwrap(), Some(Record::Begun));
-    ledger.settle(&key(), Ok(json!("by hand"))).await.unwrap();
+    assert_eq!(ledger.read(&key).await.unwrap(), Some(Record::Begun));
+    ledger.settle(&key, Ok(json!("by hand"))).await.unwrap();
     assert_eq!(run().await.unwrap().result, Ok(json!("by hand")));
     // What is told once is told for ever.
-    ledger.settle(&key(), Ok(json!("another"))).await.unwrap();
+    ledger.settle(&key, Ok(json!("another"))).await.unwrap();
     assert_eq!(run().await.unwrap().result, Ok(json!("by hand")));
-    assert!(ledger.store().forget(&key()));
-    assert_eq!(ledger.read(&key()).await.unwrap(), None);
+    assert!(ledger.store().forget(&key));
+    assert_eq!(ledger.read(&key).await.unwrap(), None);
     assert_eq!(run().await.unwrap().result, Ok(json!("ran")));
 }
 
