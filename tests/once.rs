@@ -278,6 +278,7 @@ async fn a_result_in_hand_ends_with_a_settlement_by_hand() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[expect(clippy::disallowed_methods, reason = "callers that run at the same time")]
 async fn a_thousand_callers_run_it_once() {
     let (ledger, tool) = (ToolLedger::new(), Tool::default());
     let runs = (0..1000).map(|_| {

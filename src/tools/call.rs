@@ -175,15 +175,21 @@ mod tests {
         ToolCall::of_turn(calls.iter().map(|(name, arguments)| ("id", *name, *arguments))).unwrap()
     }
 
-    /// Parts of choice 0 and 1, as (choice, name, arguments, end).
-    fn transcript(parts: &[(u32, &str, &str, fn(u32) -> Option<Delta>)]) -> Transcript {
+    /// A call in each of the parts, as (choice, name, arguments, state).
+    fn transcript(parts: &[(u32, &str, &str, PartState)]) -> Transcript {
         let mut transcript = Transcript::new();
-        for ((choice, name, arguments, end), part) in parts.iter().zip(0..) {
-            let kind =
-                PartKind::ToolCall { id: format!("toolu_{part}").into(), name: (*name).into() };
+        for ((choice, name, arguments, state), part) in parts.iter().zip(0..) {
+            let id = format!("toolu_{part}").into();
+            let kind = PartKind::ToolCall { id, name: (*name).into() };
             let opened = Delta::Open { part, choice: *choice, kind };
             let said = Delta::Append { part, text: (*arguments).into() };
-            for delta in [Some(opened), Some(said), end(part)].into_iter().flatten() {
+            let end = match state {
+                PartState::Open => None,
+                PartState::Closed => Some(Delta::Close { part }),
+                PartState::Truncated => Some(Delta::Truncate { part }),
+                PartState::Abandoned => Some(Delta::Abandon { part }),
+            };
+            for delta in [Some(opened), Some(said), end].into_iter().flatten() {
                 transcript.apply(&Event::Delta(delta));
             }
         }
@@ -192,15 +198,14 @@ mod tests {
 
     #[test]
     fn only_whole_calls_can_be_run() {
-        let close: fn(u32) -> Option<Delta> = |part| Some(Delta::Close { part });
         let transcript = transcript(&[
-            (0, "a", "{\"x\":1}", close),
-            (0, "truncated", "{\"x\":1}", |part| Some(Delta::Truncate { part })),
-            (0, "abandoned", "{}", |part| Some(Delta::Abandon { part })),
-            (1, "another choice", "{}", close),
-            (0, "no json", "{\"x\":", close),
-            (0, "empty", " ", close),
-            (0, "open", "{}", |_| None),
+            (0, "a", "{\"x\":1}", PartState::Closed),
+            (0, "truncated", "{\"x\":1}", PartState::Truncated),
+            (0, "abandoned", "{}", PartState::Abandoned),
+            (1, "another choice", "{}", PartState::Closed),
+            (0, "no json", "{\"x\":", PartState::Closed),
+            (0, "empty", " ", PartState::Closed),
+            (0, "open", "{}", PartState::Open),
         ]);
         let calls = ToolCall::all(&transcript);
         let named: Vec<_> = calls.iter().map(|call| (call.id(), call.name())).collect();

@@ -13,8 +13,8 @@ enum Doc {
     Word(&'static str),
     Number { negative: bool, digits: String, power: i32 },
     Text(String),
-    List(Vec<Doc>),
-    Object(BTreeMap<String, Doc>),
+    List(Vec<Self>),
+    Object(BTreeMap<String, Self>),
 }
 
 fn number(negative: bool, digits: &str, power: i32) -> Doc {
