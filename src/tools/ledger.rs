@@ -67,8 +67,9 @@ impl<S: Store> ToolLedger<S> {
     /// Dropping the future in the middle of the tool drops the tool's, and nobody knows what it had done: from
     /// then on the call is [`Unknown`](LedgerError::Unknown), also to those who wait for it. The same goes
     /// for a panic of the tool. Where the caller may go away, as the request of a web server does, spawn
-    /// the run. Dropped before the tool has begun, it makes room for the next caller; dropped while the result
-    /// is being recorded, the next caller gets the result and records it.
+    /// the run. Dropped before the tool has begun, it makes room for the next caller, to whom the call is
+    /// unknown if the store has the claim; dropped while the result is being recorded, the next caller gets
+    /// the result and records it.
     pub async fn run<F, T>(&self, key: &CallKey, tool: F) -> Result<ToolRun, LedgerError>
     where
         F: FnOnce() -> T,
