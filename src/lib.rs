@@ -16,15 +16,16 @@
 //!
 //! From the bottom up: [`sse`] parses, a [`dialect`] reads and rewrites, the [`seam`] joins texts,
 //! [`policy`] says how hard to try, the [`engine`] decides without a clock or a socket, the
-//! [`client`](Client) drives it. A module uses only what stands below it. [`manual`] explains the rest.
+//! [`client`](Client) drives it. Beside them [`tools`] runs what an answer asks for, once. A module uses only
+//! what stands below it. [`manual`] explains the rest.
 //!
 //! # Features
 //!
 //! `reqwest` (default): the HTTP stack. `tokio`: [`Client`] and [`Reply`] for a transport of your own.
-//! `eventsource-stream`: recover streams that are parsed by that crate. `test-util`: scripted
-//! upstreams for tests. `proxy`: a reverse proxy for clients in any language. `cli`: the `unbroken` binary.
-//! `full`: all of them. Without any of them the
-//! crate is the engine and what is below it.
+//! `eventsource-stream`: recover streams that are parsed by that crate. `tracing`, `metrics`: spans and
+//! numbers of replies. `test-util`: scripted upstreams for tests. `proxy`: a reverse proxy for clients in
+//! any language. `cli`: the `unbroken` binary. `full`: all of them. Without any of them the crate is the
+//! engine and what is below it.
 //!
 //! # Cancel safety
 //!
@@ -49,6 +50,7 @@ pub mod policy;
 mod report;
 pub mod seam;
 pub mod sse;
+pub mod tools;
 mod transcript;
 
 #[cfg(feature = "tokio")]

@@ -60,7 +60,7 @@ impl Source {
         match self {
             Self::Model => "model",
             Self::Canned => "canned",
-            Self::HandOff => "hand_off",
+            Self::HandOff => "hand-off",
         }
     }
 }

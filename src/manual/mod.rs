@@ -6,6 +6,7 @@
 //! - [`architecture`]: the floors of the crate, and who answers which question
 //! - [`recovery`]: what is done when a stream breaks
 //! - [`dialects`]: what is known of providers, and how to declare what is not
+//! - [`tools`]: tools that run once
 //! - [`observability`]: spans, numbers, rates and alerts
 //! - [`proxy`]: streams that survive for clients in any language
 //! - [`defaults`]: every constant, its value and its reason
@@ -19,6 +20,9 @@ pub mod recovery {}
 
 #[doc = include_str!("dialects.md")]
 pub mod dialects {}
+
+#[doc = include_str!("tools.md")]
+pub mod tools {}
 
 #[doc = include_str!("observability.md")]
 pub mod observability {}

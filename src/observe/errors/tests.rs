@@ -80,7 +80,7 @@ fn an_answer_that_no_model_gave_is_no_error_but_told_apart() {
     finish.source = Source::HandOff;
     scene.over(Ok(finish), Report::default());
     let snapshot = seen(&scene);
-    assert_eq!(snapshot.sources, BTreeMap::from([("hand_off", 1), ("model", 1)]));
+    assert_eq!(snapshot.sources, BTreeMap::from([("hand-off", 1), ("model", 1)]));
     assert_eq!(snapshot.error_rate, Some(0.0));
 }
 
