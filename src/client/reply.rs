@@ -70,7 +70,7 @@ impl State {
 struct Running {
     engine: Recovery,
     exchange: Exchange,
-    /// The leave that the attempt under way has.
+    /// The leave that the attempt under way has, or what is left of the last one's.
     permit: Option<Permit>,
     /// The last response head that was a success, where somebody wants it.
     head: Option<http::response::Parts>,
@@ -276,6 +276,7 @@ impl Reply {
     pub(super) fn abandon(&mut self) {
         if let State::Running(running) = &mut self.state {
             running.exchange = Exchange::None;
+            running.permit = None;
             running.done = true;
         }
     }
@@ -334,6 +335,7 @@ impl Running {
                 Output::Notice(notice) => self.hear(shared, &notice),
                 Output::Done(result) => {
                     self.done = true;
+                    self.permit = None;
                     // What the engine has left open of a success is the caller's.
                     if result.is_err() {
                         self.exchange = Exchange::None;
@@ -365,7 +367,8 @@ impl Running {
 
     fn open(&mut self, shared: &Shared, attempt: Attempt) {
         let now = shared.clock.now();
-        self.permit = shared.gate.admit(&attempt, now, |notice| shared.hear(notice));
+        let held = self.permit.take();
+        self.permit = shared.gate.admit(&attempt, held, now, |notice| shared.hear(notice));
         if self.permit.is_none() {
             return self.engine.handle_input(now, Input::Denied { id: attempt.id });
         }
@@ -384,7 +387,7 @@ impl Running {
             if *outcome != Outcome::Finished {
                 self.head = None;
             }
-            let permit = self.permit.take();
+            let permit = self.permit.as_mut();
             let change = permit.and_then(|permit| permit.settle(*verdict, shared.clock.now()));
             change.iter().for_each(|notice| shared.hear(notice));
         }
