@@ -14,21 +14,21 @@ use sockets::Wire;
 use tokio::time::Instant;
 use unbroken::engine::Notice;
 use unbroken::policy::{BREAKER_OPEN, BREAKER_SUCCESSES, BreakerPolicy, BreakerState, Policy};
-use unbroken::testing::{Exchange, Memory, Script};
+use unbroken::testing::{Deltas, Exchange, Memory, Script};
 use unbroken::{Client, Delta, ErrorKind, Event};
 
 const REPLIES: u64 = 10_000;
 
 const TEXT: &str = "Whoever comes while the bridge is up waits, and whoever is on it walks on.";
 
-/// Longer than an answer takes at one frame a second.
+/// Longer than an answer takes at one frame in two seconds.
 const ANSWER: Duration = Duration::from_secs(30);
 
 /// What the upstream does from a second on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Mood {
     Up,
-    /// 503 at once.
+    /// 503, after a second.
     Busy,
     /// Every answer breaks off in its middle.
     Dying,
@@ -80,18 +80,22 @@ impl Storm {
     fn new(moods: Moods, steps: usize, policy: BreakerPolicy) -> Self {
         let (start, log) = (Instant::now(), Log::default());
         let requests = Arc::clone(&log);
-        let model = Wire::Anthropic.model(TEXT);
+        let model = Wire::Anthropic.says(TEXT, Deltas::Chars(20));
+        let whole = model.whole();
         let memory = Memory::new(Script::new().forever(move |request| {
             let body = request.json();
-            let answer = || model.respond(&body).every(Duration::from_secs(1));
+            let new = body["messages"].as_array().unwrap().len() == 1;
+            let answer = || {
+                let answer = if new { whole.clone() } else { model.respond(&body) };
+                answer.every(secs(2))
+            };
             if request.path().starts_with("/two") {
                 return answer();
             }
-            let new = body["messages"].as_array().unwrap().len() == 1;
             requests.lock().unwrap().push((start.elapsed(), What::Request { new }));
             match mood(moods, start.elapsed()) {
                 Up => answer(),
-                Busy => Exchange::reply(StatusCode::SERVICE_UNAVAILABLE),
+                Busy => Exchange::reply(StatusCode::SERVICE_UNAVAILABLE).delay(secs(1)),
                 Dying => {
                     let answer = answer();
                     let half = answer.body().len() / 2;
@@ -254,13 +258,13 @@ async fn one_upstream_that_flaps() {
     storm.assert_gated();
     storm.assert_used_again();
     storm.assert_nothing_lost().await;
-    assert!(ends.whole > 4000 && ends.denied > 2000, "{ends:?}");
+    assert!(ends.whole > 2000 && ends.denied > 2000, "{ends:?}");
 }
 
-/// Nobody notices: what the first upstream cannot do, the second does.
+/// Nobody notices: what the first upstream cannot do, the second does. With several trials at a time.
 #[tokio::test(start_paused = true)]
 async fn one_upstream_that_flaps_and_another_one() {
-    let storm = Storm::new(FLAPPING, 2, BreakerPolicy::new());
+    let storm = Storm::new(FLAPPING, 2, BreakerPolicy::new().trials(3));
     let ends = storm.blow(spread).await;
     storm.assert_gated();
     storm.assert_used_again();
@@ -268,32 +272,24 @@ async fn one_upstream_that_flaps_and_another_one() {
     assert_eq!((ends.denied, ends.failed), (0, 0), "{ends:?}");
 }
 
-#[tokio::test(start_paused = true)]
-async fn several_trials_at_a_time_are_several_at_most() {
-    for steps in [1, 2] {
-        let storm = Storm::new(FLAPPING, steps, BreakerPolicy::new().trials(3));
-        storm.blow(spread).await;
-        storm.assert_gated();
-        storm.assert_used_again();
-        storm.assert_nothing_lost().await;
-    }
-}
-
 /// All of them are let in, as nothing is known yet, and all of them fail together.
 #[tokio::test(start_paused = true)]
 async fn all_at_the_same_instant() {
-    for down in [&[(0, Busy), (100, Up)] as Moods, &[(0, Dying), (100, Up)]] {
-        for steps in [1, 2] {
-            let storm = Storm::new(down, steps, BreakerPolicy::new());
-            let ends = storm.blow(at_once).await;
-            storm.assert_gated();
-            storm.assert_used_again();
-            storm.assert_nothing_lost().await;
-            assert!(steps == 1 || ends.denied + ends.failed == 0, "{ends:?}");
-            // None is asked again that has got nothing.
-            let new = |(_, what): &&(Duration, What)| *what == What::Request { new: true };
-            let asked = storm.log().iter().filter(new).count() as u64;
-            assert!(asked < REPLIES + 20, "{asked} new requests");
-        }
+    let rows: [(Moods, usize); 3] = [
+        (&[(0, Busy), (100, Up)], 1),
+        (&[(0, Dying), (100, Up)], 1),
+        (&[(0, Dying), (100, Up)], 2),
+    ];
+    for (moods, steps) in rows {
+        let storm = Storm::new(moods, steps, BreakerPolicy::new());
+        let ends = storm.blow(at_once).await;
+        storm.assert_gated();
+        storm.assert_used_again();
+        storm.assert_nothing_lost().await;
+        assert!(steps == 1 || ends.denied + ends.failed == 0, "{ends:?}");
+        // All were let in, and none was asked for again that had got nothing.
+        let new = |(_, what): &&(Duration, What)| *what == What::Request { new: true };
+        let asked = storm.log().iter().filter(new).count() as u64;
+        assert!(asked > REPLIES - 180 && asked <= REPLIES, "{asked} new requests");
     }
 }

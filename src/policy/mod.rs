@@ -235,7 +235,22 @@ impl Policy {
     }
 
     /// Asks `hook` before every attempt but the first whether to go on; `false` ends the reply
-    /// with an error that carries what came.
+    /// with an error of kind [`NoProgress`](crate::ErrorKind::NoProgress) that carries what came. Not set,
+    /// there is no such limit.
+    ///
+    /// The report is of all attempts so far, the one that was cut last included, with what each has cost:
+    /// as reported, or a lower bound. The hook has to be quick: it is called while a reply is polled.
+    ///
+    /// ```
+    /// use unbroken::AttemptReport;
+    /// use unbroken::policy::Policy;
+    ///
+    /// // No more attempts once 50 000 tokens were generated, however little of them was of use.
+    /// let policy = Policy::new().keep_going(|report| {
+    ///     let spent: u64 = report.attempts.iter().map(AttemptReport::output_tokens).sum();
+    ///     spent < 50_000
+    /// });
+    /// ```
     #[must_use]
     pub fn keep_going(mut self, hook: impl Fn(&Report) -> bool + Send + Sync + 'static) -> Self {
         self.keep_going = Some(KeepGoing(Arc::new(hook)));
