@@ -355,7 +355,7 @@ async fn the_observer_hears_what_happens() {
     let said: Vec<String> = heard.lock().unwrap().drain(..).map(|notice| word(&notice)).collect();
     let expected = [
         "opened 1 None",
-        "ended 1 Cut(Reset) Uncounted",
+        "ended 1 Cut(Reset) Continued",
         "interrupted 1 Resume { by: Prefill }",
         "opened 2 Some(Prefill)",
         "ended 2 Cut(Rejected) Uncounted",

@@ -194,19 +194,21 @@ impl Gate {
 }
 
 impl Permit {
-    /// The attempt is over; what that changes is for observers. Of one that is continued a trial keeps
-    /// its place: that is given back when this is dropped, if nobody goes on.
+    /// The attempt is over; what that changes is for observers. A trial that has neither succeeded nor
+    /// failed keeps its place for the next attempt of its reply; it is given back when this is dropped.
     pub(super) fn settle(&mut self, verdict: Verdict, now: Instant) -> Option<Notice> {
-        let permit = self.permit.take()?;
+        let permit = self.permit?;
         let (gate, key) = (&self.gate, &self.key);
         let ((), notice) = gate.act(key, now, |breaker| match verdict {
             Verdict::Success => breaker.on_success(permit, now),
             Verdict::Slow | Verdict::Failure => breaker.on_failure(permit, now),
             Verdict::Setback => breaker.on_setback(permit, now),
             Verdict::Continued => breaker.on_continued(permit, now),
-            Verdict::Uncounted => breaker.on_abandoned(permit),
+            Verdict::Uncounted => {}
         });
-        self.permit = Some(permit).filter(|_| verdict == Verdict::Continued);
+        if !matches!(verdict, Verdict::Continued | Verdict::Uncounted) {
+            self.permit = None;
+        }
         notice
     }
 }

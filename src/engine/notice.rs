@@ -130,6 +130,7 @@ pub enum Verdict {
     /// It died after something new had come, and is asked to go on: counts towards the rate of failures
     /// alone. A trial goes on with the attempt that continues.
     Continued,
-    /// Nothing: the request, the account or the caller is at fault, or nobody waited for its end.
+    /// Nothing: the request, the account or the caller is at fault, or nobody waited for its end. A trial
+    /// goes on if the reply does at this upstream, and else gives its place back.
     Uncounted,
 }

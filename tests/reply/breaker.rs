@@ -453,3 +453,38 @@ async fn a_model_with_too_long_a_name_has_no_breaker() {
     }
     assert_eq!(states(&client), []);
 }
+
+/// An attempt that says nothing about the upstream is no end of a trial, if the reply goes on there.
+#[tokio::test(start_paused = true)]
+async fn a_trial_that_asks_in_another_way_keeps_its_place() {
+    let half = length() / 2;
+    let moody = Moody::new(503);
+    let failing = Arc::clone(&moody.0);
+    let memory = Memory::new(Script::new().forever(move |request| {
+        if *failing.lock().unwrap() != 200 {
+            return Exchange::reply(StatusCode::SERVICE_UNAVAILABLE);
+        }
+        let request = request.json();
+        let answer = model().respond(&request).every(Duration::from_secs(1));
+        match request["messages"].as_array().unwrap().len() {
+            1 => answer.cut_at(half).reset(),
+            2 => Wire::Anthropic
+                .rejects(400, "invalid_request_error", "no")
+                .delay(Duration::from_secs(1)),
+            _ => answer,
+        }
+    }));
+    let client = builder(&memory).policy(quick().max_attempts(2)).build().unwrap();
+    kinds(&client, 5).await;
+    tokio::time::advance(Duration::from_secs(60)).await;
+    moody.turn(200);
+    let mut trial = ask(&client);
+    while trial.report().attempts.len() < 3 {
+        trial.next().await.unwrap().unwrap();
+        assert_eq!(kinds(&client, 1).await, [ErrorKind::Denied]);
+    }
+    assert_eq!(trial.finish().await.unwrap().text(), TEXT);
+    assert_eq!((states(&client), client.breakers()[0].trials), (vec![HalfOpen], 0));
+    assert_eq!(hear(ask(&client)).await.text(), TEXT);
+    assert_eq!(states(&client), [Closed]);
+}

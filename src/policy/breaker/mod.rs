@@ -45,8 +45,9 @@ pub enum BreakerState {
 }
 
 /// Leave to send one request. What became of it is to be told once: [`Breaker::on_success`],
-/// [`Breaker::on_failure`], [`Breaker::on_setback`] or [`Breaker::on_abandoned`]; or
-/// [`Breaker::on_continued`], and then [`Breaker::try_continue`] or [`Breaker::on_abandoned`].
+/// [`Breaker::on_failure`], [`Breaker::on_setback`] or [`Breaker::on_abandoned`]. Where another request is
+/// to go on in its place, that is [`Breaker::on_continued`] if it failed, and then
+/// [`Breaker::try_continue`], or else [`Breaker::on_abandoned`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Permit(u64);
 
@@ -139,9 +140,8 @@ impl Breaker {
         Ok(permit)
     }
 
-    /// Asks for leave to send the request that goes on with what the one of `permit` had begun, after
-    /// [`on_continued`](Self::on_continued): a trial that nobody has taken the place of keeps it, for
-    /// another open time.
+    /// Asks for leave to send the request that goes on in the place of the one of `permit`: a trial that
+    /// nobody has taken the place of keeps it, for another open time.
     ///
     /// # Errors
     /// Not now; the time is when to ask again.
