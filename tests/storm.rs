@@ -13,6 +13,7 @@ use http::StatusCode;
 use sockets::Wire;
 use tokio::time::Instant;
 use unbroken::engine::Notice;
+use unbroken::observe::Observation;
 use unbroken::policy::{BREAKER_OPEN, BREAKER_SUCCESSES, BreakerPolicy, BreakerState, Policy};
 use unbroken::testing::{Deltas, Exchange, Memory, Script};
 use unbroken::{Client, Delta, ErrorKind, Event};
@@ -104,8 +105,8 @@ impl Storm {
             }
         }));
         let changes = Arc::clone(&log);
-        let observer = move |notice: &Notice| {
-            if let Notice::Breaker { upstream, state, .. } = notice {
+        let observer = move |seen: &Observation<'_>| {
+            if let Notice::Breaker { upstream, state, .. } = seen.notice {
                 assert_eq!(&**upstream, "one", "the other one is always up");
                 changes.lock().unwrap().push((start.elapsed(), What::Breaker(*state)));
             }
