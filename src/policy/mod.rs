@@ -70,7 +70,8 @@ pub struct Policy {
     /// Waits between attempts.
     pub backoff: Backoff,
     /// When the breaker of an upstream opens and closes. As the policy of the client has it, whose
-    /// replies share the breakers; the policy of a single reply does not change it.
+    /// replies share the breakers; the policy of a single reply does not change it, but for what is
+    /// [slow](BreakerPolicy::slow).
     pub breaker: BreakerPolicy,
     /// Longest `retry-after` that is honoured; a longer one gives the step up.
     pub retry_after_max: Duration,
@@ -149,7 +150,8 @@ impl Policy {
         self
     }
 
-    /// Sets when the breaker of an upstream opens and closes.
+    /// Sets when the breaker of an upstream opens and closes; see the manual's chapter on the
+    /// [breaker](crate::manual::breaker).
     #[must_use]
     pub const fn breaker(mut self, breaker: BreakerPolicy) -> Self {
         self.breaker = breaker;

@@ -1,7 +1,8 @@
 //! What a gate refuses, steps that are no upstream, requests that are not streamed.
 
+use unbroken::dialect::OpenAiResponses;
 use unbroken::engine::{Notice, Verdict};
-use unbroken::{Canned, HandOff, Outcome, Source, Step};
+use unbroken::{Canned, HandOff, Outcome, Source, Step, WireOptions};
 
 use super::support::run_gated;
 use super::*;
@@ -397,4 +398,27 @@ fn a_head_may_take_as_long_as_a_whole_answer() {
         assert_eq!(first, Cut::Stalled { timer: Timer::FirstEvent });
         assert_eq!(run.report.attempts[1].opened, Duration::from_secs(600));
     }
+}
+
+/// What is passed on is not read, and is delivered all the same.
+#[test]
+fn a_replay_is_exempt_once_something_of_it_was_passed_on() {
+    let wire = Wire::OpenAiResponses;
+    let kept = "https://api.example/v1/responses/resp_1?stream=true".parse().unwrap();
+    let mut plan = Plan::new(json!({}), [Upstream::new("one", OpenAiResponses, kept)]);
+    plan.replay = true;
+    plan.wire = Some(WireOptions::new());
+    let mut exchanges =
+        vec![Exchange::headless(End::Reset), cut(wire, 60), model(wire).whole()].into_iter();
+    let mut seen = Vec::new();
+    let run = run_gated(
+        plan,
+        |_, _| exchanges.next().unwrap(),
+        |attempt| {
+            seen.push(attempt.exempt);
+            true
+        },
+    );
+    assert_eq!((seen, run.result.is_ok()), (vec![false, false, true], true));
+    assert_eq!(run.wire.unwrap(), model(wire).whole().body());
 }

@@ -425,6 +425,38 @@ async fn breakers_are_bounded() {
     assert_eq!(kinds(&client, 1).await, [ErrorKind::Denied]);
 }
 
+/// Of its kind, the one that was not used for the longest goes.
+#[tokio::test(start_paused = true)]
+async fn the_breaker_used_longest_ago_goes_first() {
+    let moody = Moody::new(404);
+    let memory = moody.memory();
+    let policy = once().breaker(BreakerPolicy::new().failures(1).open(Duration::from_secs(3600)));
+    let client = builder(&memory).policy(policy).build().unwrap();
+    let ask = async |number: usize| {
+        let mut request = Wire::Anthropic.request();
+        request["model"] = json!(format!("model-{number}"));
+        client.stream(request).finish().await.unwrap_err().kind()
+    };
+    let kept = |number: usize| {
+        let name = format!("model-{number}");
+        client.breakers().iter().any(|breaker| *breaker.model == *name)
+    };
+    for number in 0..256 {
+        ask(number).await;
+    }
+    ask(0).await;
+    ask(256).await;
+    assert!(kept(0) && !kept(1) && kept(2) && kept(256), "all are closed");
+    moody.turn(503);
+    for number in 1000..1256 {
+        assert_eq!(ask(number).await, ErrorKind::Overloaded);
+    }
+    assert_eq!(ask(1000).await, ErrorKind::Denied);
+    ask(2000).await;
+    assert!(kept(1000) && !kept(1001) && kept(1002) && kept(2000), "all are open");
+    assert_eq!(client.breakers().len(), 256);
+}
+
 /// An account that is limited says nothing about the upstream to those who have another.
 #[tokio::test(start_paused = true)]
 async fn a_rate_limit_counts_where_the_credentials_are_everybodys() {
