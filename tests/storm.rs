@@ -1,6 +1,7 @@
 //! Ten thousand replies of one client against an upstream that flaps, in virtual time: an open breaker
 //! is no sieve, an upstream that has healed is used again, and no permit is lost on the way.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::disallowed_methods, reason = "ten thousand callers are tasks of their own")]
 
 #[path = "support/sockets.rs"]
 mod sockets;

@@ -64,6 +64,9 @@ impl Story {
 /// At which second, what is done, and the state then.
 type Acts = &'static [(u64, &'static str, BreakerState)];
 
+/// The same, for acts by the hundred.
+type ManyActs = Vec<(u64, String, BreakerState)>;
+
 #[test]
 fn stories() {
     use BreakerState::{Closed, HalfOpen, Open};
@@ -114,7 +117,7 @@ fn stories() {
 fn stories_of_the_rate() {
     use BreakerState::{Closed, HalfOpen, Open};
     #[rustfmt::skip]
-    let rows: &[(&str, Vec<(u64, String, BreakerState)>)] = &[
+    let rows: &[(&str, ManyActs)] = &[
         ("a lucky answer now and then does not hide an upstream that fails",
             vec![(0, "+f+f+f+f+s".repeat(3) + "+f+f+f+s", Closed), (0, "+f".into(), Open)]),
         ("nineteen calls are too few", vec![(0, "+b".repeat(19), Closed), (0, "+b".into(), Open)]),
