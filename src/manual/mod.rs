@@ -8,6 +8,7 @@
 //! - [`retries`]: how often, after what wait, and what stops it
 //! - [`breaker`]: when an upstream is left alone, and when it is asked again
 //! - [`dialects`]: what is known of providers, and how to declare what is not
+//! - [`tools`]: tools that run once
 //! - [`proxy`]: streams that survive for clients in any language
 //! - [`defaults`]: every constant, its value and its reason
 //! - [`testing`]: faults for your own tests
@@ -26,6 +27,9 @@ pub mod breaker {}
 
 #[doc = include_str!("dialects.md")]
 pub mod dialects {}
+
+#[doc = include_str!("tools.md")]
+pub mod tools {}
 
 #[doc = include_str!("proxy.md")]
 pub mod proxy {}
