@@ -73,7 +73,7 @@ impl State {
 struct Running {
     engine: Recovery,
     exchange: Exchange,
-    /// The leave that the attempt under way has.
+    /// The leave that the attempt under way has, or what is left of the last one's.
     permit: Option<Permit>,
     /// The last response head that was a success, where somebody wants it.
     head: Option<http::response::Parts>,
@@ -291,6 +291,7 @@ impl Reply {
     pub(super) fn abandon(&mut self) {
         if let State::Running(running) = &mut self.state {
             running.exchange = Exchange::None;
+            running.permit = None;
             running.done = true;
         }
     }
@@ -355,6 +356,7 @@ impl Running {
                 Output::Notice(notice) => self.hear(shared, reply, &notice),
                 Output::Done(result) => {
                     self.done = true;
+                    self.permit = None;
                     // What the engine has left open of a success is the caller's.
                     if result.is_err() {
                         self.exchange = Exchange::None;
@@ -386,7 +388,8 @@ impl Running {
 
     fn open(&mut self, shared: &Shared, reply: ReplyId, attempt: Attempt) {
         let now = shared.clock.now();
-        self.permit = shared.gate.admit(&attempt, now, |notice| shared.hear(reply, notice));
+        let held = self.permit.take();
+        self.permit = shared.gate.admit(&attempt, held, now, |notice| shared.hear(reply, notice));
         if self.permit.is_none() {
             return self.engine.handle_input(now, Input::Denied { id: attempt.id });
         }
@@ -406,7 +409,7 @@ impl Running {
             if report.outcome != Outcome::Finished {
                 self.head = None;
             }
-            let permit = self.permit.take();
+            let permit = self.permit.as_mut();
             let change = permit.and_then(|permit| permit.settle(*verdict, shared.clock.now()));
             change.iter().for_each(|notice| shared.hear(reply, notice));
         }
