@@ -116,8 +116,8 @@ async fn the_manual_lists_what_is_exported() {
 
 /// The value of the series that is written so.
 fn value(text: &str, series: &str) -> Option<f64> {
-    let values = text.lines().filter_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
-    values.last()?.parse().ok()
+    let mut values = text.lines().filter_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+    values.next()?.parse().ok()
 }
 
 #[tokio::test(start_paused = true)]
@@ -168,4 +168,20 @@ async fn what_is_denied_is_no_attempt() {
     let sent = memory.requests().len() as f64;
     assert_eq!(value(&text, r#"unbroken_attempts_total{upstream="one"}"#), Some(sent), "{text}");
     assert_eq!(value(&text, r#"unbroken_denied_total{upstream="one"}"#), Some(4.0), "{text}");
+}
+
+/// The manual's table of what is told has a row for every notice.
+#[test]
+fn the_manual_lists_every_notice() {
+    let source = include_str!("../../src/engine/notice.rs");
+    let variants = source.split("pub enum Notice {").nth(1).unwrap().split("\n}").next().unwrap();
+    let name = |line: &str| {
+        let name = line.strip_prefix("    ")?.split([' ', '(', '{', ',']).next()?;
+        name.starts_with(|c: char| c.is_ascii_uppercase()).then(|| name.to_owned())
+    };
+    let variants: BTreeSet<String> = variants.lines().filter_map(name).collect();
+    let chapter = include_str!("../../src/manual/observability.md");
+    let table = chapter.split("# What is told").nth(1).unwrap().split("\n# ").next().unwrap();
+    let rows = table.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next());
+    assert_eq!(rows.map(str::to_owned).collect::<BTreeSet<_>>(), variants);
 }

@@ -37,8 +37,11 @@ use super::{Observation, Observer};
 pub struct Alerts {
     errors: ErrorMetrics,
     watched: Mutex<Vec<Watched>>,
-    told: Option<Box<dyn Fn(&Alert) + Send + Sync>>,
+    told: Option<Box<Tell>>,
 }
+
+/// Whoever is told.
+type Tell = dyn Fn(&Alert) + Send + Sync;
 
 /// A rule fired, or resolved.
 #[derive(Clone, Debug, PartialEq)]
