@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::event::{AttemptId, Cut, Join, Resume, Usage, as_millis, as_millis_if_any};
+use crate::event::{
+    AttemptId, Cut, Join, Resume, TransportErrorKind, Usage, as_millis, as_millis_if_any,
+};
 
 /// What an answer took, attempt by attempt.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -47,6 +49,9 @@ pub struct AttemptReport {
     pub outcome: Outcome,
     /// The provider's own error code or type, where it is one short word.
     pub code: Option<Arc<str>>,
+    /// How its HTTP exchange failed, where that is why it was cut: an HTTP/2 stream that was reset is told from
+    /// a connection that went away.
+    pub transport: Option<TransportErrorKind>,
     /// Bytes of content (text, reasoning, tool arguments) that it brought to the caller.
     pub delivered: usize,
     /// Bytes of content that it brought and that were not delivered: said before, unfinished at the

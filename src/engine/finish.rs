@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::attempt::Live;
 use super::decide;
+use super::ledger::Cause;
 use super::notice::Verdict;
 use super::settle::Fallen;
 use super::{Notice, Output, Recovery, State};
@@ -30,7 +31,7 @@ impl Recovery {
 
     /// The answer is complete.
     pub(super) fn complete(&mut self, live: &Live, reason: FinishReason, inferred: bool) {
-        self.ledger.close(self.now, Outcome::Finished, None, live);
+        self.ledger.close(self.now, Outcome::Finished, Cause::default(), live);
         self.tell_ended(live, Outcome::Finished, Verdict::Success);
         self.close_parts(live.is_beside());
         self.finish(reason, inferred);
@@ -91,9 +92,11 @@ impl Recovery {
         let exhausted = exhausted || denied && ailment.is_some();
         let (ended, rejection) = ailment.unwrap_or(own);
         let kind = decide::error_kind(&ended);
+        let retryable = decide::is_retryable(&ended);
         let code = ended.fault.and_then(|fault| fault.code);
         let error = Error::new(kind, self.transcript.clone(), self.ledger.report().clone());
-        let mut error = error.cut_by(ended.cut, exhausted).said(code, rejection);
+        let error = error.cut_by(ended.cut, exhausted).because(ended.transport, retryable);
+        let mut error = error.said(code, rejection);
         if let Some((_, field)) = self.course.passed_over.last() {
             error = error.passed_over(Arc::clone(field));
         }
@@ -107,7 +110,7 @@ impl Recovery {
             if !live.over {
                 self.queue.push_back(Output::Abort(live.id));
             }
-            self.ledger.close(self.now, Outcome::Canceled, None, &live);
+            self.ledger.close(self.now, Outcome::Canceled, Cause::default(), &live);
             self.tell_ended(&live, Outcome::Canceled, Verdict::Uncounted);
         }
         self.ended = None;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::attempt::Live;
-use crate::event::{AttemptId, Cut, Join, Resume, Usage};
+use crate::event::{AttemptId, Cut, Join, Resume, TransportErrorKind, Usage};
 use crate::report::{AttemptReport, Outcome, Report, estimate_tokens};
 
 #[derive(Debug)]
@@ -27,6 +27,13 @@ pub(super) struct Entry {
     pub(super) by: Option<Resume>,
     pub(super) free: bool,
     pub(super) delay: Duration,
+}
+
+/// What is known of the end of an attempt beside how it ended.
+#[derive(Debug, Default)]
+pub(super) struct Cause {
+    pub(super) code: Option<Arc<str>>,
+    pub(super) transport: Option<TransportErrorKind>,
 }
 
 impl Ledger {
@@ -49,6 +56,7 @@ impl Ledger {
             ended: None,
             outcome: Outcome::Running,
             code: None,
+            transport: None,
             delivered: 0,
             discarded: 0,
             join: None,
@@ -106,19 +114,13 @@ impl Ledger {
     }
 
     /// The attempt is over.
-    pub(super) fn close(
-        &mut self,
-        now: Instant,
-        outcome: Outcome,
-        code: Option<Arc<str>>,
-        live: &Live,
-    ) {
+    pub(super) fn close(&mut self, now: Instant, outcome: Outcome, cause: Cause, live: &Live) {
         let at = self.since_start(now);
         self.mixed |= live.aside || live.came > live.delivered;
         self.edit(|attempt| {
             attempt.ended = Some(at);
             attempt.outcome = outcome;
-            attempt.code = code;
+            (attempt.code, attempt.transport) = (cause.code, cause.transport);
             attempt.delivered = live.delivered;
             attempt.discarded = live.came.saturating_sub(live.delivered);
             attempt.estimated_output_tokens = estimate_tokens(live.generated);
