@@ -1,10 +1,12 @@
 //! The manual: chapters to read, and no code.
 //!
 //! In: nothing. Out: nothing. It must never say more than the code does: `tests/manual.rs` compares
-//! the chapter on defaults with the source, and the examples are compiled and run.
+//! the chapter on defaults with the source, `tests/errors.rs` plays the table of the one on errors to the
+//! engine, and the examples are compiled and run.
 //!
 //! - [`architecture`]: the floors of the crate, and who answers which question
 //! - [`recovery`]: what is done when a stream breaks
+//! - [`errors`]: what can go wrong, whose fault it is, and what is done about it
 //! - [`dialects`]: what is known of providers, and how to declare what is not
 //! - [`proxy`]: streams that survive for clients in any language
 //! - [`defaults`]: every constant, its value and its reason
@@ -15,6 +17,9 @@ pub mod architecture {}
 
 #[doc = include_str!("recovery.md")]
 pub mod recovery {}
+
+#[doc = include_str!("errors.md")]
+pub mod errors {}
 
 #[doc = include_str!("dialects.md")]
 pub mod dialects {}
