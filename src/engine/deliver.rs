@@ -149,6 +149,10 @@ impl Recovery {
     }
 
     pub(super) fn emit(&mut self, event: Event) {
+        if let Event::Delta(Delta::Abandon { part }) = &event {
+            let part = self.transcript.parts().get(*part as usize);
+            self.ledger.abandoned(part.map_or(0, |part| part.text().len()));
+        }
         if self.wire.is_some() {
             self.queue.push_back(Output::Event(event.clone()));
             self.wire_event(&event);

@@ -12,7 +12,9 @@ use super::notice::Verdict;
 use super::settle::Fallen;
 use super::{Notice, Output, Recovery, State};
 use crate::error::{Error, ErrorKind};
-use crate::event::{Cut, Delta, Event, Finish, FinishReason, Next as Told, PartKind, Source};
+use crate::event::{
+    Cut, Delta, Event, Finish, FinishReason, Next as Told, PartKind, Resume, Source,
+};
 use crate::report::Outcome;
 use crate::transcript::PartState;
 
@@ -31,10 +33,19 @@ impl Recovery {
 
     /// The answer is complete.
     pub(super) fn complete(&mut self, live: &Live, reason: FinishReason, inferred: bool) {
-        self.ledger.close(self.now, Outcome::Finished, Cause::default(), live);
+        self.close(Outcome::Finished, Cause::default(), live);
         self.tell_ended(live, Outcome::Finished, Verdict::Success);
         self.close_parts(live.is_beside());
         self.finish(reason, inferred);
+    }
+
+    /// Closes the account of the attempt.
+    pub(super) fn close(&mut self, outcome: Outcome, cause: Cause, live: &Live) {
+        let replayed = live.by == Some(Resume::Cursor) || self.relays();
+        // Where nothing came back, nobody knows whether the request was read.
+        let unknown = live.came > 0 && !replayed && self.ledger.lacks_input();
+        let read = if unknown { self.upstream().dialect.reads(&self.step.request) } else { 0 };
+        self.ledger.close(self.now, outcome, cause, live, read);
     }
 
     pub(super) fn close_parts(&mut self, continued: bool) {
@@ -110,7 +121,7 @@ impl Recovery {
             if !live.over {
                 self.queue.push_back(Output::Abort(live.id));
             }
-            self.ledger.close(self.now, Outcome::Canceled, Cause::default(), &live);
+            self.close(Outcome::Canceled, Cause::default(), &live);
             self.tell_ended(&live, Outcome::Canceled, Verdict::Uncounted);
         }
         self.ended = None;

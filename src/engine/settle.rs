@@ -202,7 +202,7 @@ impl Recovery {
         if ended.cut != Cut::Denied {
             let code = ended.fault.as_ref().and_then(|fault| fault.code.clone());
             let cause = Cause { code, transport: ended.transport };
-            self.ledger.close(self.now, Outcome::Cut(ended.cut), cause, &live);
+            self.close(Outcome::Cut(ended.cut), cause, &live);
             self.clocks.last_new.get_or_insert(self.now);
             self.course.fresh_connection =
                 matches!(ended.cut, Cut::Stalled { .. } | Cut::Reset | Cut::Unreachable);

@@ -7,6 +7,7 @@
 //! - [`architecture`]: the floors of the crate, and who answers which question
 //! - [`recovery`]: what is done when a stream breaks
 //! - [`errors`]: what can go wrong, whose fault it is, and what is done about it
+//! - [`costs`]: what an answer costs, as far as it is known
 //! - [`dialects`]: what is known of providers, and how to declare what is not
 //! - [`proxy`]: streams that survive for clients in any language
 //! - [`defaults`]: every constant, its value and its reason
@@ -20,6 +21,9 @@ pub mod recovery {}
 
 #[doc = include_str!("errors.md")]
 pub mod errors {}
+
+#[doc = include_str!("costs.md")]
+pub mod costs {}
 
 #[doc = include_str!("dialects.md")]
 pub mod dialects {}
