@@ -60,6 +60,9 @@ pub struct AttemptReport {
     /// Bytes of content that the model made for it in vain: not delivered, or abandoned or taken back
     /// afterwards. What a server only sends again, a replay or an echo of what it was sent, is none.
     pub lost: usize,
+    /// The provider's own end of the answer came, so that what it reported is its last word.
+    #[serde(skip)]
+    pub(crate) complete: bool,
     /// How its text was joined to what had been said.
     pub join: Option<Join>,
     /// Frames that could not be read and were skipped, as a last resort.
@@ -136,7 +139,8 @@ impl Report {
     pub fn context_tokens(&self) -> Option<u64> {
         let mut attempts = self.attempts.iter().rev();
         let last = attempts.find(|attempt| attempt.outcome == Outcome::Finished)?;
-        let usage = last.usage.filter(|usage| usage.input_tokens > 0)?;
+        let usage = last.usage.filter(|_| last.complete);
+        let usage = usage.filter(|usage| usage.input_tokens > 0)?;
         Some(usage.input_tokens.saturating_add(usage.output_tokens))
     }
 
@@ -174,7 +178,7 @@ impl AttemptReport {
     /// provider's last word on it.
     #[must_use]
     pub fn is_estimated(&self) -> bool {
-        self.cost_something() && !(self.outcome == Outcome::Finished && self.usage.is_some())
+        self.cost_something() && !(self.complete && self.usage.is_some())
     }
 
     /// Output tokens: reported, or the estimate where that is more (a stream that is cut early has
@@ -183,7 +187,7 @@ impl AttemptReport {
     pub fn output_tokens(&self) -> u64 {
         let reported = self.usage.map(|usage| usage.output_tokens);
         match reported {
-            Some(tokens) if self.outcome == Outcome::Finished => tokens,
+            Some(tokens) if self.complete => tokens,
             reported => reported.unwrap_or_default().max(self.estimated_output_tokens),
         }
     }

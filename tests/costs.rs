@@ -11,7 +11,7 @@ use unbroken::dialect::{Declared, Prefill};
 use unbroken::engine::Plan;
 use unbroken::policy::{Delivery, Policy};
 use unbroken::testing::{Answer, Behaviour, Deltas, End, Exchange, Fault, Model};
-use unbroken::{Event, Usage};
+use unbroken::{Event, Outcome, Usage};
 
 /// Four bytes a delta, and a delta a token.
 const TEXT: &str = "One answer over however many connections it takes, and nobody sees the seam in it, \
@@ -218,6 +218,32 @@ fn reasoning_that_nobody_saw_is_lost() {
     let first = &run.report.attempts[0];
     assert_eq!((first.billed().output_tokens, first.lost_output_tokens()), (2000, 1980));
     assert_eq!(run.report.lost_output_tokens(), 1980 + run.report.attempts[1].lost as u64 / 8);
+}
+
+/// The provider had not ended its answer, and so not told what it cost.
+#[test]
+fn what_a_stop_sequence_across_the_seam_ends_is_estimated() {
+    let wire = Wire::Anthropic;
+    let mut plan = plan(wire, Declared::new().prefill(Prefill::Trailing));
+    let mut request = (*plan.request).clone();
+    request["stop_sequences"] = json!(["TheEnd"]);
+    plan.request = request.into();
+    let says = |text: String| {
+        let start = json!({"type": "message_start", "message": {"id": "1", "model": "m",
+            "usage": {"input_tokens": 70, "output_tokens": 1}}});
+        let block = json!({"type": "content_block_start", "index": 0,
+            "content_block": {"type": "text", "text": ""}});
+        let delta = json!({"type": "content_block_delta", "index": 0,
+            "delta": {"type": "text_delta", "text": text}});
+        Exchange::stream(events(&[start, block, delta]))
+    };
+    let exchanges = [says(format!("{TEXT} The")).reset(), says(format!("End {TEXT}"))];
+    let run = play(plan, &model(wire), exchanges);
+    assert!(run.result.is_ok() && run.transcript.finish().unwrap().inferred);
+    let second = &run.report.attempts[1];
+    assert_eq!((second.outcome, second.is_estimated()), (Outcome::Finished, true));
+    assert!(second.output_tokens() > 10, "{second:?}");
+    assert_eq!(run.report.context_tokens(), None);
 }
 
 /// What a cache saved, and what it cost to fill it, of all attempts.

@@ -71,6 +71,7 @@ impl Ledger {
             skipped_frames: 0,
             usage: None,
             lost: 0,
+            complete: false,
             estimated_input_tokens: 0,
             estimated_output_tokens: 0,
         });
@@ -152,6 +153,7 @@ impl Ledger {
         self.edit(|attempt| {
             attempt.ended = Some(at);
             attempt.outcome = outcome;
+            attempt.complete = outcome == Outcome::Finished && live.finish.is_some();
             (attempt.code, attempt.transport) = (cause.code, cause.transport);
             attempt.delivered = live.delivered;
             attempt.discarded = live.came.saturating_sub(live.delivered);

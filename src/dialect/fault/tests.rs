@@ -197,7 +197,11 @@ fn bodies() {
             r#"{"error":{"message":"The model `x` does not exist.","type":"NotFoundError","code":404}}"#,
             UnknownModel,
         ),
-        (404, r#"{"error":{"message":"model 'x' not found","type":"api_error"}}"#, UnknownModel),
+        (
+            404,
+            r#"{"error":{"message":"model 'x' not found","type":"not_found_error"}}"#,
+            UnknownModel,
+        ),
         (402, r#"{"error":{"message":"Insufficient Balance","type":"unknown_error"}}"#, Billing),
         (400, r#"{"detail":"Bad request"}"#, Invalid),
         (422, r#"{"detail":[{"loc":["body"],"msg":"field required"}]}"#, Invalid),
