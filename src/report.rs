@@ -12,7 +12,7 @@ use crate::event::{
 };
 
 /// What an answer took, attempt by attempt.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Report {
     /// Every request that was sent, in order.
@@ -20,7 +20,7 @@ pub struct Report {
 }
 
 /// One HTTP exchange. Durations are whole milliseconds in JSON.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct AttemptReport {
     /// Its number.

@@ -10,7 +10,7 @@ use serde::de::IgnoredAny;
 
 use super::attempt::{Live, Slot};
 use super::decide::Ended;
-use super::{Output, Recovery};
+use super::{Notice, Output, Recovery};
 use crate::event::{Cut, Delta, Event, PartKind, Text};
 
 impl Recovery {
@@ -152,6 +152,11 @@ impl Recovery {
         if let Event::Delta(Delta::Abandon { part }) = &event {
             let part = self.transcript.parts().get(*part as usize);
             self.ledger.abandoned(part.map_or(0, |part| part.text().len()));
+        }
+        let speaks = matches!(event, Event::Delta(Delta::Append { .. }));
+        if speaks && !mem::replace(&mut self.course.spoken, true) {
+            let attempt = self.live.as_ref().map(|live| live.id);
+            self.queue.push_back(Output::Notice(Notice::FirstDelta { attempt }));
         }
         if self.wire.is_some() {
             self.queue.push_back(Output::Event(event.clone()));

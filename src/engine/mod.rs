@@ -51,7 +51,7 @@ use http::{HeaderMap, StatusCode, Uri};
 use serde_json::Value;
 
 pub use attempt::Attempt;
-pub use notice::{Notice, Verdict};
+pub use notice::{Notice, Over, Verdict};
 #[cfg(feature = "proxy")]
 pub(crate) use plan::key_of;
 pub use plan::{Plan, Refusal, Upstream};
@@ -208,6 +208,8 @@ struct Course {
     /// The text part of each choice that is open.
     open_text: Vec<(u32, u32)>,
     started: bool,
+    /// Content has been handed out.
+    spoken: bool,
     /// Attempts in a row that were cut since something new came.
     failures: u32,
     /// The last attempt that was cut brought nothing new.

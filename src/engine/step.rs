@@ -13,7 +13,7 @@ use serde_json::Value;
 use super::open::Next;
 use super::plan::Upstream;
 use super::settle::Fallen;
-use super::{Output, Recovery, State};
+use super::{Notice, Output, Recovery, State};
 use crate::event::{
     Delta, Event, Finish, FinishReason, Head, Next as Told, PartKind, Source, Text,
 };
@@ -139,6 +139,11 @@ pub(super) struct Own {
 impl Recovery {
     /// The first step that has something to say or to send: its own answer if it has one, else an attempt.
     pub(super) fn begin(&mut self) {
+        self.queue.push_back(Output::Notice(Notice::Began {
+            dialect: self.plan.dialect().map_or("", |dialect| dialect.name()),
+            upstream: Arc::clone(&self.upstream().name),
+            model: Arc::clone(&self.step.outline.model),
+        }));
         match (0..=self.step.index).find_map(|index| self.own_answer(index)) {
             Some(own) => self.say(own),
             None => self.open(Next::first()),
@@ -193,6 +198,7 @@ impl Recovery {
     }
 
     pub(super) fn end(&mut self, finish: Finish) {
+        self.tell_over(Ok(finish.clone()));
         self.emit(Event::Finished(finish));
         self.release_unfinished();
         self.queue.push_back(Output::Done(Ok(())));
