@@ -28,7 +28,7 @@ pub(crate) struct Played {
 
 /// What an upstream does to each request.
 enum Does {
-    Answers(Exchange),
+    Answers(Box<Exchange>),
     /// Half of its answer, then another one.
     Strays,
     /// The HTTP stack says this.
@@ -36,6 +36,12 @@ enum Does {
     /// The request is not sent.
     Denied,
     Canceled,
+}
+
+impl Does {
+    fn answers(exchange: Exchange) -> Self {
+        Self::Answers(Box::new(exchange))
+    }
 }
 
 /// Plays the row in this format; `None` where it is about another one.
@@ -48,14 +54,14 @@ pub(crate) fn play(wire: Wire, whence: &str, what: &str) -> Option<Played> {
     let mut scene = Scene::new(wire, background);
     let mut class = None;
     let does = match place {
-        "status" => Does::Answers(rejection(wire, what, &mut class)),
+        "status" => Does::answers(rejection(wire, what, &mut class)),
         "transport" => Does::Breaks(transport(span(what))),
-        "timer" => Does::Answers(silence(span(what))),
+        "timer" => Does::answers(silence(span(what))),
         "body" => body(what, &mut scene),
         "reply" => reply(what, &mut scene),
         dialect if dialect != wire.name() => return None,
-        _ if what.starts_with("`{") => Does::Answers(event(wire, span(what), &mut class)),
-        _ => Does::Answers(rejection(wire, what, &mut class)),
+        _ if what.starts_with("`{") => Does::answers(event(wire, span(what), &mut class)),
+        _ => Does::answers(rejection(wire, what, &mut class)),
     };
     let (error, _) = scene.ends(&does, scene.attempts, false);
     let error = error.unwrap_or_else(|| panic!("{wire:?}: {what} is no error"));
@@ -121,7 +127,7 @@ impl Scene {
             ),
             Does::Answers(exchange) => run_gated(
                 plan,
-                |request, attempt| self.answer(request, attempt, exchange.clone()),
+                |request, attempt| self.answer(request, attempt, exchange),
                 |_| true,
             ),
             Does::Strays => run_gated(plan, |_, attempt| self.strays(attempt), |_| true),
@@ -135,8 +141,8 @@ impl Scene {
         self.wire.says(Answer::new().text("The whole answer."), Deltas::Chars(6))
     }
 
-    fn answer(&self, request: &Value, attempt: &Attempt, exchange: Exchange) -> Exchange {
-        if &*attempt.upstream == "one" { exchange } else { self.model().respond(request) }
+    fn answer(&self, request: &Value, attempt: &Attempt, exchange: &Exchange) -> Exchange {
+        if &*attempt.upstream == "one" { exchange.clone() } else { self.model().respond(request) }
     }
 
     fn strays(&self, attempt: &Attempt) -> Exchange {
@@ -304,7 +310,7 @@ fn body(what: &str, scene: &mut Scene) -> Does {
         }
         other => panic!("{other}?"),
     };
-    Does::Answers(exchange)
+    Does::answers(exchange)
 }
 
 fn reply(what: &str, scene: &mut Scene) -> Does {
@@ -317,12 +323,12 @@ fn reply(what: &str, scene: &mut Scene) -> Does {
         "the hook says stop" => {
             scene.policy = Policy::new().keep_going(|_| false);
             scene.attempts = 20;
-            Does::Answers(Exchange::reply(StatusCode::SERVICE_UNAVAILABLE))
+            Does::answers(Exchange::reply(StatusCode::SERVICE_UNAVAILABLE))
         }
         "the deadline" => {
             let timeouts = Timeouts::new().overall(Duration::from_secs(5));
             scene.policy = Policy::new().timeouts(timeouts);
-            Does::Answers(Exchange::headless(End::Stall))
+            Does::answers(Exchange::headless(End::Stall))
         }
         "canceled" => Does::Canceled,
         other => panic!("{other}?"),

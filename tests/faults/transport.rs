@@ -2,6 +2,7 @@
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
+use tokio::task::JoinSet;
 use unbroken::TransportErrorKind;
 
 use super::*;
@@ -53,7 +54,8 @@ async fn no_connection() {
 async fn no_tls() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let base = format!("https://{}", listener.local_addr().unwrap());
-    tokio::spawn(async move {
+    let mut peer = JoinSet::new();
+    peer.spawn(async move {
         while let Ok((mut socket, _)) = listener.accept().await {
             let _ = socket.read(&mut [0; 64]).await;
             let _ = socket.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await;
