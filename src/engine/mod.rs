@@ -54,7 +54,7 @@ pub use attempt::Attempt;
 pub use notice::{Notice, Over, Verdict};
 #[cfg(feature = "proxy")]
 pub(crate) use plan::key_of;
-pub use plan::{Plan, Refusal, Upstream};
+pub use plan::{IDEMPOTENCY_KEY, Plan, Refusal, Upstream};
 pub use release::Released;
 pub use step::{Canned, HandOff, Step};
 pub use wire::{WireOptions, WireReasoning};

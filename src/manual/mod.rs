@@ -9,6 +9,7 @@
 //! - [`errors`]: what can go wrong, whose fault it is, and what is done about it
 //! - [`costs`]: what an answer costs, as far as it is known
 //! - [`dialects`]: what is known of providers, and how to declare what is not
+//! - [`tools`]: tools that run once
 //! - [`proxy`]: streams that survive for clients in any language
 //! - [`defaults`]: every constant, its value and its reason
 //! - [`testing`]: faults for your own tests
@@ -27,6 +28,9 @@ pub mod costs {}
 
 #[doc = include_str!("dialects.md")]
 pub mod dialects {}
+
+#[doc = include_str!("tools.md")]
+pub mod tools {}
 
 #[doc = include_str!("proxy.md")]
 pub mod proxy {}
