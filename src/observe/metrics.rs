@@ -18,7 +18,7 @@ use crate::dialect::FaultClass;
 use crate::engine::{Notice, Over};
 use crate::error::ErrorKind;
 use crate::policy::BreakerState;
-use crate::report::{AttemptReport, Outcome, Report};
+use crate::report::{AttemptReport, Report};
 
 /// Counts what the replies of a client tell, by the recorder that is installed: a global one
 /// (`metrics::set_global_recorder`) or the thread's own.
@@ -56,7 +56,7 @@ impl Metrics {
             (CUTS, "Attempts that ended before their answer."),
             (RECOVERIES, "Continuations that were joined, by rung."),
             (SEAMS, "Seams, by how the two sides join."),
-            (TOKENS, "Tokens of all attempts; the kinds do not overlap."),
+            (TOKENS, "Tokens that attempts are billed, at the least; the kinds do not overlap."),
             (
                 LOST_TOKENS,
                 "Output tokens of attempts that were cut: billed, and only partly of use.",
@@ -174,28 +174,28 @@ impl Observer for Metrics {
 /// What the attempts of a reply cost.
 fn count_costs(report: &Report) {
     for attempt in &report.attempts {
-        counter!(ATTEMPTS, "upstream" => attempt.upstream.to_string()).increment(1);
+        let upstream = || attempt.upstream.to_string();
+        counter!(ATTEMPTS, "upstream" => upstream()).increment(1);
         for (kind, tokens) in tokens(attempt) {
             if tokens > 0 {
-                counter!(TOKENS, "upstream" => attempt.upstream.to_string(), "kind" => kind)
-                    .increment(tokens);
+                counter!(TOKENS, "upstream" => upstream(), "kind" => kind).increment(tokens);
             }
         }
-        if matches!(attempt.outcome, Outcome::Cut(_)) {
-            counter!(LOST_TOKENS, "upstream" => attempt.upstream.to_string())
-                .increment(attempt.output_tokens());
-        }
+        counter!(LOST_TOKENS, "upstream" => upstream()).increment(attempt.lost_output_tokens());
     }
+    counter!(REBILLED_TOKENS).increment(report.rebilled_input_tokens());
 }
 
-/// The tokens of `attempt`, each of one kind.
+/// What `attempt` is billed, each token of one kind.
 fn tokens(attempt: &AttemptReport) -> [(&'static str, u64); 3] {
-    let usage = attempt.usage.unwrap_or_default();
+    let billed = attempt.billed();
+    let reported = attempt.usage.is_some_and(|usage| usage.input_tokens > 0);
+    let input = if reported { "input" } else { "input_estimated" };
     let output = if attempt.is_estimated() { "output_estimated" } else { "output" };
     [
-        ("input", usage.input_tokens.saturating_sub(usage.cached_input_tokens)),
-        ("cached_input", usage.cached_input_tokens),
-        (output, attempt.output_tokens()),
+        (input, billed.input_tokens.saturating_sub(billed.cached_input_tokens)),
+        ("cached_input", billed.cached_input_tokens),
+        (output, billed.output_tokens),
     ]
 }
 
@@ -226,6 +226,7 @@ const RECOVERIES: &str = "unbroken_recoveries_total";
 const SEAMS: &str = "unbroken_seams_total";
 const TOKENS: &str = "unbroken_tokens_total";
 const LOST_TOKENS: &str = "unbroken_lost_tokens_total";
+const REBILLED_TOKENS: &str = "unbroken_rebilled_input_tokens_total";
 const DENIED: &str = "unbroken_denied_total";
 const ACCOUNT: &str = "unbroken_account_refusals_total";
 const TRANSITIONS: &str = "unbroken_breaker_transitions_total";

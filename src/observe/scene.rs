@@ -121,11 +121,15 @@ pub(super) fn attempt(number: u32, outcome: Outcome) -> AttemptReport {
         ended: None,
         outcome,
         code: None,
+        transport: None,
         delivered: 0,
         discarded: 0,
+        lost: 0,
+        complete: false,
         join: None,
         skipped_frames: 0,
         usage: None,
+        estimated_input_tokens: 0,
         estimated_output_tokens: 0,
     }
 }

@@ -125,7 +125,9 @@ impl Spans {
         span.record("unbroken.attempts", report.attempts.len());
         span.record("unbroken.cuts", cuts);
         span.record("unbroken.seams.unverified", report.unverified_seams());
-        span.record("unbroken.usage.lost_output_tokens", report.interrupted_output_tokens());
+        span.record("unbroken.usage.estimated", report.is_estimated());
+        span.record("unbroken.usage.lost_output_tokens", report.lost_output_tokens());
+        span.record("unbroken.usage.rebilled_input_tokens", report.rebilled_input_tokens());
         if let Some(lost) = report.time_lost() {
             span.record("unbroken.time_lost", lost.as_secs_f64());
         }
@@ -177,7 +179,9 @@ fn reply_span(reply: ReplyId, dialect: &str, upstream: &str, model: &str) -> Spa
         unbroken.cuts = field::Empty,
         unbroken.seams.unverified = field::Empty,
         unbroken.time_lost = field::Empty,
+        unbroken.usage.estimated = field::Empty,
         unbroken.usage.lost_output_tokens = field::Empty,
+        unbroken.usage.rebilled_input_tokens = field::Empty,
     )
 }
 
@@ -235,10 +239,9 @@ fn end_attempt(span: &Span, report: &AttemptReport) {
     }
     span.record("unbroken.delivered", report.delivered);
     span.record("unbroken.discarded", report.discarded);
-    if let Some(usage) = report.usage {
-        span.record("unbroken.usage.input_tokens", usage.input_tokens);
-    }
-    span.record("unbroken.usage.output_tokens", report.output_tokens());
+    let billed = report.billed();
+    span.record("unbroken.usage.input_tokens", billed.input_tokens);
+    span.record("unbroken.usage.output_tokens", billed.output_tokens);
     span.record("unbroken.usage.estimated", report.is_estimated());
 }
 

@@ -135,7 +135,9 @@ async fn a_reply_and_its_attempts() {
         "gen_ai.usage.cache_creation.input_tokens",
         "gen_ai.usage.reasoning.output_tokens",
         "unbroken.time_lost",
+        "unbroken.usage.estimated",
         "unbroken.usage.lost_output_tokens",
+        "unbroken.usage.rebilled_input_tokens",
     ] {
         assert!(chat.fields.contains_key(field), "{field} of {chat:#?}");
     }
