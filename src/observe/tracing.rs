@@ -19,8 +19,8 @@ use crate::report::{AttemptReport, Outcome};
 
 /// Makes a span for each reply and a child of it for each attempt, on whatever subscriber is installed.
 ///
-/// The span of a reply is a child of the one that is current where the reply is polled first, and ends with the reply,
-/// also where that is dropped. Its fields are listed in [the manual](crate::manual::observability). Token
+/// The span of a reply is a child of the one that is current where the reply is polled first, and ends with
+/// the reply, also where that is dropped. Its fields are listed in [the manual](crate::manual::observability). Token
 /// usage is in `gen_ai.usage.*` of the reply, summed over its attempts, and of an attempt in
 /// `unbroken.usage.*` only: who adds up spans must not count it twice.
 ///

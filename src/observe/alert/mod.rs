@@ -84,17 +84,17 @@ impl Alerts {
 
     /// Sets who is told of every alert, in place of whoever was before; nobody by default.
     ///
-    /// It is called while a reply is polled, or while [`check`](Self::check) runs: be quick, and never block. Two
-    /// alerts of one rule may come on two threads, and then in either order: [`Alert::at`] says which is the
-    /// later.
+    /// It is called while a reply is polled, or while [`check`](Self::check) runs: be quick, and never
+    /// block. Two alerts of one rule may come on two threads, and then in either order: [`Alert::at`] says
+    /// which is the later.
     #[must_use]
     pub fn on_alert(mut self, tell: impl Fn(&Alert) + Send + Sync + 'static) -> Self {
         self.told = Some(Box::new(tell));
         self
     }
 
-    /// Looks at every rule as of `now`: what fires or resolves, in the order of the rules. Whoever is told of alerts is told
-    /// of these too.
+    /// Looks at every rule as of `now`: what fires or resolves, in the order of the rules. Whoever is told
+    /// of alerts is told of these too.
     pub fn check(&self, now: Instant) -> Vec<Alert> {
         self.look(now, |_| true)
     }
@@ -130,7 +130,7 @@ impl Alerts {
 impl Watched {
     fn look(&mut self, errors: &ErrorMetrics, now: Instant) -> Option<Alert> {
         let rule = &self.rule;
-        let (value, samples) = errors.with(|state| rule.measure(state, now));
+        let (value, samples) = errors.with(|state| rule.measured(state, now));
         let state = if self.holds {
             rule.resolves(value).then_some(AlertState::Resolved)
         } else {

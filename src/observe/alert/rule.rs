@@ -1,7 +1,7 @@
 //! When somebody should be told.
 //!
-//! In: what the last minutes were like. Out: a number, and whether it is too high. Rules are values: they can be
-//! read from a file, and compared with what another system is told to watch.
+//! In: what the last minutes were like. Out: a number, and whether it is too high. Rules are values: they
+//! can be read from a file, and compared with what another system is told to watch.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -16,10 +16,10 @@ use crate::event::{Join, as_millis};
 /// When to fire, and when to resolve.
 ///
 /// It fires when its [`measure`](Self::measure) over the [`window`](Self::window) is higher than
-/// [`above`](Self::above), of at least [`at_least`](Self::at_least) samples. From then on it holds, also where the
-/// samples become fewer, until the measure is down at [`resolve_below`](Self::resolve_below), or there is
-/// nothing left in the window. Between the two thresholds nothing changes, so a measure that moves around one of
-/// them does not fire again and again.
+/// [`above`](Self::above), of at least [`at_least`](Self::at_least) samples. From then on it holds, also
+/// where the samples become fewer, until the measure is down at [`resolve_below`](Self::resolve_below), or
+/// there is nothing left in the window. Between the two thresholds nothing changes, so a measure that moves
+/// around one of them does not fire again and again.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct AlertRule {
@@ -56,8 +56,8 @@ pub enum Measure {
     /// The 95th percentile of seconds from the first poll of a reply to the first content of its answer.
     /// Samples: replies with any content.
     TimeToFirstDelta,
-    /// The 95th percentile of seconds that cuts cost a reply. Samples: replies with a cut that was followed by an
-    /// attempt.
+    /// The 95th percentile of seconds that cuts cost a reply. Samples: replies with a cut that was followed
+    /// by an attempt.
     TimeLost,
     /// Refusals of the account or its credentials. Samples: the same.
     AccountRefusals,
@@ -116,7 +116,7 @@ impl AlertRule {
     }
 
     /// What it measures at `now`, and of how many samples. None where there is nothing to measure.
-    pub(super) fn measure(&self, state: &State, now: Instant) -> (Option<f64>, u64) {
+    pub(super) fn measured(&self, state: &State, now: Instant) -> (Option<f64>, u64) {
         let minutes = || state.minutes.within(now, self.window).map(|(_, minute)| minute);
         let sum = |count: fn(&Minute) -> u64| minutes().map(count).sum();
         let p95 = |waits: fn(&Minute) -> &Waits| {

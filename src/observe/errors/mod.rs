@@ -30,9 +30,10 @@ use crate::error::{ErrorKind, Origin};
 /// # What counts as an error
 ///
 /// The error rate is the share of replies that failed among those that ended. A reply that finished
-/// counts as no error, however often it was cut on its way, and also where the chain's own words took the place
-/// of an answer: [`ErrorSnapshot::sources`] tells those apart. One that failed counts if its error is not
-/// [of the caller](Origin::Caller)'s making; one that is of his making counts as nothing, as does one that he canceled or dropped.
+/// counts as no error, however often it was cut on its way, and also where the chain's own words took the
+/// place of an answer: [`ErrorSnapshot::sources`] tells those apart. One that failed counts if its error is
+/// not of [the caller's](Origin::Caller) making; one that is counts as nothing, as does one that he canceled
+/// or dropped.
 ///
 /// Give each client its own: two of them number their replies alike.
 ///

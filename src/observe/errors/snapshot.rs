@@ -22,8 +22,8 @@ pub struct ErrorSnapshot {
     pub window: Duration,
     /// Replies that ended.
     pub replies: ReplyCounts,
-    /// The share of [`failed`](ReplyCounts::failed) replies among those and the finished ones, from 0 to 1; none
-    /// where there are neither.
+    /// The share of [`failed`](ReplyCounts::failed) replies among those and the finished ones, from 0 to 1;
+    /// none where there are neither.
     pub error_rate: Option<f64>,
     /// Finished replies by who gave the answer ([`Source::as_str`](crate::Source::as_str)).
     pub sources: BTreeMap<&'static str, u64>,
