@@ -16,6 +16,7 @@ use futures_core::stream::FusedStream;
 use serde_json::Value;
 
 use super::alarm::Alarm;
+use super::asking::{self, Asking};
 use super::clock::Clock;
 use super::gate::Permit;
 use super::transport::{BoxBody, BoxOpen, TransportError, Unread};
@@ -70,6 +71,7 @@ impl State {
 struct Running {
     engine: Recovery,
     exchange: Exchange,
+    asking: Asking,
     /// The leave that the attempt under way has.
     permit: Option<Permit>,
     /// The last response head that was a success, where somebody wants it.
@@ -202,6 +204,7 @@ impl Reply {
                 self.state = State::Running(Box::new(Running {
                     engine,
                     exchange: Exchange::None,
+                    asking: Asking::default(),
                     permit: None,
                     head: None,
                     keeps_head,
@@ -276,6 +279,7 @@ impl Reply {
     pub(super) fn abandon(&mut self) {
         if let State::Running(running) = &mut self.state {
             running.exchange = Exchange::None;
+            running.asking.end();
             running.done = true;
         }
     }
@@ -331,6 +335,9 @@ impl Running {
                 Output::Open(attempt) => self.open(shared, *attempt),
                 Output::Abort(_) => self.exchange = Exchange::None,
                 Output::Release(released) => release::send(shared, *released),
+                Output::Ask(question) => self.asking.begin(*question),
+                Output::Withdraw => self.asking.end(),
+                Output::Put(put) => asking::put(*put),
                 Output::Notice(notice) => self.hear(shared, &notice),
                 Output::Done(result) => {
                     self.done = true;
@@ -346,7 +353,8 @@ impl Running {
                     let input = match self.poll_exchange(cx) {
                         Poll::Ready(input) => input,
                         Poll::Pending => {
-                            let listening = !matches!(self.exchange, Exchange::None);
+                            let connected = !matches!(self.exchange, Exchange::None);
+                            let listening = connected || self.asking.is_under_way();
                             ready!(self.alarm.poll(&shared.clock, until, listening, cx));
                             Input::Tick
                         }
@@ -392,7 +400,7 @@ impl Running {
 
     fn poll_exchange(&mut self, cx: &mut Context<'_>) -> Poll<Input> {
         let input = match &mut self.exchange {
-            Exchange::None => return Poll::Pending,
+            Exchange::None => return self.asking.poll(cx),
             Exchange::Opening(id, opening) => {
                 let id = *id;
                 match ready!(opening.as_mut().poll(cx)) {

@@ -8,7 +8,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 
-use super::{Attempt, Notice, Released};
+use super::{Attempt, Given, Notice, Put, Question, Released};
 use crate::error::Error;
 use crate::event::{AttemptId, Event, Timer, TransportErrorKind};
 
@@ -51,6 +51,13 @@ pub enum Input {
         /// The attempt.
         id: AttemptId,
     },
+    /// A step that was asked ([`Output::Ask`]) has answered.
+    Answered {
+        /// The step, by its place in the chain.
+        step: usize,
+        /// The answer; none where it has none, or could not be asked.
+        given: Option<Given>,
+    },
     /// Time passed.
     Tick,
     /// The caller wants no more: an answer whose finish marker was seen ends as complete, any other one
@@ -73,6 +80,12 @@ pub enum Output {
     Wire(Bytes),
     /// Send this beside everything else, once; nothing is to be given back of it.
     Release(Box<Released>),
+    /// Ask a step that is no upstream for its answer, and give that back. One at a time.
+    Ask(Box<Question>),
+    /// Let go of the question under way; no answer to it counts any more.
+    Withdraw,
+    /// Put this answer into its cache beside everything else, once; nothing is to be given back of it.
+    Put(Box<Put>),
     /// Tell this to whoever listens.
     Notice(Notice),
     /// Nothing to do until an input comes, or `until`, when a `Tick` is due.
@@ -103,6 +116,9 @@ impl fmt::Debug for Input {
             }
             Self::Sent { id } => f.debug_struct("Sent").field("id", id).finish(),
             Self::Denied { id } => f.debug_struct("Denied").field("id", id).finish(),
+            Self::Answered { step, given } => {
+                f.debug_struct("Answered").field("step", step).field("given", given).finish()
+            }
             Self::Tick => f.write_str("Tick"),
             Self::Cancel => f.write_str("Cancel"),
         }

@@ -11,6 +11,9 @@
 //!           cut │  │ Backoff          │ cut
 //!               ▼  │                  ▼
 //!             Waiting ◀─────────── decide ──▶ Done(Err)
+//!                                     │ a step that is no upstream
+//!                                     ▼
+//!             the next step ◀────── Asking ──▶ Done(Ok)
 //! ```
 //!
 //! # How it is driven
@@ -24,10 +27,14 @@
 //! one output. So what [`Recovery::transcript`] holds is at every moment what was handed out.
 
 mod adapt;
+mod ask;
+mod asked;
 mod attempt;
+mod cache;
 mod decide;
 mod deliver;
 mod finish;
+mod hand_off;
 mod io;
 mod ledger;
 mod listen;
@@ -51,14 +58,18 @@ use bytes::Bytes;
 use http::{HeaderMap, StatusCode, Uri};
 use serde_json::Value;
 
+pub use ask::{Given, Question};
+pub use asked::Asked;
 pub use attempt::Attempt;
+pub use cache::{Cache, Cached, CachedAnswer, Put};
+pub use hand_off::{HandOff, HandedOff, Ticket};
 pub use io::{Input, Output};
-pub use notice::{Notice, Verdict};
+pub use notice::{Answered, Notice, Verdict};
 #[cfg(feature = "proxy")]
 pub(crate) use plan::key_of;
 pub use plan::{Plan, Refusal, Upstream};
 pub use release::Released;
-pub use step::{Canned, HandOff, Step};
+pub use step::{Canned, Step};
 pub use wire::{WireOptions, WireReasoning};
 
 use attempt::{Body, Head, Live, Wire, collect, is_other};
@@ -160,6 +171,8 @@ enum State {
     /// An attempt has ended; its loose ends are being handed out before it is decided upon.
     Settling(Box<settle::Fallen>),
     Waiting(open::Next),
+    /// A step that is no upstream is asked for its answer.
+    Asking(Box<ask::Asking>),
     Done,
 }
 
@@ -232,6 +245,7 @@ impl Recovery {
             | Input::Chunk { .. }
             | Input::End { .. }
             | Input::Denied { .. } => {}
+            Input::Answered { step, given } => self.on_answered(step, given),
             Input::Tick => self.on_tick(),
             Input::Cancel => self.cancel(),
         }
@@ -294,6 +308,13 @@ impl Recovery {
                 }
                 due
             }
+            State::Asking(asking) => {
+                let answered = asking.is_answered();
+                if answered {
+                    self.heed();
+                }
+                answered
+            }
             State::Attempting if self.ended.is_some() => {
                 self.fall();
                 true
@@ -313,7 +334,7 @@ impl Recovery {
         let reasons = timers::reasons(&self.step.outline, &self.step.capabilities);
         let pings = self.step.capabilities.pings;
         let own = self.clocks.next(self.live.as_ref(), &self.plan.policy, reasons, pings);
-        own.into_iter().chain(self.wire_deadline()).min()
+        own.into_iter().chain(self.asking_deadline()).chain(self.wire_deadline()).min()
     }
 
     fn on_sent(&mut self) {
@@ -442,6 +463,7 @@ impl Recovery {
             // `advance` sees for itself that the wait is over.
             Timer::Backoff => {}
             Timer::KeepAlive => self.wire_keep_alive(),
+            Timer::Cache | Timer::HandOff => self.on_silence(),
             Timer::Closing => self.ended = Some(End::Complete),
             Timer::Overall if self.live.as_ref().is_some_and(|live| live.finish.is_some()) => {
                 self.ended = Some(End::Complete);

@@ -31,6 +31,8 @@ impl fmt::Display for Timer {
             Self::KeepAlive => "keep-alive",
             Self::Backoff => "backoff",
             Self::Progress => "progress",
+            Self::Cache => "cache",
+            Self::HandOff => "hand-off",
             Self::Overall => "overall",
         })
     }
