@@ -59,12 +59,10 @@ pub mod proxy;
 pub mod testing;
 
 #[cfg(feature = "tokio")]
-pub use client::{
-    Answer, Call, Client, ClientBuilder, MemoryCache, Reply, TextStream, WireStream,
-};
+pub use client::{Answer, Call, Client, ClientBuilder, MemoryCache, Reply, TextStream, WireStream};
 pub use engine::{
-    Asked, Cache, Cached, CachedAnswer, Canned, HandOff, HandedOff, Step, Ticket, Upstream, WireOptions,
-    WireReasoning,
+    Asked, Cache, Cached, CachedAnswer, Canned, HandOff, HandedOff, Step, Ticket, Upstream,
+    WireOptions, WireReasoning,
 };
 pub use error::{ConfigError, Error, ErrorKind, Origin, Rejection};
 pub use event::*;

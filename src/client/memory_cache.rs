@@ -70,7 +70,11 @@ impl Cache for MemoryCache {
         ready(self.find(&asked.key()))
     }
 
-    fn put(&self, asked: &Asked, answer: CachedAnswer) -> impl Future<Output = ()> + Send + 'static {
+    fn put(
+        &self,
+        asked: &Asked,
+        answer: CachedAnswer,
+    ) -> impl Future<Output = ()> + Send + 'static {
         let since = self.clock.now();
         self.kept().put(asked.key(), Kept { answer, since });
         ready(())

@@ -106,6 +106,7 @@ impl Recovery {
     /// It is the turn of step `index`, which is no upstream.
     pub(super) fn take_turn(&mut self, index: usize, otherwise: Otherwise) {
         let Some(step) = self.plan.chain.get(index).cloned() else { return };
+        self.course.asked = index + 1;
         if let Some(own) = step.answer(&self.plan.request) {
             return self.answer_instead(otherwise.fallen(), own);
         }
@@ -128,10 +129,10 @@ impl Recovery {
         self.state = State::Asking(Box::new(asking));
     }
 
-    /// Whether step `index` is no upstream, and may have its turn.
+    /// Whether step `index` is no upstream, and may have its turn. It has one at most.
     pub(super) fn is_own_turn(&self, index: usize) -> bool {
         let own = self.plan.chain.get(index).is_some_and(|step| step.upstream().is_none());
-        own && self.takes_own_answers()
+        own && index >= self.course.asked && self.takes_own_answers()
     }
 
     /// Step `index` has no answer.
@@ -139,7 +140,7 @@ impl Recovery {
         match otherwise {
             Otherwise::Begin => self.begin_at(index + 1),
             Otherwise::NextStep { fallen, exhausted } => {
-                self.next_step_from(index + 1, fallen, exhausted);
+                self.decide_again(index + 1, fallen, exhausted);
             }
             Otherwise::NoAttempt { fallen } => self.without_attempt(index + 1, fallen),
         }
@@ -215,7 +216,8 @@ impl Recovery {
             }
             _ => None,
         };
-        let answered = if own.is_none() && answered == Answered::Yes { Answered::No } else { answered };
+        let answered =
+            if own.is_none() && answered == Answered::Yes { Answered::No } else { answered };
         if let Some(step) = self.plan.chain.get(index).and_then(Step::own_name) {
             let notice = Notice::Asked { step: Arc::from(step), answered };
             self.queue.push_back(Output::Notice(notice));

@@ -82,9 +82,9 @@ enum Shape<'a> {
 impl<'a> Shape<'a> {
     fn of(value: &'a Value) -> Self {
         match value {
-            Value::Object(fields) => {
-                Self::Object(fields.iter().map(|(name, value)| (&**name, Self::of(value))).collect())
-            }
+            Value::Object(fields) => Self::Object(
+                fields.iter().map(|(name, value)| (&**name, Self::of(value))).collect(),
+            ),
             Value::Array(items) => Self::Array(items),
             Value::String(text) => Self::Text(text),
             other => Self::Other(other),

@@ -30,7 +30,8 @@ pub trait Cache: Send + Sync + 'static {
     fn get(&self, asked: &Asked) -> impl Future<Output = Option<CachedAnswer>> + Send + 'static;
 
     /// Keeps `answer` to what was `asked`. Nobody waits for it, and nobody is told if it fails.
-    fn put(&self, asked: &Asked, answer: CachedAnswer) -> impl Future<Output = ()> + Send + 'static;
+    fn put(&self, asked: &Asked, answer: CachedAnswer)
+    -> impl Future<Output = ()> + Send + 'static;
 }
 
 impl<C: Cache> Cache for Arc<C> {
@@ -38,7 +39,11 @@ impl<C: Cache> Cache for Arc<C> {
         (**self).get(asked)
     }
 
-    fn put(&self, asked: &Asked, answer: CachedAnswer) -> impl Future<Output = ()> + Send + 'static {
+    fn put(
+        &self,
+        asked: &Asked,
+        answer: CachedAnswer,
+    ) -> impl Future<Output = ()> + Send + 'static {
         (**self).put(asked, answer)
     }
 }
@@ -64,8 +69,8 @@ impl<C: Cache> Erased for C {
 /// As a fallback it gives an old answer where there is no new one. As the first step it saves the
 /// request, wherever the same was asked before.
 ///
-/// A cache that does not have the answer, or is silent for [`CACHE`](crate::policy::CACHE), is passed over. As
-/// it may not have it, it is no reason to give the step before it up sooner.
+/// A cache that does not have the answer, or is silent for [`CACHE`](crate::policy::CACHE), is passed over. It is
+/// asked once for a reply.
 #[derive(Clone)]
 pub struct Cached(Arc<dyn Erased>);
 

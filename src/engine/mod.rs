@@ -159,6 +159,8 @@ struct Course {
     fresh_connection: bool,
     /// Steps that were passed over, and the fields that they had no words for.
     passed_over: Vec<(usize, Arc<str>)>,
+    /// Steps before this one that are no upstream have had their turn.
+    asked: usize,
     /// Bytes that are held for the caller: what was delivered and what waits for its block's end.
     held: usize,
 }

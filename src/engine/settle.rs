@@ -15,7 +15,7 @@ use super::ask::Otherwise;
 use super::attempt::{Body, Live, without_mark};
 use super::decide::{self, Circumstances, Ended, Move, Standing, Wait};
 use super::open::Next;
-use super::{Current, End, Notice, Output, Recovery, Refusal, State, Step};
+use super::{Current, End, Notice, Output, Recovery, Refusal, State};
 use crate::dialect::{Continuation, Cursor, Fault, FaultClass};
 use crate::error::{ErrorKind, Rejection};
 use crate::event::{
@@ -307,13 +307,10 @@ impl Recovery {
 
     /// Another step could have its turn.
     pub(super) fn has_next_step(&self) -> bool {
-        let any = self.takes_own_answers();
         let later = &mut self.plan.chain.iter().zip(0..).skip(self.step.index + 1);
-        later.any(|(step, index)| match step {
-            Step::Upstream(_) => Current::enter(&self.plan, index, 0).is_ok(),
-            Step::Canned(_) | Step::HandOff(_) => any,
-            // It may have nothing: no reason to give up what can still be asked.
-            Step::Cached(_) => false,
+        later.any(|(step, index)| match step.upstream() {
+            Some(_) => Current::enter(&self.plan, index, 0).is_ok(),
+            None => self.is_own_turn(index),
         })
     }
 
@@ -361,12 +358,20 @@ impl Recovery {
         self.schedule(fallen, next, told);
     }
 
+    /// The steps that were asked in place of another attempt had no answer: what is done without them.
+    pub(super) fn decide_again(&mut self, from: usize, fallen: Fallen, exhausted: bool) {
+        match decide::decide(&fallen.ended, &self.standing(&fallen.live, &fallen.ended)) {
+            Move::Again(wait) if !exhausted => self.again(fallen, wait),
+            _ => self.next_step_from(from, fallen, exhausted),
+        }
+    }
+
     /// The first step after this one that can go on.
     fn next_step(&mut self, fallen: Fallen, exhausted: bool) {
         self.next_step_from(self.step.index + 1, fallen, exhausted);
     }
 
-    pub(super) fn next_step_from(&mut self, from: usize, fallen: Fallen, exhausted: bool) {
+    fn next_step_from(&mut self, from: usize, fallen: Fallen, exhausted: bool) {
         let nothing = self.transcript.progress() == Progress::Nothing;
         let astray = fallen.ended.cut == Cut::Diverged;
         for index in from..self.plan.chain.len() {

@@ -64,7 +64,9 @@ impl Step {
     pub(super) fn answer(&self, request: &Value) -> Option<Own> {
         match self {
             Self::Upstream(_) | Self::Cached(_) => None,
-            Self::Canned(Canned(words)) => Some(Own::new(CANNED, Source::Canned, words.of(request))),
+            Self::Canned(Canned(words)) => {
+                Some(Own::new(CANNED, Source::Canned, words.of(request)))
+            }
             Self::HandOff(HandOff { words, queue: None }) => {
                 Some(Own::new(HAND_OFF, Source::HandOff, words.of(request)))
             }
@@ -160,8 +162,7 @@ impl Own {
     /// None where nothing was kept that could be said.
     pub(super) fn cached(answer: CachedAnswer) -> Option<Self> {
         let CachedAnswer { text, model, stop_sequence, .. } = answer;
-        let reason =
-            if stop_sequence { FinishReason::StopSequence } else { FinishReason::Stop };
+        let reason = if stop_sequence { FinishReason::StopSequence } else { FinishReason::Stop };
         let own = Self::new(CACHED, Source::Cached, Text::from(&*text));
         (!text.is_empty()).then_some(Self { model, reason, ..own })
     }

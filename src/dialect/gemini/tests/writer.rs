@@ -128,7 +128,7 @@ fn the_marker_behind_the_end_of_an_interaction_comes_once() {
             inferred: false,
             usage: Usage::default(),
             source: Source::Model,
-        ticket: None,
+            ticket: None,
         };
         let mut out = Vec::new();
         writer.finish(&finish, ended, &Report::default(), &mut out);
