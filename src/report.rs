@@ -10,7 +10,7 @@ use serde::Serialize;
 use crate::event::{AttemptId, Cut, Join, Resume, Usage, as_millis, as_millis_if_any};
 
 /// What an answer took, attempt by attempt.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Report {
     /// Every request that was sent, in order.
@@ -18,7 +18,7 @@ pub struct Report {
 }
 
 /// One HTTP exchange. Durations are whole milliseconds in JSON.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct AttemptReport {
     /// Its number.

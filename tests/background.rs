@@ -14,6 +14,7 @@ use support::{Run, run, run_gated};
 use tokio_stream::StreamExt as _;
 use unbroken::dialect::{Declared, OpenAiChat, OpenAiResponses};
 use unbroken::engine::{Attempt, Input, Notice, Output, Plan, Recovery, Refusal};
+use unbroken::observe::Observation;
 use unbroken::policy::{Policy, Timeouts};
 use unbroken::testing::{Answer, Deltas, End, Exchange, Fault, Model, Script, Server, Step};
 use unbroken::{Client, ErrorKind, Event, Resume, TransportErrorKind, Upstream, WireOptions};
@@ -307,8 +308,8 @@ async fn a_reply_that_is_dropped_ends_it_at_the_provider() {
     let told = Mutex::new(told);
     let client = Client::builder()
         .step(upstream)
-        .observer(move |notice: &Notice| {
-            if let Notice::Released { confirmed, .. } = notice {
+        .observer(move |seen: &Observation<'_>| {
+            if let Notice::Released { confirmed, .. } = seen.notice {
                 told.lock().unwrap().send(*confirmed).unwrap();
             }
         })

@@ -37,6 +37,7 @@ use tokio::time::Instant;
 use unbroken::client::{Connection, Reqwest};
 use unbroken::dialect::FaultClass;
 use unbroken::engine::{Notice, Refusal};
+use unbroken::observe::Observation;
 use unbroken::policy::{Backoff, BreakerPolicy, Budget, CONNECT, Policy, Timeouts};
 use unbroken::testing::{
     Answer, Behaviour, COMMENT_PING, Deltas, End, Exchange, Fault, Flaky, Memory, Model, Outcome,
@@ -350,13 +351,15 @@ async fn the_observer_hears_what_happens() {
     let model = model().on_prefill(Behaviour::RefusePrefill);
     let memory = Memory::new(Flaky::new(model, [Fault::reset_at(half)]));
     let client = builder(&memory)
-        .observer(move |notice: &Notice| sink.lock().unwrap().push(notice.clone()))
+        .observer(move |seen: &Observation<'_>| sink.lock().unwrap().push(seen.notice.clone()))
         .build()
         .unwrap();
     ask(&client).finish().await.unwrap();
     let said: Vec<String> = heard.lock().unwrap().drain(..).map(|notice| word(&notice)).collect();
     let expected = [
+        "began one",
         "opened 1 None",
+        "first delta of 1",
         "ended 1 Cut(Reset) Uncounted",
         "interrupted 1 Resume { by: Prefill }",
         "opened 2 Some(Prefill)",
@@ -366,34 +369,71 @@ async fn the_observer_hears_what_happens() {
         "opened 3 Some(Instruct)",
         "resumed 3 Instruct",
         "ended 3 Finished Success",
+        "over Ok(Stop)",
     ];
     assert_eq!(said, expected);
 
     let memory = Memory::new(Script::new().forever(|_| Exchange::reply(StatusCode::UNAUTHORIZED)));
     let sink = Arc::clone(&heard);
     let client = builder(&memory)
-        .observer(move |notice: &Notice| sink.lock().unwrap().push(notice.clone()))
+        .observer(move |seen: &Observation<'_>| sink.lock().unwrap().push(seen.notice.clone()))
         .build()
         .unwrap();
     assert_eq!(hear(ask(&client)).await.error().kind(), ErrorKind::Authentication);
     let said: Vec<String> = heard.lock().unwrap().drain(..).map(|notice| word(&notice)).collect();
     let expected = [
+        "began one",
         "opened 1 None",
         "ended 1 Cut(Rejected) Uncounted",
         "account Auth",
         "interrupted 1 GiveUp",
+        "over Err(Authentication)",
     ];
     assert_eq!(said, expected);
 }
 
+#[tokio::test(start_paused = true)]
+async fn observers_hear_the_end_of_every_reply_once() {
+    let heard: Arc<Mutex<Vec<(u64, String)>>> = Arc::default();
+    let sink = Arc::clone(&heard);
+    let memory = flaky([]);
+    let observer = move |seen: &Observation<'_>| {
+        if let Notice::Over(_) = seen.notice {
+            sink.lock().unwrap().push((seen.reply.get(), word(seen.notice)));
+        }
+    };
+    let client = builder(&memory).observer(Arc::new(observer)).build().unwrap();
+    let mut dropped = ask(&client);
+    let mut left_at_its_end = ask(&client.clone());
+    drop(ask(&client));
+    let mut invalid = client.stream(json!("no object"));
+    assert_eq!(left_at_its_end.id().get(), 2);
+    first_text(&mut dropped).await;
+    drop(dropped);
+    while !matches!(left_at_its_end.next().await, Some(Ok(Event::Finished(_)))) {}
+    drop(left_at_its_end);
+    assert!(invalid.next().await.unwrap().is_err());
+    drop(invalid);
+    let heard = heard.lock().unwrap();
+    let heard: Vec<(u64, &str)> = heard.iter().map(|(reply, word)| (*reply, &**word)).collect();
+    let expected =
+        [(1, "over Err(Canceled)"), (2, "over Ok(Stop)"), (4, "over Err(InvalidRequest)")];
+    assert_eq!(heard, expected, "nobody polled the third");
+}
+
 fn word(notice: &Notice) -> String {
     match notice {
+        Notice::Began { upstream, .. } => format!("began {upstream}"),
+        Notice::FirstDelta { attempt: Some(attempt) } => {
+            format!("first delta of {}", attempt.get())
+        }
+        Notice::Over(over) => format!("over {:?}", over.result.clone().map(|end| end.reason)),
         Notice::Opened { attempt, by, .. } => format!("opened {} {by:?}", attempt.get()),
         Notice::Interrupted(cut) => format!("interrupted {} {:?}", cut.attempt.get(), cut.next),
         Notice::Resumed(joined) => format!("resumed {} {:?}", joined.attempt.get(), joined.by),
         Notice::Refused(Refusal { by, .. }) => format!("refused {by:?}"),
-        Notice::Ended { attempt, outcome, verdict, .. } => {
-            let outcome = match outcome {
+        Notice::Ended { attempt, report, verdict, .. } => {
+            let outcome = match report.outcome {
                 unbroken::Outcome::Cut(Cut::Rejected { .. }) => "Cut(Rejected)".to_owned(),
                 other => format!("{other:?}"),
             };

@@ -63,10 +63,12 @@ pub struct Client {
 struct Shared {
     wording: Arc<Wording>,
     transport: Box<dyn Erased>,
-    observer: Option<Box<dyn Observer>>,
+    observers: Vec<Box<dyn Observer>>,
     gate: Arc<Gate>,
     clock: Clock,
     seed: AtomicU64,
+    /// Replies so far.
+    replies: AtomicU64,
 }
 
 impl Client {
@@ -194,7 +196,7 @@ pub struct ClientBuilder {
     wording: Wording,
     budget: Budget,
     transport: Option<Box<dyn Erased>>,
-    observer: Option<Box<dyn Observer>>,
+    observers: Vec<Box<dyn Observer>>,
     seed: Option<u64>,
 }
 
@@ -236,10 +238,10 @@ impl ClientBuilder {
         self
     }
 
-    /// Sets who listens to notices; nobody otherwise.
+    /// Adds somebody who listens to notices; nobody does otherwise. Several hear each in this order.
     #[must_use]
     pub fn observer(mut self, observer: impl Observer) -> Self {
-        self.observer = Some(Box::new(observer));
+        self.observers.push(Box::new(observer));
         self
     }
 
@@ -264,10 +266,11 @@ impl ClientBuilder {
             shared: Arc::new(Shared {
                 wording: Arc::new(self.wording),
                 transport,
-                observer: self.observer,
+                observers: self.observers,
                 gate: Arc::new(Gate::new(self.budget, self.policy.breaker)),
                 clock: Clock::new(),
                 seed: AtomicU64::new(self.seed.unwrap_or_else(clock::entropy)),
+                replies: AtomicU64::new(0),
             }),
             chain,
             policy: Arc::new(self.policy),

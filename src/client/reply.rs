@@ -8,6 +8,7 @@ use std::future::poll_fn;
 use std::mem;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
@@ -22,9 +23,10 @@ use super::gate::Permit;
 use super::transport::{BoxBody, BoxOpen, TransportError, Unread};
 use super::{Client, Shared, release};
 use crate::dialect::Dialect;
-use crate::engine::{Attempt, Input, Notice, Output, Plan, Recovery};
+use crate::engine::{Attempt, Input, Notice, Output, Over, Plan, Recovery};
 use crate::error::{Error, ErrorKind};
 use crate::event::{AttemptId, Delta, Event, PartKind, Text};
+use crate::observe::{Observation, ReplyId};
 use crate::report::{Outcome, Report};
 use crate::transcript::Transcript;
 
@@ -42,6 +44,7 @@ use crate::transcript::Transcript;
 /// If polled outside a tokio runtime with time enabled, as tokio's own timers do.
 pub struct Reply {
     shared: Arc<Shared>,
+    id: ReplyId,
     state: State,
     dialect: Arc<dyn Dialect>,
     canceled: bool,
@@ -82,6 +85,8 @@ struct Running {
     /// The last error of the HTTP stack, which explains an error of the reply.
     cause: Option<TransportError>,
     done: bool,
+    /// Observers know that it is over.
+    told: bool,
     /// Why it ended, if an error was handed out.
     failed: Option<ErrorKind>,
 }
@@ -104,6 +109,7 @@ impl Reply {
     pub(super) fn new(client: &Client, plan: Plan) -> Self {
         Self {
             shared: Arc::clone(&client.shared),
+            id: ReplyId::new(client.shared.replies.fetch_add(1, Ordering::Relaxed) + 1),
             state: State::Planned(Box::new(plan)),
             dialect: Arc::clone(&client.chain.dialect),
             canceled: false,
@@ -130,6 +136,12 @@ impl Reply {
             State::Running(running) => running.engine.transcript(),
             State::Unplanned { transcript, .. } => transcript,
         }
+    }
+
+    /// Its number, as observers are told it.
+    #[must_use]
+    pub const fn id(&self) -> ReplyId {
+        self.id
     }
 
     /// All that has been tried so far.
@@ -212,6 +224,7 @@ impl Reply {
                     alarm: Alarm::default(),
                     cause: None,
                     done: false,
+                    told: false,
                     failed: None,
                 }));
                 Ok(())
@@ -219,6 +232,8 @@ impl Reply {
             Err(error) => {
                 self.state =
                     State::Unplanned { transcript: Transcript::new(), report: Report::default() };
+                let over = Over::new(Err(error.kind()), Report::default());
+                self.shared.hear(self.id, &Notice::Over(Box::new(over)));
                 Err(error)
             }
         }
@@ -237,7 +252,7 @@ impl Reply {
             }
         }
         match &mut self.state {
-            State::Running(running) => running.poll_next(&self.shared, cx),
+            State::Running(running) => running.poll_next(&self.shared, self.id, cx),
             State::Planned(_) | State::Unplanned { .. } => Poll::Ready(None),
         }
     }
@@ -289,7 +304,12 @@ impl Drop for Reply {
     fn drop(&mut self) {
         if let State::Running(running) = &mut self.state {
             while let Some(released) = running.engine.abandon() {
-                release::send(&self.shared, *released);
+                release::send(&self.shared, self.id, *released);
+            }
+            if !running.told {
+                let report = running.engine.report().clone();
+                let over = Over::new(Err(ErrorKind::Canceled), report);
+                self.shared.hear(self.id, &Notice::Over(Box::new(over)));
             }
         }
     }
@@ -326,19 +346,20 @@ impl Running {
     fn poll_next(
         &mut self,
         shared: &Arc<Shared>,
+        reply: ReplyId,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Item, Error>>> {
         while !self.done {
             match self.engine.poll_output() {
                 Output::Event(event) => return self.hand_out(Item::Event(event)),
                 Output::Wire(bytes) => return self.hand_out(Item::Wire(bytes)),
-                Output::Open(attempt) => self.open(shared, *attempt),
+                Output::Open(attempt) => self.open(shared, reply, *attempt),
                 Output::Abort(_) => self.exchange = Exchange::None,
-                Output::Release(released) => release::send(shared, *released),
+                Output::Release(released) => release::send(shared, reply, *released),
                 Output::Ask(question) => self.asking.begin(*question),
                 Output::Withdraw => self.asking.end(),
                 Output::Put(put) => asking::put(*put),
-                Output::Notice(notice) => self.hear(shared, &notice),
+                Output::Notice(notice) => self.hear(shared, reply, &notice),
                 Output::Done(result) => {
                     self.done = true;
                     // What the engine has left open of a success is the caller's.
@@ -371,9 +392,9 @@ impl Running {
         Poll::Ready(Some(Ok(item)))
     }
 
-    fn open(&mut self, shared: &Shared, attempt: Attempt) {
+    fn open(&mut self, shared: &Shared, reply: ReplyId, attempt: Attempt) {
         let now = shared.clock.now();
-        self.permit = shared.gate.admit(&attempt, now, |notice| shared.hear(notice));
+        self.permit = shared.gate.admit(&attempt, now, |notice| shared.hear(reply, notice));
         if self.permit.is_none() {
             return self.engine.handle_input(now, Input::Denied { id: attempt.id });
         }
@@ -386,15 +407,16 @@ impl Running {
         self.exchange = Exchange::Opening(attempt.id, opening);
     }
 
-    fn hear(&mut self, shared: &Shared, notice: &Notice) {
-        shared.hear(notice);
-        if let Notice::Ended { verdict, outcome, .. } = notice {
-            if *outcome != Outcome::Finished {
+    fn hear(&mut self, shared: &Shared, reply: ReplyId, notice: &Notice) {
+        shared.hear(reply, notice);
+        self.told |= matches!(notice, Notice::Over(_));
+        if let Notice::Ended { verdict, report, .. } = notice {
+            if report.outcome != Outcome::Finished {
                 self.head = None;
             }
             let permit = self.permit.take();
             let change = permit.and_then(|permit| permit.settle(*verdict, shared.clock.now()));
-            change.iter().for_each(|notice| shared.hear(notice));
+            change.iter().for_each(|notice| shared.hear(reply, notice));
         }
     }
 
@@ -446,13 +468,15 @@ impl Running {
 }
 
 impl Shared {
-    pub(super) fn hear(&self, notice: &Notice) {
+    pub(super) fn hear(&self, reply: ReplyId, notice: &Notice) {
         if let Notice::Refused(refusal) = notice {
             self.gate.learn(refusal.clone(), self.clock.now());
         }
-        if let Some(observer) = &self.observer {
-            observer.observe(notice);
+        if self.observers.is_empty() {
+            return;
         }
+        let observation = Observation::new(reply, self.clock.now(), notice);
+        self.observers.iter().for_each(|observer| observer.observe(&observation));
     }
 }
 

@@ -10,7 +10,7 @@ use serde::de::IgnoredAny;
 
 use super::attempt::{Live, Slot};
 use super::decide::Ended;
-use super::{Output, Recovery};
+use super::{Notice, Output, Recovery};
 use crate::event::{Cut, Delta, Event, PartKind, Text};
 
 impl Recovery {
@@ -149,6 +149,11 @@ impl Recovery {
     }
 
     pub(super) fn emit(&mut self, event: Event) {
+        let speaks = matches!(event, Event::Delta(Delta::Append { .. }));
+        if speaks && !mem::replace(&mut self.course.spoken, true) {
+            let attempt = self.live.as_ref().map(|live| live.id);
+            self.queue.push_back(Output::Notice(Notice::FirstDelta { attempt }));
+        }
         if self.wire.is_some() {
             self.queue.push_back(Output::Event(event.clone()));
             self.wire_event(&event);

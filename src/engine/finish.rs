@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::attempt::Live;
 use super::decide;
-use super::notice::Verdict;
+use super::notice::{Over, Verdict};
 use super::settle::Fallen;
 use super::{Notice, Output, Recovery, State};
 use crate::error::{Error, ErrorKind};
@@ -31,7 +31,7 @@ impl Recovery {
     /// The answer is complete.
     pub(super) fn complete(&mut self, live: &Live, reason: FinishReason, inferred: bool) {
         self.ledger.close(self.now, Outcome::Finished, None, live);
-        self.tell_ended(live, Outcome::Finished, Verdict::Success);
+        self.tell_ended(live, None, Verdict::Success);
         self.close_parts(live.is_beside());
         self.finish(reason, inferred);
     }
@@ -71,7 +71,7 @@ impl Recovery {
     }
 
     /// Tells whoever watches over upstreams that an attempt that was sent is over.
-    pub(super) fn tell_ended(&mut self, live: &Live, outcome: Outcome, verdict: Verdict) {
+    pub(super) fn tell_ended(&mut self, live: &Live, error: Option<ErrorKind>, verdict: Verdict) {
         let (upstream, model) = (Arc::clone(&live.upstream), Arc::clone(&live.model));
         let key = (Arc::clone(&upstream), Arc::clone(&model));
         // A reply that tries again and again is still one caller's experience.
@@ -80,8 +80,9 @@ impl Recovery {
         if verdict == Verdict::Failure {
             self.course.blamed.push(key);
         }
-        let attempt = live.id;
-        let notice = Notice::Ended { attempt, upstream, model, outcome, verdict };
+        let Some(report) = self.ledger.entry(live.id) else { return };
+        let (attempt, report) = (live.id, Box::new(report.clone()));
+        let notice = Notice::Ended { attempt, upstream, model, error, verdict, report };
         self.queue.push_back(Output::Notice(notice));
     }
 
@@ -112,7 +113,7 @@ impl Recovery {
                 self.queue.push_back(Output::Abort(live.id));
             }
             self.ledger.close(self.now, Outcome::Canceled, None, &live);
-            self.tell_ended(&live, Outcome::Canceled, Verdict::Uncounted);
+            self.tell_ended(&live, None, Verdict::Uncounted);
         }
         self.ended = None;
         self.stop_asking();
@@ -123,9 +124,16 @@ impl Recovery {
         self.done(error);
     }
 
+    /// Tells whoever watches that the reply is over, before its caller hears of it and polls no more.
+    pub(super) fn tell_over(&mut self, result: Result<Finish, ErrorKind>) {
+        let over = Over::new(result, self.ledger.report().clone());
+        self.queue.push_back(Output::Notice(Notice::Over(Box::new(over))));
+    }
+
     pub(super) fn done(&mut self, error: Error) {
         self.wire_failed(&error);
         self.release_unfinished();
+        self.tell_over(Err(error.kind()));
         self.queue.push_back(Output::Done(Err(error)));
         self.state = State::Done;
     }

@@ -129,6 +129,10 @@ impl Ledger {
         &self.report
     }
 
+    pub(super) fn entry(&self, id: AttemptId) -> Option<&AttemptReport> {
+        self.report.attempts.iter().rev().find(|attempt| attempt.id == id)
+    }
+
     /// Attempts that count.
     pub(super) fn counted(&self) -> u32 {
         self.report.attempts.iter().map(|attempt| u32::from(!attempt.free)).sum()

@@ -64,7 +64,7 @@ pub use attempt::Attempt;
 pub use cache::{Cache, Cached, CachedAnswer, Put};
 pub use hand_off::{HandOff, HandedOff, Ticket};
 pub use io::{Input, Output};
-pub use notice::{Answered, Notice, Verdict};
+pub use notice::{Answered, Notice, Over, Verdict};
 #[cfg(feature = "proxy")]
 pub(crate) use plan::key_of;
 pub use plan::{Plan, Refusal, Upstream};
@@ -147,6 +147,8 @@ struct Course {
     /// The text part of each choice that is open.
     open_text: Vec<(u32, u32)>,
     started: bool,
+    /// Content has been handed out.
+    spoken: bool,
     /// Attempts in a row that were cut since something new came.
     failures: u32,
     /// The last attempt that was cut brought nothing new.

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use crate::dialect::FaultClass;
-use crate::event::{AttemptId, FinishReason, Interruption, Resume, Resumption};
+use crate::error::ErrorKind;
+use crate::event::{AttemptId, Finish, FinishReason, Interruption, Resume, Resumption};
 use crate::policy::BreakerState;
-use crate::report::Outcome;
+use crate::report::{AttemptReport, Report};
 
 use super::plan::Refusal;
 
@@ -13,6 +14,21 @@ use super::plan::Refusal;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Notice {
+    /// A reply begins. Comes once, before anything is sent for it; not for a request that no step can be
+    /// asked, whose reply is over at once.
+    Began {
+        /// The dialect in which the caller asks.
+        dialect: &'static str,
+        /// The first upstream that the request can be said to.
+        upstream: Arc<str>,
+        /// The model as asked for there.
+        model: Arc<str>,
+    },
+    /// The first content of the answer is handed out. Comes at most once, whichever attempt or step it is of.
+    FirstDelta {
+        /// The attempt; none where no upstream was asked for it.
+        attempt: Option<AttemptId>,
+    },
     /// A request goes out.
     Opened {
         /// Its number.
@@ -91,11 +107,16 @@ pub enum Notice {
         upstream: Arc<str>,
         /// The model as asked for.
         model: Arc<str>,
-        /// How it ended.
-        outcome: Outcome,
+        /// How it ended, as an error of the reply would name it; none where it was not cut.
+        error: Option<ErrorKind>,
         /// What that says about the upstream.
         verdict: Verdict,
+        /// What it took.
+        report: Box<AttemptReport>,
     },
+    /// A reply is over. Comes once for each that was polled, before its last item is handed out. Of one
+    /// that is dropped before its end, the client tells that it is canceled.
+    Over(Box<Over>),
     /// The provider was told to end a generation that nobody fetches any more. Told by the client, which
     /// sends that, not by the engine.
     Released {
@@ -128,6 +149,22 @@ pub enum Answered {
     No,
     /// It did not say in time.
     Silent,
+}
+
+/// How a reply ended, and what it took.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Over {
+    /// The end of the answer, or what failed.
+    pub result: Result<Finish, ErrorKind>,
+    /// All that was tried.
+    pub report: Report,
+}
+
+impl Over {
+    pub(crate) const fn new(result: Result<Finish, ErrorKind>, report: Report) -> Self {
+        Self { result, report }
+    }
 }
 
 /// What the end of an attempt says about its upstream: what a breaker counts.

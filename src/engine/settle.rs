@@ -226,7 +226,7 @@ impl Recovery {
                 again: self.is_affordable(&todo),
             };
             let verdict = decide::verdict(&ended, known);
-            self.tell_ended(&live, Outcome::Cut(ended.cut), verdict);
+            self.tell_ended(&live, Some(decide::error_kind(&ended)), verdict);
         }
         self.tell(&live, &ended);
         // A client of the wire view could not read what another vendor's error says.

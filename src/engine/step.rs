@@ -14,7 +14,7 @@ use super::ask::Otherwise;
 use super::open::Next;
 use super::plan::Upstream;
 use super::settle::Fallen;
-use super::{Cached, CachedAnswer, HandOff, Output, Recovery, State, Ticket};
+use super::{Cached, CachedAnswer, HandOff, Notice, Output, Recovery, State, Ticket};
 use crate::event::{
     Delta, Event, Finish, FinishReason, Head, Next as Told, PartKind, Source, Text,
 };
@@ -181,6 +181,11 @@ const HAND_OFF: &str = "hand-off";
 impl Recovery {
     /// The first step that has something to say or to send: its own answer if it has one, else an attempt.
     pub(super) fn begin(&mut self) {
+        self.queue.push_back(Output::Notice(Notice::Began {
+            dialect: self.plan.dialect().map_or("", |dialect| dialect.name()),
+            upstream: Arc::clone(&self.upstream().name),
+            model: Arc::clone(&self.step.outline.model),
+        }));
         self.begin_at(0);
     }
 
@@ -231,6 +236,7 @@ impl Recovery {
     }
 
     pub(super) fn end(&mut self, finish: Finish) {
+        self.tell_over(Ok(finish.clone()));
         self.emit(Event::Finished(finish));
         self.release_unfinished();
         self.queue.push_back(Output::Done(Ok(())));

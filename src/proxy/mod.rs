@@ -92,6 +92,7 @@ use crate::client::{Call, Client};
 use crate::dialect::Anthropic;
 use crate::engine::{Notice, Upstream};
 use crate::error::ConfigError;
+use crate::observe::Observation;
 use crate::policy::Budget;
 
 /// A reverse proxy. Clones are the same one.
@@ -131,7 +132,8 @@ impl Proxy {
             // A client that lost its own connection fetches the rest of a background response itself.
             .policy(config.policy.clone().tools(config.wire.tools).without_release())
             .budget(Budget::new(RETRIES, RETRIES_PER_SECOND, RETRIES_PER_REQUEST))
-            .observer(move |notice: &Notice| {
+            .observer(move |observation: &Observation<'_>| {
+                let notice = observation.notice;
                 counting.observe(notice);
                 tell(notice);
             })

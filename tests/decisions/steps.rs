@@ -134,8 +134,7 @@ fn a_reply_that_ends_by_itself_says_nothing_about_its_upstream() {
         let run = play(wire, plan, vec![Exchange::headless(End::Stall)], vec![]);
         assert_eq!(kind(&run), ErrorKind::Deadline);
         assert_eq!(verdicts(&run), [("one", Verdict::Uncounted)]);
-        let canceled =
-            |notice: &Notice| matches!(notice, Notice::Ended { outcome: Outcome::Canceled, .. });
+        let canceled = |notice: &Notice| matches!(notice, Notice::Ended { report, .. } if report.outcome == Outcome::Canceled);
         assert!(run.notices.iter().any(canceled));
     }
 }

@@ -68,8 +68,8 @@ async fn half_open_lets_one_through_and_two_successes_close() {
     let memory = moody.memory();
     let told: Arc<Mutex<Vec<BreakerState>>> = Arc::default();
     let sink = Arc::clone(&told);
-    let observer = move |notice: &Notice| {
-        if let Notice::Breaker { state, .. } = notice {
+    let observer = move |seen: &Observation<'_>| {
+        if let Notice::Breaker { state, .. } = seen.notice {
             sink.lock().unwrap().push(*state);
         }
     };
