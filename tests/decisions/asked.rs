@@ -436,7 +436,13 @@ fn canceled_while_somebody_is_asked() {
     let (mut engine, now) = asking(&Log::default());
     engine.handle_input(now, Input::Cancel);
     assert!(matches!(engine.poll_output(), Output::Withdraw));
-    let Output::Done(Err(error)) = engine.poll_output() else { panic!("over") };
+    let error = loop {
+        match engine.poll_output() {
+            Output::Notice(_) => {}
+            Output::Done(result) => break result.expect_err("canceled"),
+            other => panic!("{other:?}"),
+        }
+    };
     assert_eq!(error.kind(), ErrorKind::Canceled);
     let late = Some(Given::Answer(CachedAnswer::new(BEFORE)));
     engine.handle_input(now, Input::Answered { step: 0, given: late });
