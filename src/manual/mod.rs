@@ -5,6 +5,7 @@
 //!
 //! - [`architecture`]: the floors of the crate, and who answers which question
 //! - [`recovery`]: what is done when a stream breaks
+//! - [`chain`]: who answers when the first one cannot
 //! - [`dialects`]: what is known of providers, and how to declare what is not
 //! - [`proxy`]: streams that survive for clients in any language
 //! - [`defaults`]: every constant, its value and its reason
@@ -15,6 +16,9 @@ pub mod architecture {}
 
 #[doc = include_str!("recovery.md")]
 pub mod recovery {}
+
+#[doc = include_str!("chain.md")]
+pub mod chain {}
 
 #[doc = include_str!("dialects.md")]
 pub mod dialects {}
