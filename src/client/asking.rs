@@ -9,9 +9,11 @@ use std::task::{Context, Poll, ready};
 use crate::engine::{Given, Input, Put, Question};
 use crate::policy::CACHE;
 
-/// The question under way.
+type Answer = Pin<Box<dyn Future<Output = Option<Given>> + Send>>;
+
+/// The question under way: of which step, and what will come of it.
 #[derive(Default)]
-pub(super) struct Asking(Option<(usize, Pin<Box<dyn Future<Output = Option<Given>> + Send>>)>);
+pub(super) struct Asking(Option<(usize, Answer)>);
 
 impl Asking {
     pub(super) fn begin(&mut self, question: Question) {

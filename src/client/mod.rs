@@ -201,8 +201,8 @@ pub struct ClientBuilder {
 }
 
 impl ClientBuilder {
-    /// Adds a step: an [`Upstream`](crate::Upstream), or an answer at hand. The second and later ones
-    /// are fallbacks, in this order.
+    /// Adds a step: an [`Upstream`](crate::Upstream), or one that answers [without one](crate::manual::chain).
+    /// The second and later ones are fallbacks, in this order.
     #[must_use]
     pub fn step(mut self, step: impl Into<Step>) -> Self {
         self.chain.push(step.into());

@@ -210,7 +210,10 @@ impl Recovery {
         let Asking { index, otherwise, answered, .. } = *asking;
         let (answered, given) = answered.unwrap_or((Answered::No, None));
         let own = match (self.plan.chain.get(index), given) {
-            (Some(Step::Cached(_)), Some(Given::Answer(answer))) => Own::cached(answer),
+            (Some(Step::Cached(_)), Some(Given::Answer(answer))) => {
+                let fits = answer.text.len() <= self.plan.policy.answer_max;
+                Some(answer).filter(|_| fits).and_then(Own::cached)
+            }
             (Some(Step::HandOff(hand_off)), Some(Given::Ticket(ticket))) => {
                 Some(Own::handed_off(hand_off, ticket, &self.plan.request))
             }

@@ -20,7 +20,8 @@ pub(super) type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 ///
 /// It is asked when its turn in the chain comes, and given every answer of a model that is proved whole and is
 /// nothing but text. What it keeps, for how long and for whom is its own to decide; that a model answers the
-/// same question differently every time does not count against a copy.
+/// same question differently every time does not count against a copy. `get` is called while a reply is polled:
+/// what it does before it returns its future has to be quick.
 ///
 /// # Cancel safety
 /// Its futures may be dropped at any time: when the reply is dropped, ends, or has waited for
@@ -153,8 +154,8 @@ pub struct Put {
 
 impl Put {
     /// Puts it there. The future does nothing before it is polled.
-    pub fn put(self) -> impl Future<Output = ()> + Send + 'static {
-        async move { self.cache.0.put(&self.asked, self.answer).await }
+    pub async fn put(self) {
+        self.cache.0.put(&self.asked, self.answer).await;
     }
 }
 

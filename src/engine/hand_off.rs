@@ -42,7 +42,8 @@ impl HandOff {
     /// have ended with. Why it failed is the hook's own to log: a
     /// [notice](crate::engine::Notice::Asked) says that it did.
     ///
-    /// It is asked at most once for a reply.
+    /// It is asked at most once for a reply. What it does before it returns its future has to be quick: that is done
+    /// while the reply is polled.
     ///
     /// # Cancel safety
     /// The hook's future is dropped with the reply, and when nobody waits for it any more. A queue that has taken the

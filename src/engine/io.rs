@@ -76,7 +76,7 @@ pub enum Output {
     /// Hand this to the caller.
     Event(Event),
     /// Hand these bytes to a client of the first upstream's dialect; only where the plan asks for
-    /// [`wire`](Plan::wire).
+    /// [`wire`](super::Plan::wire).
     Wire(Bytes),
     /// Send this beside everything else, once; nothing is to be given back of it.
     Release(Box<Released>),

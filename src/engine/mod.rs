@@ -21,7 +21,8 @@
 //! One input, then drain: after [`Recovery::new`] and after every [`Recovery::handle_input`] call
 //! [`Recovery::poll_output`] until it says [`Output::Wait`] or [`Output::Done`]. The time never runs
 //! backwards. [`Input::Sent`] may be said while draining, when a request goes out. Inputs that carry
-//! the number of an attempt that is over are ignored, so a driver may race.
+//! the number of an attempt that is over, or of a step that is not asked any more, are ignored, so a
+//! driver may race.
 //!
 //! It works when it is polled: an input only puts bytes in place, and each poll reads as much as gives
 //! one output. So what [`Recovery::transcript`] holds is at every moment what was handed out.

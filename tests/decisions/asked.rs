@@ -411,7 +411,8 @@ fn asking(log: &Log) -> (Recovery, std::time::Instant) {
     #[expect(clippy::disallowed_methods, reason = "an instant to start from; time is virtual")]
     let now = std::time::Instant::now();
     let wire = Wire::Anthropic;
-    let plan = before(wire, Cached::new(Kept::misses(log, "cache")));
+    let mut plan = before(wire, Cached::new(Kept::misses(log, "cache")));
+    plan.policy = Policy::new().answer_max(1000).into();
     let mut engine = Recovery::new(plan, now).unwrap();
     loop {
         match engine.poll_output() {
@@ -454,11 +455,13 @@ fn only_the_step_that_was_asked_answers_and_only_what_it_can() {
     let answer = || Some(Given::Answer(CachedAnswer::new(BEFORE)));
     let ticket = || Some(Given::Ticket(Ticket::new("case-17")));
     let empty = || Some(Given::Answer(CachedAnswer::new("")));
+    let too_long = || Some(Given::Answer(CachedAnswer::new("x".repeat(1001))));
     for (step, given, expected) in [
         (0, answer(), "cached"),
         (1, answer(), "waits"),
         (0, ticket(), "one"),
         (0, empty(), "one"),
+        (0, too_long(), "one"),
         (0, None, "one"),
     ] {
         let (mut engine, now) = asking(&Log::default());
