@@ -16,7 +16,8 @@
 //!
 //! From the bottom up: [`sse`] parses, a [`dialect`] reads and rewrites, the [`seam`] joins texts,
 //! [`policy`] says how hard to try, the [`engine`] decides without a clock or a socket, the
-//! [`client`](Client) drives it. A module uses only what stands below it. [`manual`] explains the rest.
+//! [`client`](Client) drives it. Beside them [`tools`] runs what an answer asks for, once. A module uses only
+//! what stands below it. [`manual`] explains the rest.
 //!
 //! # Features
 //!
@@ -49,6 +50,7 @@ pub mod policy;
 mod report;
 pub mod seam;
 pub mod sse;
+pub mod tools;
 mod transcript;
 
 #[cfg(feature = "tokio")]

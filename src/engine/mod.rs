@@ -68,7 +68,7 @@ pub use io::{Input, Output};
 pub use notice::{Answered, Notice, Over, Verdict};
 #[cfg(feature = "proxy")]
 pub(crate) use plan::key_of;
-pub use plan::{Plan, Refusal, Upstream};
+pub use plan::{IDEMPOTENCY_KEY, Plan, Refusal, Upstream};
 pub use release::Released;
 pub use step::{Canned, Step};
 pub use wire::{WireOptions, WireReasoning};

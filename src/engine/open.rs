@@ -159,9 +159,7 @@ impl Recovery {
         let id = self.ledger.open(self.now, entry);
         let fresh = mem::take(&mut self.course.fresh_connection);
         let mut http = self.request(&upstream, &request, replay.as_ref());
-        if by.is_none() && !self.plan.head_only {
-            self.keep(id, &mut http);
-        }
+        self.identify(id, by.is_none() && !self.plan.head_only, &mut http);
         let again = by == Some(Resume::Cursor) && self.step.kept.is_some();
         self.queue.push_back(Output::Notice(Notice::Opened {
             attempt: id,
@@ -217,26 +215,36 @@ impl Recovery {
         self.state = State::Attempting;
     }
 
-    /// Has the provider keep the generation that `http` asks for, where it can. The engine has no dice, so
-    /// the id is made of the plan's seed, the attempt's number and the request: it differs from reply to
-    /// reply as seeds do, and is no secret from who knows all three.
-    fn keep(&mut self, attempt: AttemptId, http: &mut http::Request<Bytes>) {
+    /// Says by which id the provider is to keep the generation that `http` asks for, where it can and the
+    /// request is the caller's `own`, and by which key it knows the request again, where it is to.
+    fn identify(&mut self, attempt: AttemptId, own: bool, http: &mut http::Request<Bytes>) {
+        let kept = own && self.step.capabilities.replays;
+        let header = &self.step.upstream.idempotency;
+        let header = header.clone().filter(|_| http.method() == Method::POST);
         // Before the body is hashed, which may hold megabytes of images.
-        if !self.step.capabilities.replays {
+        if !kept && header.is_none() {
             return;
         }
-        let mut words = [0_u64; 2];
-        for (word, number) in words.iter_mut().zip([0_u8, 1]) {
-            let mut hasher = DefaultHasher::new();
-            (number, self.plan.seed, attempt.get(), http.body()).hash(&mut hasher);
-            *word = hasher.finish();
+        let id = self.id_of(attempt, http.body());
+        if let (Some(name), Ok(key)) = (header, HeaderValue::from_str(&id)) {
+            http.headers_mut().insert(name, key);
         }
-        let id = format!("{:016x}{:016x}", words[0], words[1]);
-        let upstream = &self.step.upstream;
-        if let Some((name, value)) = upstream.dialect.kept_as(&id) {
+        if let Some((name, value)) = self.step.upstream.dialect.kept_as(&id).filter(|_| kept) {
             http.headers_mut().insert(name, value);
             self.step.kept = Some(Cursor::new(id, "0"));
         }
+    }
+
+    /// The engine has no dice, so the id is made of the plan's seed, the attempt's number and the request:
+    /// it differs from reply to reply as seeds do, and is no secret from who knows all three.
+    fn id_of(&self, attempt: AttemptId, body: &Bytes) -> String {
+        let mut words = [0_u64; 2];
+        for (word, number) in words.iter_mut().zip([0_u8, 1]) {
+            let mut hasher = DefaultHasher::new();
+            (number, self.plan.seed, attempt.get(), body).hash(&mut hasher);
+            *word = hasher.finish();
+        }
+        format!("{:016x}{:016x}", words[0], words[1])
     }
 
     /// The body that says `request`: what the caller wrote, where it is his very request.
@@ -291,9 +299,13 @@ impl Recovery {
         http
     }
 
-    /// The headers of a request; what is not to be streamed does not ask for a stream.
+    /// The headers of a request; what is not to be streamed does not ask for a stream. Where attempts have keys
+    /// of their own, one that all of them share has no place.
     pub(super) fn headers(&self, upstream: &Upstream) -> HeaderMap {
         let mut headers = upstream.headers.clone();
+        if let Some(name) = &upstream.idempotency {
+            headers.remove(name);
+        }
         if self.plan.head_only && headers.get(ACCEPT) == Some(&EVENT_STREAM) {
             headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
         }

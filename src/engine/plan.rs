@@ -31,6 +31,8 @@ pub struct Upstream {
     pub(crate) on_behalf: bool,
     /// What makes of the caller's request one for it, if the caller has said so.
     pub(super) adapt: Option<Adapt>,
+    /// The header that each attempt has a key of its own in.
+    pub(super) idempotency: Option<HeaderName>,
 }
 
 impl Upstream {
@@ -50,6 +52,7 @@ impl Upstream {
             declared: Declared::default(),
             on_behalf: false,
             adapt: None,
+            idempotency: None,
         }
     }
 
@@ -93,6 +96,23 @@ impl Upstream {
     /// [`ConfigError::Key`] if the key cannot be a header value.
     pub fn bearer(self, key: &str) -> Result<Self, ConfigError> {
         Ok(self.header(AUTHORIZATION, secret(&format!("Bearer {key}"))?))
+    }
+
+    /// Sends a key in the header `name`, commonly [`IDEMPOTENCY_KEY`], with each attempt: for gateways and servers
+    /// that do a request once which reaches them twice, say because something on the way sent it again. Off by
+    /// default: none of the vendors whose formats are built in is known to read one (November 2026).
+    ///
+    /// The key is 32 hexadecimal digits, without the quotes that the
+    /// [draft](https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/) wants and those who
+    /// read such keys do not. It is another one for each attempt: a retry asks for a new answer, and a
+    /// continuation is another request, which must not be answered with what was cut. Replies have other
+    /// keys as long as they have other seeds, which a client sees to, and by hand
+    /// [`Plan::seed`] does. What only fetches or cancels an answer has none. A header of this name that is
+    /// set otherwise is not sent.
+    #[must_use]
+    pub fn idempotency_header(mut self, name: HeaderName) -> Self {
+        self.idempotency = Some(name);
+        self
     }
 
     /// Asks for `model` in place of the request's own, or of the address's where a dialect has it there.
@@ -149,6 +169,9 @@ impl Upstream {
     }
 }
 
+/// The header that is commonly used for idempotency keys; see [`Upstream::idempotency_header`].
+pub const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+
 /// What a request that is streamed accepts.
 pub(super) const EVENT_STREAM: HeaderValue = HeaderValue::from_static("text/event-stream");
 
@@ -180,6 +203,7 @@ impl fmt::Debug for Upstream {
             .field("headers", &self.headers.keys().map(HeaderName::as_str).collect::<Vec<_>>())
             .field("model", &self.model)
             .field("adapt", &self.adapt)
+            .field("idempotency", &self.idempotency)
             .field("declared", &self.declared)
             .finish()
     }

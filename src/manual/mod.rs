@@ -7,6 +7,7 @@
 //! - [`recovery`]: what is done when a stream breaks
 //! - [`chain`]: who answers when the first one cannot
 //! - [`dialects`]: what is known of providers, and how to declare what is not
+//! - [`tools`]: tools that run once
 //! - [`proxy`]: streams that survive for clients in any language
 //! - [`defaults`]: every constant, its value and its reason
 //! - [`testing`]: faults for your own tests
@@ -22,6 +23,9 @@ pub mod chain {}
 
 #[doc = include_str!("dialects.md")]
 pub mod dialects {}
+
+#[doc = include_str!("tools.md")]
+pub mod tools {}
 
 #[doc = include_str!("proxy.md")]
 pub mod proxy {}

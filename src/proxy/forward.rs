@@ -10,6 +10,8 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderName};
 
+use crate::engine::IDEMPOTENCY_KEY;
+
 /// `headers` without those that are meant for one connection only (RFC 9110 section 7.6.1): the ones
 /// that `Connection` names, itself, and the ones that are so by nature.
 fn end_to_end(headers: &HeaderMap) -> HeaderMap {
@@ -134,8 +136,6 @@ const FOREIGN: [HeaderName; 7] = [
     HeaderName::from_static("openai-beta"),
     HeaderName::from_static("x-goog-api-client"),
 ];
-
-const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 #[cfg(test)]
 mod tests {

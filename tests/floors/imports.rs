@@ -11,6 +11,7 @@ const FLOORS: &[(&str, u8, &[&str])] = &[
     ("policy", 1, &["event", "report"]),
     ("transcript", 2, &["event"]),
     ("seam", 2, &["event"]),
+    ("tools", 3, &["event", "transcript"]),
     ("error", 3, &["event", "report", "transcript"]),
     ("dialect", 3, &["sse", "event", "report", "transcript", "seam", "error"]),
     ("engine", 4, BELOW),
