@@ -5,6 +5,8 @@
 
 #[path = "decisions/asked.rs"]
 mod asked;
+#[path = "decisions/hook.rs"]
+mod hook;
 #[path = "decisions/steps.rs"]
 mod steps;
 mod support;

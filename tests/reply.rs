@@ -360,7 +360,7 @@ async fn the_observer_hears_what_happens() {
         "began one",
         "opened 1 None",
         "first delta of 1",
-        "ended 1 Cut(Reset) Uncounted",
+        "ended 1 Cut(Reset) Continued",
         "interrupted 1 Resume { by: Prefill }",
         "opened 2 Some(Prefill)",
         "ended 2 Cut(Rejected) Uncounted",

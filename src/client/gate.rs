@@ -4,12 +4,16 @@
 //! In: an attempt that is to be sent, and how it ended. Out: whether it may be. It must never decide
 //! what counts as a failure: the engine says that. Law kept: *Spend*.
 
+use std::hash::Hash;
 use std::mem;
+use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use lru::LruCache;
+
 use crate::engine::{Attempt, Notice, Refusal, Verdict};
-use crate::policy::{self, Breaker, BreakerPolicy, BreakerState, Budget};
+use crate::policy::{self, Breaker, BreakerPolicy, BreakerState, Budget, Calls};
 
 /// How long a refusal is believed: models and servers change, but not every minute.
 const REFUSAL_TTL: Duration = Duration::from_secs(3600);
@@ -32,15 +36,14 @@ pub(super) struct Gate {
     policy: BreakerPolicy,
     /// A full budget, for an upstream that is new.
     budget: Budget,
-    /// The budget of each upstream: one that is down must not use up the retries of the others. The one
-    /// used last comes last.
-    budgets: Mutex<Vec<(Arc<str>, Budget)>>,
-    refusals: Mutex<Vec<(Refusal, Instant)>>,
-    /// The one used last comes last.
-    breakers: Mutex<Vec<Guarded>>,
+    /// The budget of each upstream: one that is down must not use up the retries of the others.
+    budgets: Mutex<LruCache<Arc<str>, Budget>>,
+    /// When each was learnt last.
+    refusals: Mutex<LruCache<Refusal, Instant>>,
+    breakers: Mutex<LruCache<Key, Guarded>>,
 }
 
-/// What a breaker lets through, of one upstream and model.
+/// How the breaker of one upstream and model stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct BreakerReport {
@@ -48,8 +51,17 @@ pub struct BreakerReport {
     pub upstream: Arc<str>,
     /// The model as asked for; empty where requests name none.
     pub model: Arc<str>,
-    /// What it lets through.
+    /// What it lets through. An open one whose time has passed is half open, though the
+    /// [notice](Notice::Breaker) of that comes with the first trial.
     pub state: BreakerState,
+    /// Failures in a row; none unless it is closed.
+    pub failures: u32,
+    /// The calls of its window, and how many failed: of those that it let through while it was closed.
+    pub calls: Calls,
+    /// How long it is still open; none if it is not.
+    pub remaining: Option<Duration>,
+    /// Trials that have a place now.
+    pub trials: usize,
 }
 
 /// Leave to send one attempt. Dropping it gives a trial back uncounted.
@@ -62,7 +74,7 @@ pub(super) struct Permit {
 }
 
 /// What a breaker is for.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Key {
     upstream: Arc<str>,
     /// As asked for.
@@ -71,28 +83,28 @@ struct Key {
 
 #[derive(Debug)]
 struct Guarded {
-    key: Key,
     breaker: Breaker,
     /// The state that observers know of.
     told: BreakerState,
 }
 
 impl Gate {
-    pub(super) const fn new(budget: Budget, policy: BreakerPolicy) -> Self {
+    pub(super) fn new(budget: Budget, policy: BreakerPolicy) -> Self {
         Self {
             policy,
             budget,
-            budgets: Mutex::new(Vec::new()),
-            refusals: Mutex::new(Vec::new()),
-            breakers: Mutex::new(Vec::new()),
+            budgets: Mutex::new(at_most(BUDGETS_MAX)),
+            refusals: Mutex::new(at_most(REFUSALS_MAX)),
+            breakers: Mutex::new(at_most(BREAKERS_MAX)),
         }
     }
 
     /// Whether `attempt` may be sent: the breaker is asked first, so that what it refuses draws on no
-    /// budget.
+    /// budget. `held`: what the attempt before it has left, if it is of the same reply.
     pub(super) fn admit(
         self: &Arc<Self>,
         attempt: &Attempt,
+        held: Option<Permit>,
         now: Instant,
         tell: impl FnOnce(&Notice),
     ) -> Option<Permit> {
@@ -101,7 +113,11 @@ impl Gate {
         let permit = if self.policy.failures == 0 || key.model.len() > MODEL_MAX {
             None
         } else {
-            let (permit, notice) = self.act(&key, now, |breaker| breaker.try_acquire(now));
+            let held = held.filter(|held| held.key == key).and_then(|mut held| held.permit.take());
+            let (permit, notice) = self.act(&key, now, |breaker| match held {
+                Some(held) => breaker.try_continue(held, now),
+                None => breaker.try_acquire(now),
+            });
             if let Some(notice) = notice {
                 tell(&notice);
             }
@@ -117,30 +133,27 @@ impl Gate {
     /// Whether the upstream's budget allows `attempt`. One that asks it anew adds to the budget.
     fn affords(&self, attempt: &Attempt, now: Instant) -> bool {
         let mut budgets = lock(&self.budgets);
-        let known = budgets.iter().position(|(upstream, _)| *upstream == attempt.upstream);
-        let (upstream, mut budget) = match known {
-            Some(at) => budgets.remove(at),
-            None => (Arc::clone(&attempt.upstream), self.budget.clone()),
-        };
+        let upstream = Arc::clone(&attempt.upstream);
+        let budget = budgets.get_or_insert_mut(upstream, || self.budget.clone());
         let affords = !attempt.budgeted || budget.withdraw(now);
         if !attempt.budgeted && attempt.by.is_none() {
             budget.deposit(now);
         }
-        if budgets.len() >= BUDGETS_MAX {
-            budgets.remove(0);
-        }
-        budgets.push((upstream, budget));
         affords
     }
 
     pub(super) fn breakers(&self, now: Instant) -> Vec<BreakerReport> {
         let breakers = lock(&self.breakers);
-        let report = |guarded: &Guarded| BreakerReport {
-            upstream: Arc::clone(&guarded.key.upstream),
-            model: Arc::clone(&guarded.key.model),
+        let report = |(key, guarded): (&Key, &Guarded)| BreakerReport {
+            upstream: Arc::clone(&key.upstream),
+            model: Arc::clone(&key.model),
             state: guarded.breaker.state(now),
+            failures: guarded.breaker.failures(),
+            calls: guarded.breaker.calls(now),
+            remaining: guarded.breaker.remaining(now),
+            trials: guarded.breaker.trials(now),
         };
-        breakers.iter().map(report).collect()
+        breakers.iter().rev().map(report).collect()
     }
 
     /// Lets `act` at a breaker, and says so if it lets through more or less than before.
@@ -151,25 +164,18 @@ impl Gate {
         act: impl FnOnce(&mut Breaker) -> T,
     ) -> (T, Option<Notice>) {
         let mut breakers = lock(&self.breakers);
-        let mut guarded = match breakers.iter().position(|guarded| guarded.key == *key) {
-            Some(at) => breakers.remove(at),
-            None => Guarded {
-                key: key.clone(),
-                breaker: Breaker::new(self.policy),
-                told: BreakerState::Closed,
-            },
-        };
+        if breakers.len() >= BREAKERS_MAX && !breakers.contains(key) {
+            make_room(&mut breakers);
+        }
+        let guarded = breakers.get_or_insert_mut_ref(key, || Guarded {
+            breaker: Breaker::new(self.policy),
+            told: BreakerState::Closed,
+        });
         let result = act(&mut guarded.breaker);
         let state = guarded.breaker.state(now);
         let changed = mem::replace(&mut guarded.told, state) != state;
         let Key { upstream, model } = key.clone();
         let notice = changed.then_some(Notice::Breaker { upstream, model, state });
-        if breakers.len() >= BREAKERS_MAX {
-            let closed = |guarded: &Guarded| guarded.told == BreakerState::Closed;
-            let oldest = breakers.iter().position(closed).unwrap_or(0);
-            breakers.remove(oldest);
-        }
-        breakers.push(guarded);
         (result, notice)
     }
 
@@ -177,33 +183,32 @@ impl Gate {
         if refusal.model.len() > MODEL_MAX {
             return;
         }
-        let mut refusals = lock(&self.refusals);
-        refusals.retain(|(known, _)| *known != refusal);
-        if refusals.len() >= REFUSALS_MAX {
-            refusals.remove(0);
-        }
-        refusals.push((refusal, now));
+        lock(&self.refusals).put(refusal, now);
     }
 
     pub(super) fn refusals(&self, now: Instant) -> Vec<Refusal> {
         let mut refusals = lock(&self.refusals);
-        refusals.retain(|(_, at)| now.saturating_duration_since(*at) < REFUSAL_TTL);
-        refusals.iter().map(|(refusal, _)| refusal.clone()).collect()
+        refusals.retain(|_, at| now.saturating_duration_since(*at) < REFUSAL_TTL);
+        refusals.iter().rev().map(|(refusal, _)| refusal.clone()).collect()
     }
 }
 
 impl Permit {
-    /// The attempt is over; what that changes is for observers.
-    pub(super) fn settle(mut self, verdict: Verdict, now: Instant) -> Option<Notice> {
+    /// The attempt is over; what that changes is for observers. A trial that has neither succeeded nor
+    /// failed keeps its place for the next attempt of its reply; it is given back when this is dropped.
+    pub(super) fn settle(&mut self, verdict: Verdict, now: Instant) -> Option<Notice> {
         let permit = self.permit?;
         let (gate, key) = (&self.gate, &self.key);
-        let ((), notice) = match verdict {
-            Verdict::Success => gate.act(key, now, |breaker| breaker.on_success(permit)),
-            Verdict::Failure => gate.act(key, now, |breaker| breaker.on_failure(permit, now)),
-            Verdict::Retried => gate.act(key, now, |breaker| breaker.on_retried(permit, now)),
-            Verdict::Uncounted => return None,
-        };
-        self.permit = None;
+        let ((), notice) = gate.act(key, now, |breaker| match verdict {
+            Verdict::Success => breaker.on_success(permit, now),
+            Verdict::Slow | Verdict::Failure => breaker.on_failure(permit, now),
+            Verdict::Setback => breaker.on_setback(permit, now),
+            Verdict::Continued => breaker.on_continued(permit, now),
+            Verdict::Uncounted => {}
+        });
+        if !matches!(verdict, Verdict::Continued | Verdict::Uncounted) {
+            self.permit = None;
+        }
         notice
     }
 }
@@ -212,10 +217,23 @@ impl Drop for Permit {
     fn drop(&mut self) {
         let Some(permit) = self.permit else { return };
         let mut breakers = lock(&self.gate.breakers);
-        if let Some(guarded) = breakers.iter_mut().find(|guarded| guarded.key == self.key) {
+        if let Some(guarded) = breakers.peek_mut(&self.key) {
             guarded.breaker.on_abandoned(permit);
         }
     }
+}
+
+/// One breaker goes: the closed one that was not used for the longest, if there is one.
+fn make_room(breakers: &mut LruCache<Key, Guarded>) {
+    let closed = |(_, guarded): &(&Key, &Guarded)| guarded.told == BreakerState::Closed;
+    match breakers.iter().rev().find(closed).map(|(key, _)| key.clone()) {
+        Some(key) => drop(breakers.pop(&key)),
+        None => drop(breakers.pop_lru()),
+    }
+}
+
+fn at_most<K: Hash + Eq, V>(max: usize) -> LruCache<K, V> {
+    LruCache::sparse(NonZeroUsize::new(max).unwrap_or(NonZeroUsize::MIN))
 }
 
 /// A panic elsewhere leaves these values whole: each call changes them in one step.

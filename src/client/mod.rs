@@ -149,13 +149,15 @@ impl Client {
     }
 
     /// A client with another policy that shares everything else with this one. The wait for a
-    /// connection and the breakers stay as the policy of the first client has them.
+    /// connection and the breakers stay as the policy of the first client has them, but for what is
+    /// [slow](crate::policy::BreakerPolicy::slow).
     #[must_use]
     pub fn with_policy(&self, policy: Policy) -> Self {
         Self { policy: Arc::new(policy), ..self.clone() }
     }
 
-    /// What the breakers let through now, of each upstream and model that was asked of late.
+    /// How the breakers stand now, of each upstream and model that was asked of late; the one used last comes
+    /// last.
     #[must_use]
     pub fn breakers(&self) -> Vec<BreakerReport> {
         self.shared.gate.breakers(self.shared.clock.now())

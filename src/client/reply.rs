@@ -75,7 +75,7 @@ struct Running {
     engine: Recovery,
     exchange: Exchange,
     asking: Asking,
-    /// The leave that the attempt under way has.
+    /// The leave that the attempt under way has, or what is left of the last one's.
     permit: Option<Permit>,
     /// The last response head that was a success, where somebody wants it.
     head: Option<http::response::Parts>,
@@ -295,6 +295,7 @@ impl Reply {
         if let State::Running(running) = &mut self.state {
             running.exchange = Exchange::None;
             running.asking.end();
+            running.permit = None;
             running.done = true;
         }
     }
@@ -356,12 +357,17 @@ impl Running {
                 Output::Open(attempt) => self.open(shared, reply, *attempt),
                 Output::Abort(_) => self.exchange = Exchange::None,
                 Output::Release(released) => release::send(shared, reply, *released),
-                Output::Ask(question) => self.asking.begin(*question),
+                Output::Ask(question) => {
+                    // No upstream is kept from others while somebody else is asked.
+                    self.permit = None;
+                    self.asking.begin(*question);
+                }
                 Output::Withdraw => self.asking.end(),
                 Output::Put(put) => asking::put(*put),
                 Output::Notice(notice) => self.hear(shared, reply, &notice),
                 Output::Done(result) => {
                     self.done = true;
+                    self.permit = None;
                     // What the engine has left open of a success is the caller's.
                     if result.is_err() {
                         self.exchange = Exchange::None;
@@ -394,7 +400,8 @@ impl Running {
 
     fn open(&mut self, shared: &Shared, reply: ReplyId, attempt: Attempt) {
         let now = shared.clock.now();
-        self.permit = shared.gate.admit(&attempt, now, |notice| shared.hear(reply, notice));
+        let held = self.permit.take();
+        self.permit = shared.gate.admit(&attempt, held, now, |notice| shared.hear(reply, notice));
         if self.permit.is_none() {
             return self.engine.handle_input(now, Input::Denied { id: attempt.id });
         }
@@ -414,7 +421,7 @@ impl Running {
             if report.outcome != Outcome::Finished {
                 self.head = None;
             }
-            let permit = self.permit.take();
+            let permit = self.permit.as_mut();
             let change = permit.and_then(|permit| permit.settle(*verdict, shared.clock.now()));
             change.iter().for_each(|notice| shared.hear(reply, notice));
         }

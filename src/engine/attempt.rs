@@ -32,7 +32,7 @@ pub struct Attempt {
     pub connection: Connection,
     /// It follows an attempt without progress, and draws on the retry budget.
     pub budgeted: bool,
-    /// No breaker must refuse it: text has been delivered, and no other step could go on.
+    /// No breaker must refuse it: something has been delivered, and no other step could go on.
     pub exempt: bool,
 }
 
@@ -64,6 +64,8 @@ pub(super) struct Live {
     pub(super) first_byte: bool,
     pub(super) last_byte: Instant,
     pub(super) last_said: Instant,
+    /// When the first text, reasoning or tool arguments came.
+    pub(super) first_content: Option<Instant>,
     pub(super) seam: Option<Seam>,
     pub(super) straddle: Option<Straddle>,
     pub(super) slots: BTreeMap<u32, Slot>,

@@ -31,7 +31,8 @@ impl Recovery {
     /// The answer is complete.
     pub(super) fn complete(&mut self, live: &Live, reason: FinishReason, inferred: bool) {
         self.ledger.close(self.now, Outcome::Finished, None, live);
-        self.tell_ended(live, None, Verdict::Success);
+        let verdict = decide::verdict_of_end(self.is_slow(live), self.is_blamed(live));
+        self.tell_ended(live, None, verdict);
         self.close_parts(live.is_beside());
         self.finish(reason, inferred);
     }
@@ -70,15 +71,25 @@ impl Recovery {
         self.end(Finish { reason, inferred, usage, source: Source::Model, ticket: None });
     }
 
+    /// Whether the reply has counted a failure of the attempt's upstream and model: one that tries again
+    /// and again is still one caller's experience.
+    pub(super) fn is_blamed(&self, live: &Live) -> bool {
+        let mut blamed = self.course.blamed.iter();
+        blamed.any(|(upstream, model)| *upstream == live.upstream && *model == live.model)
+    }
+
+    /// Whether its first content came too late.
+    fn is_slow(&self, live: &Live) -> bool {
+        let waited = live.first_content.map(|at| at.saturating_duration_since(live.opened));
+        let longest = self.plan.policy.breaker.slow.filter(|_| !live.head_only);
+        waited.zip(longest).is_some_and(|(waited, longest)| waited > longest)
+    }
+
     /// Tells whoever watches over upstreams that an attempt that was sent is over.
     pub(super) fn tell_ended(&mut self, live: &Live, error: Option<ErrorKind>, verdict: Verdict) {
         let (upstream, model) = (Arc::clone(&live.upstream), Arc::clone(&live.model));
-        let key = (Arc::clone(&upstream), Arc::clone(&model));
-        // A reply that tries again and again is still one caller's experience.
-        let again = verdict == Verdict::Failure && self.course.blamed.contains(&key);
-        let verdict = if again { Verdict::Uncounted } else { verdict };
         if verdict == Verdict::Failure {
-            self.course.blamed.push(key);
+            self.course.blamed.push((Arc::clone(&upstream), Arc::clone(&model)));
         }
         let Some(report) = self.ledger.entry(live.id) else { return };
         let (attempt, report) = (live.id, Box::new(report.clone()));

@@ -310,6 +310,7 @@ impl Recovery {
             return;
         };
         live.last_said = self.now;
+        live.first_content.get_or_insert(self.now);
         let Some(open) = live.slots.get_mut(&slot) else {
             return;
         };

@@ -133,8 +133,6 @@ struct Current {
     refused: Vec<Resume>,
     /// Attempts in a row that brought nothing new.
     barren: u32,
-    /// An attempt was made: the breaker, which gates new replies and the choice of a step, has had its say.
-    tried: bool,
     /// Where the provider's own replay of the caller's request would go on.
     cursor: Option<Cursor>,
     /// Where it would begin, of a generation that the provider keeps from its first byte.

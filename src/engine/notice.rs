@@ -128,7 +128,8 @@ pub enum Notice {
         confirmed: bool,
     },
     /// The breaker of an (upstream, model) lets through more or less than before. Told by the client,
-    /// which has the breakers, not by the engine.
+    /// which has the breakers, not by the engine; and when somebody asks or an attempt ends: that an open
+    /// one is half open by the passing of time is told with its first trial.
     Breaker {
         /// The upstream.
         upstream: Arc<str>,
@@ -173,11 +174,20 @@ impl Over {
 pub enum Verdict {
     /// It answers: the end of the answer came.
     Success,
-    /// It does not. At most once for a reply and an (upstream, model).
+    /// It answers, but its first content took longer than
+    /// [`BreakerPolicy::slow`](crate::policy::BreakerPolicy::slow): counts as a failure.
+    Slow,
+    /// It does not. At most once for a reply and an (upstream, model), this and
+    /// [`Slow`](Self::Slow) together.
     Failure,
-    /// It did not, and is asked again: what a retry heals is no failure. Enough to end a trial.
-    Retried,
-    /// Nothing: the request or the caller is at fault, something new had come before it died, or
-    /// nobody waited for its end.
+    /// It did not, which counts towards the rate of failures alone, and fails a trial: it is asked
+    /// again, and what a retry heals is no failure; or the reply has counted one already; or something
+    /// new had come before it died, and it is not asked to go on.
+    Setback,
+    /// It died after something new had come, and is asked to go on: counts towards the rate of failures
+    /// alone. A trial goes on with the attempt that continues.
+    Continued,
+    /// Nothing: the request, the account or the caller is at fault, or nobody waited for its end. A trial
+    /// goes on if the reply does at this upstream, and else gives its place back.
     Uncounted,
 }

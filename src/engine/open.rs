@@ -106,7 +106,6 @@ impl Current {
             capabilities,
             refused,
             barren: 0,
-            tried: false,
             cursor: None,
             kept: None,
         };
@@ -175,9 +174,8 @@ impl Recovery {
             request: http,
             connection: if fresh { Connection::Fresh } else { Connection::Any },
             budgeted: self.course.after_barren && !next.free && !next.unbudgeted,
-            exempt: (self.step.tried || by.is_some()) && !self.another_step_could_serve(),
+            exempt: self.has_delivered() && !self.another_step_could_serve(),
         })));
-        self.step.tried = true;
         // To its client, a stream that begins again is no rest of the one before.
         self.wire_attempt(if again { Some(Resume::Align) } else { by });
         self.relay.iter_mut().for_each(Relay::again);
@@ -192,6 +190,7 @@ impl Recovery {
             first_byte: false,
             last_byte: self.now,
             last_said: self.now,
+            first_content: None,
             seam,
             straddle,
             slots: std::collections::BTreeMap::new(),
@@ -310,6 +309,13 @@ impl Recovery {
             headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
         }
         headers
+    }
+
+    /// Whether the caller has something that another request than his own could go on with. What is only
+    /// passed on is not read into the transcript.
+    fn has_delivered(&self) -> bool {
+        let passed_on = self.relay.as_ref().is_some_and(Relay::has_passed_on);
+        passed_on || self.transcript.progress() != Progress::Nothing
     }
 
     fn another_step_could_serve(&self) -> bool {

@@ -105,6 +105,11 @@ impl Relay {
         }
     }
 
+    /// Whether the client has something of it from us.
+    pub(super) const fn has_passed_on(&self) -> bool {
+        self.after.is_some()
+    }
+
     /// Where to fetch it from now.
     pub(super) fn address(&self, address: &Uri) -> Uri {
         let Some(after) = &self.after else { return address.clone() };

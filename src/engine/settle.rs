@@ -224,6 +224,7 @@ impl Recovery {
                 stale_used: self.course.stale_used,
                 on_behalf: self.upstream().on_behalf,
                 again: self.is_affordable(&todo),
+                blamed: self.is_blamed(&live),
             };
             let verdict = decide::verdict(&ended, known);
             self.tell_ended(&live, Some(decide::error_kind(&ended)), verdict);

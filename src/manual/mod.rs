@@ -5,6 +5,8 @@
 //!
 //! - [`architecture`]: the floors of the crate, and who answers which question
 //! - [`recovery`]: what is done when a stream breaks
+//! - [`retries`]: how often, after what wait, and what stops it
+//! - [`breaker`]: when an upstream is left alone, and when it is asked again
 //! - [`chain`]: who answers when the first one cannot
 //! - [`dialects`]: what is known of providers, and how to declare what is not
 //! - [`tools`]: tools that run once
@@ -17,6 +19,12 @@ pub mod architecture {}
 
 #[doc = include_str!("recovery.md")]
 pub mod recovery {}
+
+#[doc = include_str!("retries.md")]
+pub mod retries {}
+
+#[doc = include_str!("breaker.md")]
+pub mod breaker {}
 
 #[doc = include_str!("chain.md")]
 pub mod chain {}

@@ -1,7 +1,7 @@
 //! The retry budget that all replies of a client share, one for each upstream: it stops storms, not
 //! recoveries.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Retries that a full budget holds.
 pub const BUDGET_CAPACITY: u32 = 10;
@@ -63,10 +63,11 @@ impl Budget {
     fn refill(&mut self, now: Instant) {
         let since = *self.since.get_or_insert(now);
         let passed = now.saturating_duration_since(since).as_millis();
-        let gained = u64::try_from(passed).unwrap_or(u64::MAX).saturating_mul(self.per_second);
-        let gained = gained / 1000;
+        let passed = u64::try_from(passed).unwrap_or(u64::MAX);
+        let gained = passed.saturating_mul(self.per_second) / 1000;
         if gained > 0 {
-            self.since = Some(now);
+            // Not `now`: the part of a millisecond that is over would be lost with every call.
+            self.since = since.checked_add(Duration::from_millis(passed)).or(Some(now));
             self.level = self.level.saturating_add(gained).min(self.capacity);
         }
     }
@@ -75,8 +76,6 @@ impl Budget {
 #[cfg(test)]
 #[expect(clippy::disallowed_methods, reason = "an instant to start from; no time passes")]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     fn drain(budget: &mut Budget, now: Instant) -> u32 {
@@ -101,6 +100,28 @@ mod tests {
             budget.deposit(now);
         }
         assert_eq!(drain(&mut budget, now), 1);
+    }
+
+    /// However often it is looked at.
+    #[test]
+    fn a_busy_client_gains_as_much_a_second_as_an_idle_one() {
+        let (mut budget, start) = (Budget::new(10, 1, 0.0), Instant::now());
+        drain(&mut budget, start);
+        for call in 1..=2000 {
+            budget.deposit(start + Duration::from_micros(1999) * call);
+        }
+        assert_eq!(drain(&mut budget, start + Duration::from_secs(4)), 4);
+    }
+
+    #[test]
+    fn what_is_set_too_high_or_too_low_is_brought_inside() {
+        let now = Instant::now();
+        for (per_call, retries) in [(7.0, 1), (-7.0, 0), (f64::NAN, 0)] {
+            let mut budget = Budget::new(3, 0, per_call);
+            drain(&mut budget, now);
+            budget.deposit(now);
+            assert_eq!(drain(&mut budget, now), retries, "{per_call}");
+        }
     }
 
     #[test]

@@ -16,7 +16,8 @@ use serde::Serialize;
 
 pub use backoff::{BACKOFF_INITIAL, BACKOFF_MAX, Backoff, Delays};
 pub use breaker::{
-    BREAKER_FAILURES, BREAKER_OPEN, BREAKER_SUCCESSES, Breaker, BreakerPolicy, BreakerState, Permit,
+    BREAKER_FAILURES, BREAKER_MINIMUM, BREAKER_OPEN, BREAKER_RATE, BREAKER_SUCCESSES,
+    BREAKER_TRIALS, BREAKER_WINDOW, Breaker, BreakerPolicy, BreakerState, Calls, Permit,
 };
 pub use budget::{BUDGET_CAPACITY, BUDGET_PER_CALL, BUDGET_PER_SECOND, Budget};
 pub use timeouts::{
@@ -76,7 +77,8 @@ pub struct Policy {
     /// Waits between attempts.
     pub backoff: Backoff,
     /// When the breaker of an upstream opens and closes. As the policy of the client has it, whose
-    /// replies share the breakers; the policy of a single reply does not change it.
+    /// replies share the breakers; the policy of a single reply does not change it, but for what is
+    /// [slow](BreakerPolicy::slow).
     pub breaker: BreakerPolicy,
     /// Longest `retry-after` that is honoured; a longer one gives the step up.
     pub retry_after_max: Duration,
@@ -155,7 +157,8 @@ impl Policy {
         self
     }
 
-    /// Sets when the breaker of an upstream opens and closes.
+    /// Sets when the breaker of an upstream opens and closes; see the manual's chapter on the
+    /// [breaker](crate::manual::breaker).
     #[must_use]
     pub const fn breaker(mut self, breaker: BreakerPolicy) -> Self {
         self.breaker = breaker;
@@ -241,7 +244,22 @@ impl Policy {
     }
 
     /// Asks `hook` before every attempt but the first whether to go on; `false` ends the reply
-    /// with an error that carries what came.
+    /// with an error of kind [`NoProgress`](crate::ErrorKind::NoProgress) that carries what came. Not set,
+    /// there is no such limit.
+    ///
+    /// The report is of all attempts so far, the one that was cut last included, with what each has cost:
+    /// as reported, or a lower bound. The hook has to be quick: it is called while a reply is polled.
+    ///
+    /// ```
+    /// use unbroken::AttemptReport;
+    /// use unbroken::policy::Policy;
+    ///
+    /// // No more attempts once 50 000 tokens were generated, however little of them was of use.
+    /// let policy = Policy::new().keep_going(|report| {
+    ///     let spent: u64 = report.attempts.iter().map(AttemptReport::output_tokens).sum();
+    ///     spent < 50_000
+    /// });
+    /// ```
     #[must_use]
     pub fn keep_going(mut self, hook: impl Fn(&Report) -> bool + Send + Sync + 'static) -> Self {
         self.keep_going = Some(KeepGoing(Arc::new(hook)));

@@ -1,7 +1,8 @@
 //! What a gate refuses, steps that are no upstream, requests that are not streamed.
 
+use unbroken::dialect::OpenAiResponses;
 use unbroken::engine::{Notice, Verdict};
-use unbroken::{Canned, HandOff, Outcome, Source, Step};
+use unbroken::{Canned, HandOff, Outcome, Source, Step, WireOptions};
 
 use super::support::run_gated;
 use super::*;
@@ -86,34 +87,70 @@ fn with_text_delivered_the_last_step_is_exempt_from_the_breaker() {
             exempt(with(one(wire), Canned::text("no"))),
             [of("one", false), of("one", true)]
         );
+    }
+}
+
+/// That a reply was let in is no reason to try again at an upstream that fails for everybody: thousands
+/// of replies that have nothing yet would all ask it once more.
+#[test]
+fn with_nothing_delivered_no_attempt_is_exempt() {
+    for wire in Wire::ALL {
         let mut seen = Vec::new();
         let run = run_gated(one(wire), busy, |attempt| {
             seen.push(attempt.exempt);
             true
         });
-        // A reply that was let in tries as often as it may.
-        assert_eq!((seen, run.result.is_err()), (vec![false, true, true], true));
+        assert_eq!((seen, run.result.is_err()), (vec![false; 3], true));
+        // A retry that is denied ends the reply with what ailed it.
+        let run = run_gated(one(wire), busy, |attempt| attempt.id.get() == 1 || attempt.exempt);
+        let error = run.result.as_ref().expect_err("busy, then denied");
+        assert_eq!((error.kind(), run.requests.len()), (ErrorKind::Overloaded, 1));
+        assert!(error.is_exhausted() && !error.is_denied());
     }
+}
+
+/// It is abandoned, and begun anew by whoever is asked next.
+#[test]
+fn reasoning_alone_makes_no_attempt_exempt() {
+    let wire = Wire::Anthropic;
+    let thinker = Model::anthropic(Answer::new().reasoning("Hm, let me see.", "c2ln").text(TEXT));
+    let body = thinker.whole().body();
+    let at = memchr::memmem::find(&body, b"signature_delta").unwrap();
+    let mut first = vec![thinker.whole().fault(Fault::reset_at(at))].into_iter();
+    let mut seen = Vec::new();
+    let respond = |request: &Value, _: &unbroken::engine::Attempt| {
+        first.next().unwrap_or_else(|| thinker.respond(request))
+    };
+    let run = run_gated(one(wire), respond, |attempt| {
+        seen.push(attempt.exempt);
+        true
+    });
+    assert_eq!((seen, run.text().as_str()), (vec![false, false], TEXT));
 }
 
 #[test]
 fn one_reply_counts_at_most_one_failure_of_an_upstream_and_only_without_new_content() {
     for wire in Wire::ALL {
-        use Verdict::{Failure, Retried, Success, Uncounted};
+        use Verdict::{Continued, Failure, Setback, Success, Uncounted};
         let run = play(wire, two(wire), vec![status(503); 3], vec![status(503), status(503)]);
         // Not before it is known how the reply fares there.
         let expected = [
-            ("one", Retried),
-            ("one", Retried),
+            ("one", Setback),
+            ("one", Setback),
             ("one", Failure),
-            ("two", Retried),
-            ("two", Retried),
+            ("two", Setback),
+            ("two", Setback),
             ("two", Success),
         ];
         assert_eq!(verdicts(&run), expected);
         let run =
             play(wire, one(wire), vec![cut(wire, 50), Exchange::headless(End::Reset)], vec![]);
-        assert_eq!(verdicts(&run), [("one", Uncounted), ("one", Retried), ("one", Success)]);
+        assert_eq!(verdicts(&run), [("one", Continued), ("one", Setback), ("one", Success)]);
+        // The last attempt that is allowed goes on with nothing.
+        let mut last = one(wire);
+        last.policy = Policy::new().max_attempts(1).into();
+        let run = play(wire, last, vec![cut(wire, 50)], vec![]);
+        assert_eq!(verdicts(&run), [("one", Setback)]);
         let run =
             play(wire, one(wire), vec![error(wire, 400, "invalid_request_error", "no")], vec![]);
         assert_eq!(verdicts(&run), [("one", Uncounted)]);
@@ -122,6 +159,49 @@ fn one_reply_counts_at_most_one_failure_of_an_upstream_and_only_without_new_cont
             plan(vec![claude("one", "claude-haiku-4-5"), claude("one", "claude-sonnet-4-5")]);
         let run = play(wire, models, vec![status(503); 9], vec![]);
         assert_eq!(verdicts(&run).iter().filter(|(_, verdict)| *verdict == Failure).count(), 2);
+        // The same one with the same model, named twice, is not.
+        let twice = play(
+            wire,
+            plan(vec![claude("one", "m"), claude("one", "m")]),
+            vec![status(503); 9],
+            vec![],
+        );
+        assert_eq!(verdicts(&twice).iter().filter(|(_, verdict)| *verdict == Failure).count(), 1);
+    }
+}
+
+/// Off unless it is set: an answer that keeps its caller waiting, and comes to its end all the same.
+#[test]
+fn a_slow_first_word_counts_as_a_failure_where_the_caller_says_so() {
+    use Verdict::{Setback, Slow, Success};
+    let answer = |wire, delay| model(wire).whole().delay(Duration::from_secs(delay));
+    let plan = |wire, slow: Option<u64>| {
+        let mut plan = one(wire);
+        let mut policy = Policy::new();
+        policy.breaker.slow = slow.map(Duration::from_secs);
+        plan.policy = policy.into();
+        plan
+    };
+    for wire in Wire::ALL {
+        for (slow, delay, expected) in
+            [(None, 40, Success), (Some(10), 40, Slow), (Some(10), 10, Success)]
+        {
+            let run = play(wire, plan(wire, slow), vec![answer(wire, delay)], vec![]);
+            assert_eq!((run.text().as_str(), verdicts(&run)), (TEXT, vec![("one", expected)]));
+        }
+        // The wait is one attempt's, and not of those before it, nor between them.
+        let busy = || status(503).delay(Duration::from_secs(9));
+        let run = play(wire, plan(wire, Some(10)), vec![busy(), busy(), answer(wire, 9)], vec![]);
+        assert_eq!(verdicts(&run), [("one", Setback), ("one", Setback), ("one", Success)]);
+        // Pings are no words.
+        let late = answer(wire, 0).every(Duration::from_secs(11));
+        assert_eq!(
+            verdicts(&play(wire, plan(wire, Some(10)), vec![late], vec![])),
+            [("one", Slow)]
+        );
+        // A response that is handed on as it comes is all made before its head.
+        let run = play(wire, call(plan(wire, Some(10))), vec![answer(wire, 40)], vec![]);
+        assert_eq!(verdicts(&run), [("one", Success)]);
     }
 }
 
@@ -269,7 +349,7 @@ fn a_request_that_is_not_streamed_is_done_with_a_head_that_is_a_success() {
     assert_eq!(run.result.as_ref().err().map(|e| e.kind()), None);
     assert_eq!(run.requests, [request.clone(), request], "sent as it is");
     assert_eq!(run.took, Duration::from_secs(7));
-    assert_eq!(verdicts(&run), [("one", Verdict::Retried), ("one", Verdict::Success)]);
+    assert_eq!(verdicts(&run), [("one", Verdict::Setback), ("one", Verdict::Success)]);
     let finish = run.transcript.finish().unwrap();
     assert_eq!((&finish.reason, finish.inferred), (&FinishReason::Unstated, true));
 }
@@ -318,4 +398,27 @@ fn a_head_may_take_as_long_as_a_whole_answer() {
         assert_eq!(first, Cut::Stalled { timer: Timer::FirstEvent });
         assert_eq!(run.report.attempts[1].opened, Duration::from_secs(600));
     }
+}
+
+/// What is passed on is not read, and is delivered all the same.
+#[test]
+fn a_replay_is_exempt_once_something_of_it_was_passed_on() {
+    let wire = Wire::OpenAiResponses;
+    let kept = "https://api.example/v1/responses/resp_1?stream=true".parse().unwrap();
+    let mut plan = Plan::new(json!({}), [Upstream::new("one", OpenAiResponses, kept)]);
+    plan.replay = true;
+    plan.wire = Some(WireOptions::new());
+    let mut exchanges =
+        vec![Exchange::headless(End::Reset), cut(wire, 60), model(wire).whole()].into_iter();
+    let mut seen = Vec::new();
+    let run = run_gated(
+        plan,
+        |_, _| exchanges.next().unwrap(),
+        |attempt| {
+            seen.push(attempt.exempt);
+            true
+        },
+    );
+    assert_eq!((seen, run.result.is_ok()), (vec![false, false, true], true));
+    assert_eq!(run.wire.unwrap(), model(wire).whole().body());
 }

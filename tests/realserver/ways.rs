@@ -99,7 +99,7 @@ impl Way {
 pub(crate) fn policy() -> Policy {
     Policy::new()
         .backoff(Backoff::new(Duration::from_millis(1), Duration::from_millis(2)))
-        .breaker(BreakerPolicy::new().failures(1000))
+        .breaker(BreakerPolicy::new().failures(0))
         .max_attempts_without_progress(6)
         .without_notes()
 }

@@ -62,6 +62,162 @@ async fn five_replies_that_fail_stop_the_requests() {
     assert_eq!((&*report.upstream, &*report.model), ("one", "claude-haiku-4-5"));
 }
 
+/// An answer now and then ends every row of failures, and hides nothing.
+#[tokio::test(start_paused = true)]
+async fn most_of_many_calls_that_fail_stop_the_requests() {
+    let moody = Moody::new(503);
+    let memory = moody.memory();
+    let client = builder(&memory).policy(once()).build().unwrap();
+    for _ in 0..3 {
+        assert_eq!(kinds(&client, 4).await, [ErrorKind::Overloaded; 4]);
+        moody.turn(200);
+        assert_eq!(hear(ask(&client)).await.text(), TEXT);
+        moody.turn(503);
+    }
+    assert_eq!(kinds(&client, 4).await, [ErrorKind::Overloaded; 4]);
+    assert_eq!((states(&client), memory.requests().len()), (vec![Closed], 19));
+    assert_eq!(kinds(&client, 2).await, [ErrorKind::Overloaded, ErrorKind::Denied]);
+    assert_eq!(memory.requests().len(), 20);
+    let report = client.breakers().remove(0);
+    assert_eq!((report.calls.failed, report.calls.all), (17, 20));
+}
+
+/// Retries count towards the rate, and are stopped by it: one reply is not asked to finish what it began.
+#[tokio::test(start_paused = true)]
+async fn a_retry_is_refused_by_a_breaker_that_opened_meanwhile() {
+    let memory = Moody::new(503).memory();
+    let budget = Budget::new(100, 0, 0.0);
+    let client = builder(&memory).budget(budget).build().unwrap();
+    let replies = (0..20).map(|_| hear(ask(&client)));
+    let heard = futures_util::future::join_all(replies).await;
+    assert_eq!(memory.requests().len(), 20, "twenty calls that failed are enough");
+    for heard in heard {
+        let error = heard.error();
+        assert_eq!((error.kind(), error.is_exhausted()), (ErrorKind::Overloaded, true));
+        assert_eq!(heard.report.attempts.len(), 1);
+    }
+    assert_eq!(states(&client), [Open]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn operators_see_how_it_stands() {
+    let moody = Moody::new(503);
+    let memory = moody.memory();
+    let told: Arc<Mutex<Vec<BreakerState>>> = Arc::default();
+    let sink = Arc::clone(&told);
+    let observer = move |seen: &Observation<'_>| {
+        if let Notice::Breaker { state, .. } = seen.notice {
+            sink.lock().unwrap().push(*state);
+        }
+    };
+    let policy = once().breaker(BreakerPolicy::new().trials(2));
+    let client = builder(&memory).policy(policy).observer(observer).build().unwrap();
+    let seen = || {
+        let report = client.breakers().remove(0);
+        let calls = (report.calls.failed, report.calls.all);
+        (report.state, report.failures, calls, report.remaining, report.trials)
+    };
+    kinds(&client, 3).await;
+    assert_eq!(seen(), (Closed, 3, (3, 3), None, 0));
+    kinds(&client, 2).await;
+    assert_eq!(seen(), (Open, 0, (5, 5), Some(Duration::from_secs(60)), 0));
+    tokio::time::advance(Duration::from_secs(45)).await;
+    assert_eq!(seen(), (Open, 0, (5, 5), Some(Duration::from_secs(15)), 0));
+    tokio::time::advance(Duration::from_secs(15)).await;
+    // By the passing of time, which nobody tells.
+    assert_eq!(seen(), (HalfOpen, 0, (0, 0), None, 0));
+    assert_eq!(*told.lock().unwrap(), [Open]);
+    moody.turn(200);
+    let (mut one, mut two) = (ask(&client), ask(&client));
+    first_text(&mut one).await;
+    assert_eq!(*told.lock().unwrap(), [Open, HalfOpen], "with the first trial");
+    first_text(&mut two).await;
+    assert_eq!(seen(), (HalfOpen, 0, (0, 0), None, 2));
+    drop(one);
+    assert_eq!(seen().4, 1);
+    assert_eq!(two.finish().await.unwrap().text(), TEXT);
+    assert_eq!(seen().4, 0);
+    assert_eq!(hear(ask(&client)).await.text(), TEXT);
+    assert_eq!(seen(), (Closed, 0, (0, 0), None, 0));
+    assert_eq!(*told.lock().unwrap(), [Open, HalfOpen, Closed]);
+}
+
+/// An answer of which every attempt dies in its middle, and a trial is one answer.
+#[tokio::test(start_paused = true)]
+async fn a_trial_that_is_continued_keeps_its_place() {
+    let half = length() / 2;
+    let status = Arc::new(Mutex::new(503));
+    let mood = Arc::clone(&status);
+    let memory = Memory::new(Script::new().forever(move |request| {
+        if *mood.lock().unwrap() != 200 {
+            return Exchange::reply(StatusCode::SERVICE_UNAVAILABLE);
+        }
+        let request = request.json();
+        let first = request["messages"].as_array().unwrap().len() == 1;
+        let answer = model().respond(&request).every(Duration::from_secs(1));
+        if first { answer.cut_at(half).reset() } else { answer }
+    }));
+    let client = builder(&memory).policy(quick().max_attempts(2)).build().unwrap();
+    kinds(&client, 5).await;
+    tokio::time::advance(Duration::from_secs(60)).await;
+    *status.lock().unwrap() = 200;
+    let mut trial = ask(&client);
+    while trial.report().attempts.len() < 2 {
+        trial.next().await.unwrap().unwrap();
+        assert_eq!(kinds(&client, 1).await, [ErrorKind::Denied], "not even when it is cut");
+    }
+    assert_eq!(client.breakers()[0].trials, 1);
+    assert_eq!(trial.finish().await.unwrap().text(), TEXT);
+    assert_eq!((states(&client), client.breakers()[0].trials), (vec![HalfOpen], 0));
+    assert_eq!(hear(ask(&client)).await.text(), TEXT);
+    assert_eq!(states(&client), [Closed], "an upstream that needs a continuation is trusted again");
+    // Where nobody goes on, the place is given back.
+    let counted = client.breakers()[0].calls;
+    assert_eq!((counted.failed, counted.all), (0, 0), "trials are no part of the rate");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_trial_is_given_back_by_a_reply_that_ends_between_two_attempts() {
+    let half = length() / 2;
+    let moody = Moody::new(503);
+    let failing = Arc::clone(&moody.0);
+    let memory =
+        Memory::new(Script::new().forever(move |request| match *failing.lock().unwrap() {
+            200 => model().respond(&request.json()).cut_at(half).reset(),
+            _ => Exchange::reply(StatusCode::SERVICE_UNAVAILABLE),
+        }));
+    let client = builder(&memory).policy(once()).build().unwrap();
+    kinds(&client, 5).await;
+    tokio::time::advance(Duration::from_secs(60)).await;
+    moody.turn(200);
+    let stops = client.with_policy(quick().keep_going(|_| false));
+    let mut trial = ask(&stops);
+    while let Some(Ok(_)) = trial.next().await {}
+    assert_eq!((states(&client), client.breakers()[0].trials), (vec![HalfOpen], 0));
+    drop(trial);
+    assert_eq!(client.breakers()[0].trials, 0);
+}
+
+/// What is slow is the reply's own policy to say.
+#[tokio::test(start_paused = true)]
+async fn slow_first_words_can_count_as_failures() {
+    let memory = Memory::new(
+        Script::new()
+            .forever(|request| model().respond(&request.json()).delay(Duration::from_secs(20))),
+    );
+    let client = client(&memory);
+    for _ in 0..6 {
+        assert_eq!(hear(ask(&client)).await.text(), TEXT);
+    }
+    assert_eq!(states(&client), [Closed], "off unless it is set");
+    let slow = quick().breaker(BreakerPolicy::new().slow(Duration::from_secs(10)));
+    let hasty = client.with_policy(slow);
+    for _ in 0..5 {
+        assert_eq!(hear(ask(&hasty)).await.text(), TEXT, "the answer is there all the same");
+    }
+    assert_eq!(states(&client), [Open]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn half_open_lets_one_through_and_two_successes_close() {
     let moody = Moody::new(503);
@@ -269,6 +425,38 @@ async fn breakers_are_bounded() {
     assert_eq!(kinds(&client, 1).await, [ErrorKind::Denied]);
 }
 
+/// Of its kind, the one that was not used for the longest goes.
+#[tokio::test(start_paused = true)]
+async fn the_breaker_used_longest_ago_goes_first() {
+    let moody = Moody::new(404);
+    let memory = moody.memory();
+    let policy = once().breaker(BreakerPolicy::new().failures(1).open(Duration::from_secs(3600)));
+    let client = builder(&memory).policy(policy).build().unwrap();
+    let ask = async |number: usize| {
+        let mut request = Wire::Anthropic.request();
+        request["model"] = json!(format!("model-{number}"));
+        client.stream(request).finish().await.unwrap_err().kind()
+    };
+    let kept = |number: usize| {
+        let name = format!("model-{number}");
+        client.breakers().iter().any(|breaker| *breaker.model == *name)
+    };
+    for number in 0..256 {
+        ask(number).await;
+    }
+    ask(0).await;
+    ask(256).await;
+    assert!(kept(0) && !kept(1) && kept(2) && kept(256), "all are closed");
+    moody.turn(503);
+    for number in 1000..1256 {
+        assert_eq!(ask(number).await, ErrorKind::Overloaded);
+    }
+    assert_eq!(ask(1000).await, ErrorKind::Denied);
+    ask(2000).await;
+    assert!(kept(1000) && !kept(1001) && kept(1002) && kept(2000), "all are open");
+    assert_eq!(client.breakers().len(), 256);
+}
+
 /// An account that is limited says nothing about the upstream to those who have another.
 #[tokio::test(start_paused = true)]
 async fn a_rate_limit_counts_where_the_credentials_are_everybodys() {
@@ -296,4 +484,39 @@ async fn a_model_with_too_long_a_name_has_no_breaker() {
         assert_eq!(hear(client.stream(&request)).await.error().kind(), ErrorKind::Overloaded);
     }
     assert_eq!(states(&client), []);
+}
+
+/// An attempt that says nothing about the upstream is no end of a trial, if the reply goes on there.
+#[tokio::test(start_paused = true)]
+async fn a_trial_that_asks_in_another_way_keeps_its_place() {
+    let half = length() / 2;
+    let moody = Moody::new(503);
+    let failing = Arc::clone(&moody.0);
+    let memory = Memory::new(Script::new().forever(move |request| {
+        if *failing.lock().unwrap() != 200 {
+            return Exchange::reply(StatusCode::SERVICE_UNAVAILABLE);
+        }
+        let request = request.json();
+        let answer = model().respond(&request).every(Duration::from_secs(1));
+        match request["messages"].as_array().unwrap().len() {
+            1 => answer.cut_at(half).reset(),
+            2 => Wire::Anthropic
+                .rejects(400, "invalid_request_error", "no")
+                .delay(Duration::from_secs(1)),
+            _ => answer,
+        }
+    }));
+    let client = builder(&memory).policy(quick().max_attempts(2)).build().unwrap();
+    kinds(&client, 5).await;
+    tokio::time::advance(Duration::from_secs(60)).await;
+    moody.turn(200);
+    let mut trial = ask(&client);
+    while trial.report().attempts.len() < 3 {
+        trial.next().await.unwrap().unwrap();
+        assert_eq!(kinds(&client, 1).await, [ErrorKind::Denied]);
+    }
+    assert_eq!(trial.finish().await.unwrap().text(), TEXT);
+    assert_eq!((states(&client), client.breakers()[0].trials), (vec![HalfOpen], 0));
+    assert_eq!(hear(ask(&client)).await.text(), TEXT);
+    assert_eq!(states(&client), [Closed]);
 }

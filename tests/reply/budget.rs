@@ -1,12 +1,14 @@
 //! The retry budget: whom it stops, and whom it never does.
 
+use std::time::Duration;
+
 use http::StatusCode;
 use unbroken::ErrorKind;
-use unbroken::policy::Budget;
+use unbroken::policy::{BreakerPolicy, Budget, Policy};
 use unbroken::testing::{End, Exchange, Fault, Memory, Script};
 
 use super::sockets::{Heard, Wire, hear};
-use super::{TEXT, ask, builder, flaky, length, model, one};
+use super::{TEXT, ask, builder, flaky, length, model, one, quick};
 
 #[tokio::test(start_paused = true)]
 async fn clones_share_the_retry_budget() {
@@ -68,4 +70,56 @@ async fn a_denied_retry_goes_to_the_next_step_for_nothing() {
     assert_eq!(heard.text(), TEXT, "{}", heard.story());
     let who: Vec<_> = heard.report.attempts.iter().map(|a| (&*a.upstream, a.free)).collect();
     assert_eq!(who, [("one", false), ("two", false)]);
+}
+
+/// An upstream that fails, and no breaker.
+fn down() -> (Memory, Policy) {
+    let memory = Memory::new(Script::new().forever(|_| Exchange::reply(StatusCode::BAD_GATEWAY)));
+    (memory, quick().breaker(BreakerPolicy::new().failures(0)))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_second_brings_one_retry() {
+    let (memory, policy) = down();
+    let client = builder(&memory).policy(policy).budget(Budget::new(1, 1, 0.0)).build().unwrap();
+    for (wait, attempts) in [(0, 2), (500, 1), (500, 2), (5000, 2)] {
+        tokio::time::advance(Duration::from_millis(wait)).await;
+        assert_eq!(hear(ask(&client)).await.report.attempts.len(), attempts, "after {wait} ms");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn five_replies_bring_one_retry() {
+    let (memory, policy) = down();
+    let client = builder(&memory).policy(policy).budget(Budget::new(1, 0, 0.2)).build().unwrap();
+    for (nth, attempts) in [2, 1, 1, 1, 1, 2, 1].into_iter().enumerate() {
+        assert_eq!(hear(ask(&client)).await.report.attempts.len(), attempts, "reply {nth}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_was_dead_is_replaced_for_nothing() {
+    let memory = Memory::new(
+        Script::new()
+            .exchange(Exchange::headless(End::Stale))
+            .forever(|r| model().respond(&r.json())),
+    );
+    let client = builder(&memory).budget(Budget::new(0, 0, 0.0)).build().unwrap();
+    let heard = hear(ask(&client)).await;
+    assert_eq!(heard.text(), TEXT, "{}", heard.story());
+}
+
+/// The breaker is asked first.
+#[tokio::test(start_paused = true)]
+async fn what_the_breaker_refuses_draws_on_no_budget() {
+    let (memory, policy) = down();
+    // Two calls that fail open it, so the second retry is refused.
+    let policy = policy.breaker(BreakerPolicy::new().minimum(2));
+    let client = builder(&memory).policy(policy).budget(Budget::new(2, 0, 0.0)).build().unwrap();
+    assert_eq!(hear(ask(&client)).await.report.attempts.len(), 2);
+    // One retry is left, for another model at the same upstream.
+    let other = client.with_chain([one().model("another")]).unwrap();
+    assert_eq!(hear(ask(&other)).await.report.attempts.len(), 2);
+    let third = client.with_chain([one().model("a third")]).unwrap();
+    assert_eq!(hear(ask(&third)).await.report.attempts.len(), 1);
 }

@@ -200,3 +200,27 @@ async fn a_person_is_called_and_the_caller_learns_the_case() {
     let error = ask(&client).finish().await.unwrap_err();
     assert_eq!((error.kind(), began.elapsed()), (ErrorKind::Authentication, HAND_OFF));
 }
+
+/// The trial of a half-open breaker is for somebody who asks its upstream.
+#[tokio::test(start_paused = true)]
+async fn a_trial_is_not_held_while_somebody_else_is_asked() {
+    let status = Arc::new(Mutex::new(503_u16));
+    let seen = Arc::clone(&status);
+    let memory = Memory::new(Script::new().forever(move |request| match *seen.lock().unwrap() {
+        200 => model().respond(&request.json()),
+        status => Exchange::reply(StatusCode::from_u16(status).unwrap()),
+    }));
+    let policy = quick().max_attempts(1).breaker(BreakerPolicy::new().failures(1));
+    let client = builder(&memory).policy(policy).build().unwrap();
+    ask(&client).finish().await.unwrap_err();
+    tokio::time::advance(Duration::from_secs(60)).await;
+    *status.lock().unwrap() = 401;
+    let (cached, _) = slow(Duration::from_secs(1));
+    let asks = client.with_chain([Step::from(one()), cached.into()]).unwrap();
+    let mut reply = ask(&asks);
+    let waits = tokio::time::timeout(Duration::from_millis(10), reply.next()).await;
+    assert!(waits.is_err(), "it waits for the cache");
+    *status.lock().unwrap() = 200;
+    assert_eq!(ask(&client).finish().await.unwrap().text(), TEXT);
+    assert_eq!(reply.finish().await.unwrap().text(), "Before.");
+}

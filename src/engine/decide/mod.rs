@@ -172,15 +172,32 @@ pub(super) struct Circumstances {
     pub(super) on_behalf: bool,
     /// The step is asked again: how the reply fares there is not known yet.
     pub(super) again: bool,
+    /// The reply has counted a failure of this upstream and model already.
+    pub(super) blamed: bool,
 }
 
-/// What the end of an attempt says about its upstream (`recovery.md` 8).
+/// What the end of an attempt that finished says about its upstream (`recovery.md` 8). `slow`: its first
+/// content came later than the caller's policy has it.
+pub(super) const fn verdict_of_end(slow: bool, blamed: bool) -> Verdict {
+    match (slow, blamed) {
+        (false, _) => Verdict::Success,
+        (true, false) => Verdict::Slow,
+        (true, true) => Verdict::Setback,
+    }
+}
+
+/// What the end of an attempt that was cut says about its upstream (`recovery.md` 8).
 pub(super) fn verdict(ended: &Ended, known: Circumstances) -> Verdict {
     let free = costs_nothing(ended, known.wrote, known.stale_used);
-    if known.fresh || free || is_running(ended, known.attached) {
+    if free || is_running(ended, known.attached) {
         return Verdict::Uncounted;
     }
-    let failure = if known.again { Verdict::Retried } else { Verdict::Failure };
+    let failure = match (known.fresh, known.again) {
+        (true, true) => Verdict::Continued,
+        (true, false) | (false, true) => Verdict::Setback,
+        (false, false) if known.blamed => Verdict::Setback,
+        (false, false) => Verdict::Failure,
+    };
     match ended.cut {
         Cut::Unreachable | Cut::Reset if ended.transport == Some(TransportErrorKind::Request) => {
             Verdict::Uncounted

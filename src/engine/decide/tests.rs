@@ -197,8 +197,6 @@ fn what_counts_against_an_upstream() {
             for wrote in [false, true] {
                 let known = Circumstances { wrote, stale_used: true, ..Circumstances::default() };
                 assert_eq!(verdict(ended, known), expected, "{ended:?}");
-                let fresh = Circumstances { fresh: true, ..known };
-                assert_eq!(verdict(ended, fresh), Verdict::Uncounted, "{ended:?}");
             }
         }
     }
@@ -210,6 +208,40 @@ fn what_counts_against_an_upstream() {
     let limited = rejected(429, FaultClass::RateLimited);
     let on_behalf = Circumstances { on_behalf: true, ..known };
     assert_eq!(verdict(&limited, on_behalf), Verdict::Uncounted, "the account is limited");
+}
+
+#[test]
+fn how_much_of_a_failure_counts() {
+    use Verdict::*;
+    // Whether something new had come, it is asked again, and the reply has counted a failure already.
+    let rows = [
+        ((false, false, false), Failure, "the reply has its end there"),
+        ((false, false, true), Setback, "one reply counts one in a row"),
+        ((false, true, false), Setback, "what a retry heals is no failure"),
+        ((false, true, true), Setback, "the same again"),
+        ((true, true, false), Continued, "how the answer fares is not known yet"),
+        ((true, true, true), Continued, "the same again"),
+        ((true, false, false), Setback, "it has answered, if not to the end"),
+        ((true, false, true), Setback, "the same again"),
+    ];
+    for ((fresh, again, blamed), expected, why) in rows {
+        let known = Circumstances { fresh, again, blamed, ..Circumstances::default() };
+        for ended in [cut(Cut::Reset), rejected(503, FaultClass::Overloaded)] {
+            assert_eq!(verdict(&ended, known), expected, "{why}");
+        }
+        for ended in [cut(Cut::Diverged), faulted(FaultClass::Policy), cut(Cut::OverLimit)] {
+            assert_eq!(verdict(&ended, known), Uncounted, "{why}: not the upstream's fault");
+        }
+    }
+    let rows = [
+        ((false, false), Success),
+        ((false, true), Success),
+        ((true, false), Slow),
+        ((true, true), Setback),
+    ];
+    for ((slow, blamed), expected) in rows {
+        assert_eq!(verdict_of_end(slow, blamed), expected, "slow: {slow}, blamed: {blamed}");
+    }
 }
 
 #[test]

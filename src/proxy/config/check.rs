@@ -18,7 +18,7 @@ use super::{Config, Link, Problem, Route, Target, Token, Wire};
 use crate::dialect::translate::between;
 use crate::dialect::{Declared, Echo, Prefill};
 use crate::engine::key_of;
-use crate::policy::Policy;
+use crate::policy::{BreakerPolicy, Policy};
 
 /// The file's name, its text, and how to look up a variable.
 struct Source<'a> {
@@ -330,11 +330,30 @@ impl Source<'_> {
         if let Some(attempts) = table.max_attempts_without_progress {
             policy = policy.max_attempts_without_progress(attempts);
         }
-        let breaker = &mut policy.breaker;
-        set(&mut breaker.open, self.wait(&table.breaker_open)?);
-        breaker.failures = table.breaker_failures.unwrap_or(breaker.failures);
-        breaker.successes = table.breaker_successes.unwrap_or(breaker.successes).max(1);
+        policy.breaker = self.breaker(table)?;
         Ok(policy)
+    }
+
+    fn breaker(&self, table: &PolicyTable) -> Result<BreakerPolicy, Problem> {
+        let usual = BreakerPolicy::new();
+        let breaker = usual
+            .failures(table.breaker_failures.unwrap_or(usual.failures))
+            .window(self.wait(&table.breaker_window)?.unwrap_or(usual.window))
+            .minimum(table.breaker_minimum.unwrap_or(usual.minimum))
+            .open(self.wait(&table.breaker_open)?.unwrap_or(usual.open))
+            .trials(table.breaker_trials.unwrap_or(usual.trials))
+            .successes(table.breaker_successes.unwrap_or(usual.successes));
+        let breaker = match self.timeout(&table.breaker_slow)? {
+            Some(wait) => breaker.slow(wait),
+            None => breaker,
+        };
+        match &table.breaker_rate {
+            Some(rate) if !(0.0..=1.0).contains(rate.get_ref()) => {
+                Err(self.at(rate, "a rate is a share of all calls: from 0.0, which is off, to 1.0"))
+            }
+            Some(rate) => Ok(breaker.rate(*rate.get_ref())),
+            None => Ok(breaker),
+        }
     }
 
     /// A wait that nothing could be quick enough for is a mistake.

@@ -77,6 +77,11 @@ pub(super) struct PolicyTable {
     pub(super) backoff_max: Option<Spanned<String>>,
     pub(super) retry_after_max: Option<Spanned<String>>,
     pub(super) breaker_failures: Option<u32>,
+    pub(super) breaker_rate: Option<Spanned<f64>>,
+    pub(super) breaker_window: Option<Spanned<String>>,
+    pub(super) breaker_minimum: Option<u32>,
     pub(super) breaker_open: Option<Spanned<String>>,
+    pub(super) breaker_trials: Option<u8>,
     pub(super) breaker_successes: Option<u32>,
+    pub(super) breaker_slow: Option<Spanned<String>>,
 }

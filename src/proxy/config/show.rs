@@ -121,9 +121,14 @@ fn show_policy(policy: &Policy, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     row("backoff_initial", Some(policy.backoff.initial), None)?;
     row("backoff_max", Some(policy.backoff.longest()), None)?;
     row("retry_after_max", Some(policy.retry_after_max), None)?;
+    row("breaker_window", Some(policy.breaker.window), None)?;
     row("breaker_open", Some(policy.breaker.open), None)?;
+    row("breaker_slow", policy.breaker.slow, None)?;
     f.write_str(&out)?;
     writeln!(f, "breaker_failures = {}", policy.breaker.failures)?;
+    writeln!(f, "breaker_rate = {:?}", policy.breaker.rate)?;
+    writeln!(f, "breaker_minimum = {}", policy.breaker.minimum)?;
+    writeln!(f, "breaker_trials = {}", policy.breaker.trials)?;
     writeln!(f, "breaker_successes = {}", policy.breaker.successes)?;
     writeln!(f, "max_attempts = {}", policy.max_attempts)?;
     writeln!(f, "max_attempts_without_progress = {}", policy.max_attempts_without_progress)

@@ -1,4 +1,7 @@
+use std::time::Duration;
+
 use super::*;
+use crate::policy::BreakerPolicy;
 
 fn wire(name: &str) -> Wire {
     Wire::of_name(name).unwrap()
@@ -59,6 +62,11 @@ retry_after_max = "2m"
 breaker_failures = 4
 breaker_open = "20s"
 breaker_successes = 2
+breaker_rate = 0.5
+breaker_window = "2m"
+breaker_minimum = 50
+breaker_trials = 3
+breaker_slow = "15s"
 "#;
 
 #[test]
@@ -73,6 +81,23 @@ fn a_whole_file() {
     assert_eq!(chain.len(), 3);
     assert!(config.chain(wire("anthropic"), "gpt-4o").is_none(), "`*` is of the other dialect");
     assert_eq!(config.chain(wire("openai-chat"), "openai/gpt-4o").unwrap().len(), 2);
+}
+
+#[test]
+fn a_breaker_is_set_by_numbers_of_its_own() {
+    let breaker = parse(WHOLE).unwrap().policy.breaker;
+    let expected = BreakerPolicy::new().failures(4).open(Duration::from_secs(20)).rate(0.5);
+    let expected = expected.window(Duration::from_secs(120)).minimum(50).trials(3).successes(2);
+    assert_eq!(breaker, expected.slow(Duration::from_secs(15)));
+    let shown = parse(WHOLE).unwrap().to_string();
+    for line in ["breaker_rate = 0.5", "breaker_window = \"2m\"", "breaker_slow = \"15s\""] {
+        assert!(shown.contains(line), "{line}: {shown}");
+    }
+    let none = parse(&WHOLE.replace("breaker_slow = \"15s\"", "")).unwrap();
+    assert_eq!(none.policy.breaker.slow, None);
+    assert!(none.to_string().contains("# breaker_slow: none"), "{none}");
+    let off = parse(&WHOLE.replace("breaker_rate = 0.5", "breaker_rate = 0")).unwrap();
+    assert_eq!(off.policy.breaker.rate, 0.0);
 }
 
 #[test]
@@ -150,6 +175,10 @@ fn a_message_names_the_line_and_what_to_do() {
         ("https://api.anthropic.com", "https://api.anthropic.com/a/../b", 6..=6, "`..`"),
         ("\"1s\"", "\"0s\"", 32..=32, "zero"),
         ("\"3s\"", "\"0ms\"", 34..=34, "zero"),
+        ("breaker_rate = 0.5", "breaker_rate = 80", 45..=45, "0.0"),
+        ("breaker_rate = 0.5", "breaker_rate = nan", 45..=45, "0.0"),
+        ("breaker_slow = \"15s\"", "breaker_slow = \"0s\"", 49..=49, "zero"),
+        ("breaker_trials = 3", "breaker_trials = 300", 48..=48, "u8"),
     ] {
         let message = message(from, to);
         let place = message.strip_prefix("unbroken.toml:").unwrap_or_else(|| panic!("{message}"));
