@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 
-use crate::event::Cut;
+use crate::event::{Cut, TransportErrorKind};
 use crate::report::Report;
 use crate::transcript::Transcript;
 
@@ -20,6 +20,9 @@ pub struct Error(Box<Parts>);
 struct Parts {
     kind: ErrorKind,
     cut: Option<Cut>,
+    transport: Option<TransportErrorKind>,
+    /// Where more is known than the kind.
+    retryable: Option<bool>,
     exhausted: bool,
     code: Option<Arc<str>>,
     rejection: Option<Rejection>,
@@ -33,7 +36,7 @@ struct Parts {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// The request cannot be streamed (see the source), or the provider refused it as invalid: 400,
+    /// The request cannot be streamed or sent (see the source), or the provider refused it as invalid: 400,
     /// 404, 413, 422.
     InvalidRequest,
     /// The prompt does not fit the model's context window.
@@ -119,6 +122,8 @@ impl Error {
         Self(Box::new(Parts {
             kind,
             cut: None,
+            transport: None,
+            retryable: None,
             exhausted: false,
             code: None,
             rejection: None,
@@ -132,6 +137,17 @@ impl Error {
     pub(crate) fn cut_by(mut self, cut: Cut, exhausted: bool) -> Self {
         self.0.cut = Some(cut);
         self.0.exhausted = exhausted;
+        self
+    }
+
+    /// What is known of the attempt that failed beyond its cut.
+    pub(crate) fn because(
+        mut self,
+        transport: Option<TransportErrorKind>,
+        retryable: bool,
+    ) -> Self {
+        self.0.transport = transport;
+        self.0.retryable = Some(retryable);
         self
     }
 
@@ -170,6 +186,13 @@ impl Error {
     #[must_use]
     pub fn cut(&self) -> Option<Cut> {
         self.0.cut
+    }
+
+    /// How the HTTP exchange of the last attempt failed, where that is why it ended: an HTTP/2 stream that
+    /// was reset is told from a connection that went away.
+    #[must_use]
+    pub fn transport(&self) -> Option<TransportErrorKind> {
+        self.0.transport
     }
 
     /// The provider's own error type or code, where it is one short word.
@@ -224,8 +247,22 @@ impl Error {
         matches!(self.0.kind, ErrorKind::Stalled | ErrorKind::Deadline | ErrorKind::NoProgress)
     }
 
-    /// Whether it failed only because the attempts were used up, or no more were allowed: trying later
-    /// may help.
+    /// Whether the same request, sent from its beginning later, has a chance: what failed passes by itself.
+    ///
+    /// [`ErrorKind::is_retryable`] is the rule. This is the case at hand: a provider may say otherwise
+    /// (`x-should-retry`), and an error that nothing recognises is of the kind
+    /// [`Upstream`](ErrorKind::Upstream) and is not taken for one that passes.
+    ///
+    /// It says nothing about what was tried already, for which there is [`is_exhausted`](Self::is_exhausted),
+    /// nor how long to wait: a provider's own word is in [`cut`](Self::cut). And it says nothing about what
+    /// was delivered: whoever asks again gets another answer, and its tool calls are other calls.
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        self.0.retryable.unwrap_or_else(|| self.0.kind.is_retryable())
+    }
+
+    /// Whether it ended because the attempts were used up, or no more were allowed, and not by the nature of
+    /// what failed: there was more that could have been tried.
     #[must_use]
     pub fn is_exhausted(&self) -> bool {
         self.0.exhausted
@@ -265,6 +302,39 @@ impl ErrorKind {
             | Self::Upstream
             | Self::Garbled
             | Self::Diverged => Origin::Upstream,
+        }
+    }
+
+    /// Whether the same request, sent from its beginning later, has a chance: what failed passes by itself.
+    ///
+    /// It is what the engine does while nothing is delivered: a kind is retryable if an attempt that ends so
+    /// is followed by another one on the same step, as a rule. Of one error
+    /// [`Error::is_retryable`] knows more. Kinds that no attempt ends by are judged alike: a deadline, a
+    /// reply without progress, a breaker or a budget that says not now, and an answer that could not be
+    /// joined pass; a caller who canceled, and a limit of his own, do not.
+    #[must_use]
+    pub const fn is_retryable(self) -> bool {
+        match self {
+            Self::RateLimited
+            | Self::Overloaded
+            | Self::Upstream
+            | Self::Unreachable
+            | Self::Reset
+            | Self::Truncated
+            | Self::Stalled
+            | Self::Garbled
+            | Self::Diverged
+            | Self::NoProgress
+            | Self::Deadline
+            | Self::Denied => true,
+            Self::InvalidRequest
+            | Self::ContextLength
+            | Self::UnknownModel
+            | Self::Policy
+            | Self::Authentication
+            | Self::Billing
+            | Self::OverLimit
+            | Self::Canceled => false,
         }
     }
 
@@ -329,6 +399,7 @@ impl fmt::Debug for Error {
         f.debug_struct("Error")
             .field("kind", &self.0.kind)
             .field("cut", &self.0.cut)
+            .field("transport", &self.0.transport)
             .field("code", &self.0.code)
             .field("rejection", &self.0.rejection)
             .field("attempts", &self.0.report.attempts.len())

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::event::{AttemptId, Cut, Join, Resume, Usage, as_millis, as_millis_if_any};
+use crate::event::{
+    AttemptId, Cut, Join, Resume, TransportErrorKind, Usage, as_millis, as_millis_if_any,
+};
 
 /// What an answer took, attempt by attempt.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -47,19 +49,32 @@ pub struct AttemptReport {
     pub outcome: Outcome,
     /// The provider's own error code or type, where it is one short word.
     pub code: Option<Arc<str>>,
+    /// How its HTTP exchange failed, where that is why it was cut: an HTTP/2 stream that was reset is told from
+    /// a connection that went away.
+    pub transport: Option<TransportErrorKind>,
     /// Bytes of content (text, reasoning, tool arguments) that it brought to the caller.
     pub delivered: usize,
     /// Bytes of content that it brought and that were not delivered: said before, unfinished at the
     /// cut, or not part of the answer.
     pub discarded: usize,
+    /// Bytes of content that the model made for it in vain: not delivered, or abandoned or taken back
+    /// afterwards. What a server only sends again, a replay or an echo of what it was sent, is none.
+    pub lost: usize,
+    /// The provider's own end of the answer came, so that what it reported is its last word.
+    #[serde(skip)]
+    pub(crate) complete: bool,
     /// How its text was joined to what had been said.
     pub join: Option<Join>,
     /// Frames that could not be read and were skipped, as a last resort.
     pub skipped_frames: u32,
     /// Usage, as the provider reported it last.
     pub usage: Option<Usage>,
-    /// Output tokens, estimated from the bytes that came; what the provider bills where it did not
-    /// report. A lower bound.
+    /// Input tokens, estimated from the text of the caller's request: what the provider bills at the least
+    /// where it did not report. Zero where it did, where nothing came back (then nothing is known to be
+    /// billed), and for a replay.
+    pub estimated_input_tokens: u64,
+    /// Output tokens, estimated from the bytes that the model made: what the provider bills at the least
+    /// where it did not report.
     pub estimated_output_tokens: u64,
 }
 
@@ -85,15 +100,48 @@ impl Report {
         self.attempts.iter().filter_map(|attempt| attempt.usage).fold(Usage::default(), Usage::plus)
     }
 
-    /// Output tokens of the attempts that were cut: billed in all likelihood, and only partly of
-    /// use. Reported where the provider did, else estimated.
+    /// What all attempts are billed together, at the least: see [`AttemptReport::billed`].
     #[must_use]
-    pub fn interrupted_output_tokens(&self) -> u64 {
-        self.attempts
-            .iter()
-            .filter(|attempt| matches!(attempt.outcome, Outcome::Cut(_)))
-            .map(AttemptReport::output_tokens)
-            .fold(0, u64::saturating_add)
+    pub fn billed(&self) -> Usage {
+        self.attempts.iter().map(AttemptReport::billed).fold(Usage::default(), Usage::plus)
+    }
+
+    /// Whether [`billed`](Self::billed) is a lower bound in part, because not every attempt came to the
+    /// provider's own last word.
+    #[must_use]
+    pub fn is_estimated(&self) -> bool {
+        self.attempts.iter().any(AttemptReport::is_estimated)
+    }
+
+    /// Output tokens that are billed and are no part of the answer, at the least: see
+    /// [`AttemptReport::lost_output_tokens`].
+    #[must_use]
+    pub fn lost_output_tokens(&self) -> u64 {
+        self.attempts.iter().map(AttemptReport::lost_output_tokens).fold(0, u64::saturating_add)
+    }
+
+    /// Input tokens that are billed once more because an attempt was cut: those of every attempt that cost
+    /// something, but for the first one. An uncut answer has none.
+    #[must_use]
+    pub fn rebilled_input_tokens(&self) -> u64 {
+        let costly = self.attempts.iter().filter(|attempt| attempt.cost_something());
+        costly.skip(1).map(|attempt| attempt.billed().input_tokens).fold(0, u64::saturating_add)
+    }
+
+    /// How full the model's context window is with this answer: input and output of the attempt that
+    /// completed it, as reported. None where none did, or it did not report.
+    ///
+    /// That is not what is billed, which is a sum over the attempts. The input of a continuation holds the
+    /// partial answer already, and the note that asked for the rest; so only the last attempt counts.
+    /// Reasoning counts although the next turn may leave it out. A turn in which the provider runs tools of
+    /// its own is reported as the sum of its rounds, which is more than the window holds.
+    #[must_use]
+    pub fn context_tokens(&self) -> Option<u64> {
+        let mut attempts = self.attempts.iter().rev();
+        let last = attempts.find(|attempt| attempt.outcome == Outcome::Finished)?;
+        let usage = last.usage.filter(|_| last.complete);
+        let usage = usage.filter(|usage| usage.input_tokens > 0)?;
+        Some(usage.input_tokens.saturating_add(usage.output_tokens))
     }
 
     /// Frames that could not be read and were skipped.
@@ -110,36 +158,68 @@ impl Report {
 }
 
 impl AttemptReport {
-    /// Whether [`output_tokens`](Self::output_tokens) is an estimate.
+    /// What the provider bills for it, at the least: as reported, and estimated where no report stands. Cached
+    /// input and what was written to the cache are known only as reported.
+    ///
+    /// An attempt that brought no content and no report costs nothing that is known of: rejections
+    /// and connections that broke are not billed. Of attempts that a provider's own replay goes on with, the
+    /// last one reports for all.
+    #[must_use]
+    pub fn billed(&self) -> Usage {
+        let reported = self.usage.unwrap_or_default();
+        let input_tokens = match reported.input_tokens {
+            0 => self.estimated_input_tokens,
+            tokens => tokens,
+        };
+        Usage { input_tokens, output_tokens: self.output_tokens(), ..reported }
+    }
+
+    /// Whether [`billed`](Self::billed) is a lower bound: the attempt cost something and did not come to the
+    /// provider's last word on it.
     #[must_use]
     pub fn is_estimated(&self) -> bool {
-        self.reported_output_tokens().is_none()
+        self.cost_something() && !(self.complete && self.usage.is_some())
     }
 
     /// Output tokens: reported, or the estimate where that is more (a stream that is cut early has
     /// reported a placeholder only).
     #[must_use]
     pub fn output_tokens(&self) -> u64 {
-        self.reported_output_tokens().unwrap_or(self.estimated_output_tokens)
+        let reported = self.usage.map(|usage| usage.output_tokens);
+        match reported {
+            Some(tokens) if self.complete => tokens,
+            reported => reported.unwrap_or_default().max(self.estimated_output_tokens),
+        }
+    }
+
+    /// Output tokens of it that are billed and are no part of the answer, at the least: those of the bytes
+    /// that are [`lost`](Self::lost), and of a cut attempt all that were reported beyond one for each byte
+    /// that it brought, which is reasoning that nobody saw.
+    #[must_use]
+    pub fn lost_output_tokens(&self) -> u64 {
+        let output = self.output_tokens();
+        let lost = estimate_tokens(self.lost);
+        let kept = self.delivered.saturating_add(self.discarded).saturating_sub(self.lost) as u64;
+        let unseen = match self.outcome {
+            Outcome::Finished => 0,
+            _ => output.saturating_sub(kept),
+        };
+        lost.max(unseen).min(output)
     }
 
     /// Whether anything is known to be billed for it.
     pub(crate) fn cost_something(&self) -> bool {
         self.usage.is_some() || self.output_tokens() > 0
     }
-
-    /// The report of an attempt that came to its end stands.
-    fn reported_output_tokens(&self) -> Option<u64> {
-        let reported = self.usage?.output_tokens;
-        let stands = self.outcome == Outcome::Finished || reported >= self.estimated_output_tokens;
-        stands.then_some(reported)
-    }
 }
 
-/// Tokens in `bytes` bytes of generated text, at the least: one for every eight. English has about
-/// four bytes a token and other scripts fewer, so the true count is higher.
+/// Tokens in `bytes` bytes of text, at the least: one for every eight, and one for any text at all. English
+/// has about four bytes a token and other scripts fewer, so the true count is higher.
 pub(crate) const fn estimate_tokens(bytes: usize) -> u64 {
-    bytes as u64 / ESTIMATE_BYTES_PER_TOKEN
+    match bytes as u64 / ESTIMATE_BYTES_PER_TOKEN {
+        0 if bytes > 0 => 1,
+        tokens => tokens,
+    }
 }
 
 /// See [`estimate_tokens`].

@@ -121,6 +121,11 @@ fn cut_everywhere(wire: Wire) {
             {
                 assert_eq!(usage, whole.transcript.finish().unwrap().usage, "{}", context());
                 assert_eq!(spent, usage.output_tokens, "{}", context());
+                assert_eq!(cut.report.billed(), usage, "{}", context());
+                let again = (cut.report.rebilled_input_tokens(), cut.report.lost_output_tokens());
+                assert_eq!(again, (0, 0), "{}", context());
+                let window = usage.input_tokens + usage.output_tokens;
+                assert_eq!(cut.report.context_tokens(), Some(window), "{}", context());
             }
         }
     }

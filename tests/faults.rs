@@ -8,6 +8,8 @@
 mod connections;
 #[path = "support/sockets.rs"]
 mod sockets;
+#[path = "faults/transport.rs"]
+mod transport;
 
 use std::time::Duration;
 

@@ -114,12 +114,8 @@ fn row(attempt: &AttemptReport) -> String {
 
 /// A stream that was cut has reported a placeholder at most.
 fn tokens(attempt: &AttemptReport) -> String {
-    let reported = attempt.usage.map_or(0, |usage| usage.output_tokens);
-    if reported < attempt.estimated_output_tokens {
-        format!("~{}", attempt.estimated_output_tokens)
-    } else {
-        reported.to_string()
-    }
+    let mark = if attempt.is_estimated() { "~" } else { "" };
+    format!("{mark}{}", attempt.output_tokens())
 }
 
 fn cut_words(cut: Cut) -> String {

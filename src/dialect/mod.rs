@@ -104,6 +104,12 @@ pub trait Dialect: Debug + Send + Sync + 'static {
     /// What the request itself says about the answer to come.
     fn outline(&self, request: &Value) -> Outline;
 
+    /// Bytes of text that the model reads for `request`, at the least: only what is text for certain, no images,
+    /// files or tools, and nothing where the provider may shorten the conversation by itself.
+    fn reads(&self, _request: &Value) -> usize {
+        0
+    }
+
     /// A decoder for the body of one attempt.
     fn decoder(&self, outline: &Outline, capabilities: &Capabilities) -> Box<dyn Decoder>;
 

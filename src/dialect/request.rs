@@ -58,3 +58,52 @@ pub(super) fn thinks(thinking: Option<&Value>) -> bool {
     let kind = thinking.and_then(|thinking| thinking.get("type")).and_then(Value::as_str);
     matches!(kind, Some("enabled" | "adaptive"))
 }
+
+/// Bytes of the text that is in the fields of `request` that hold the conversation, at the least.
+///
+/// Strings count, and what stands in the `text`, `content` and `parts` of objects: no image or file, in
+/// whatever encoding, no tool, no call, and no reasoning of earlier turns, which providers may leave out. None
+/// of it counts where the request lets the provider shorten the conversation.
+pub(super) fn text_bytes<'v>(
+    request: &Value,
+    fields: impl IntoIterator<Item = Option<&'v Value>>,
+) -> usize {
+    let asks = |field: &str| match request.get(field) {
+        None | Some(Value::Null) => false,
+        Some(value) => value != "disabled",
+    };
+    if SHORTENING.into_iter().any(asks) {
+        return 0;
+    }
+    fields.into_iter().flatten().map(text_in).sum()
+}
+
+fn text_in(value: &Value) -> usize {
+    match value {
+        Value::String(text) => changes(text.as_bytes()),
+        Value::Array(items) => items.iter().map(text_in).sum(),
+        Value::Object(fields) if !is_reasoning(fields) => {
+            let fields =
+                ["text", "content", "parts"].into_iter().filter_map(|name| fields.get(name));
+            fields.map(text_in).sum()
+        }
+        _ => 0,
+    }
+}
+
+fn is_reasoning(fields: &Map<String, Value>) -> bool {
+    let kind = fields.get("type").and_then(Value::as_str);
+    matches!(kind, Some("reasoning" | "thinking" | "thought"))
+        || fields.get("thought") == Some(&Value::Bool(true))
+}
+
+/// The bytes that differ from the one before: a long run of blanks may be one token.
+fn changes(text: &[u8]) -> usize {
+    let pairs = text.iter().zip(text.iter().skip(1));
+    usize::from(!text.is_empty()) + pairs.filter(|(one, next)| one != next).count()
+}
+
+/// Fields by which a request lets its provider leave out parts of the conversation: Responses, Anthropic, vLLM,
+/// OpenRouter.
+const SHORTENING: [&str; 4] =
+    ["truncation", "context_management", "truncate_prompt_tokens", "transforms"];

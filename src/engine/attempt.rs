@@ -183,6 +183,17 @@ impl Live {
         self.is_swallowing() || self.is_repeating() && !self.repeats.is_empty()
     }
 
+    /// Bytes of content that the model made for this attempt, at the least: what its provider replays was made
+    /// for another one, and an echo of a prefill is what it was sent.
+    pub(super) fn made(&self) -> usize {
+        match (self.by, self.join) {
+            (Some(Resume::Cursor), _) | (Some(Resume::Prefill), Some(Join::Echo)) => {
+                self.generated.min(self.delivered)
+            }
+            _ => self.generated,
+        }
+    }
+
     /// Matching text that was delivered before.
     pub(super) fn is_swallowing(&self) -> bool {
         self.seam.as_ref().is_some_and(Seam::swallowing)

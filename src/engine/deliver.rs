@@ -149,6 +149,10 @@ impl Recovery {
     }
 
     pub(super) fn emit(&mut self, event: Event) {
+        if let Event::Delta(Delta::Abandon { part }) = &event {
+            let part = self.transcript.parts().get(*part as usize);
+            self.ledger.abandoned(part.map_or(0, |part| part.text().len()));
+        }
         let speaks = matches!(event, Event::Delta(Delta::Append { .. }));
         if speaks && !mem::replace(&mut self.course.spoken, true) {
             let attempt = self.live.as_ref().map(|live| live.id);

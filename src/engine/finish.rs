@@ -7,11 +7,14 @@ use std::time::Duration;
 
 use super::attempt::Live;
 use super::decide;
+use super::ledger::Cause;
 use super::notice::{Over, Verdict};
 use super::settle::Fallen;
 use super::{Notice, Output, Recovery, State};
 use crate::error::{Error, ErrorKind};
-use crate::event::{Cut, Delta, Event, Finish, FinishReason, Next as Told, PartKind, Source};
+use crate::event::{
+    Cut, Delta, Event, Finish, FinishReason, Next as Told, PartKind, Resume, Source,
+};
 use crate::report::Outcome;
 use crate::transcript::PartState;
 
@@ -30,11 +33,20 @@ impl Recovery {
 
     /// The answer is complete.
     pub(super) fn complete(&mut self, live: &Live, reason: FinishReason, inferred: bool) {
-        self.ledger.close(self.now, Outcome::Finished, None, live);
+        self.close_parts(live.is_beside());
+        self.close(Outcome::Finished, Cause::default(), live);
         let verdict = decide::verdict_of_end(self.is_slow(live), self.is_blamed(live));
         self.tell_ended(live, None, verdict);
-        self.close_parts(live.is_beside());
         self.finish(reason, inferred);
+    }
+
+    /// Closes the account of the attempt.
+    pub(super) fn close(&mut self, outcome: Outcome, cause: Cause, live: &Live) {
+        let replayed = live.by == Some(Resume::Cursor) || self.relays();
+        // Where nothing came back, nobody knows whether the request was read.
+        let unknown = live.came > 0 && !replayed && self.ledger.lacks_input();
+        let read = if unknown { self.upstream().dialect.reads(&self.step.request) } else { 0 };
+        self.ledger.close(self.now, outcome, cause, live, read);
     }
 
     pub(super) fn close_parts(&mut self, continued: bool) {
@@ -107,9 +119,11 @@ impl Recovery {
         let exhausted = exhausted || denied && ailment.is_some();
         let (ended, rejection) = ailment.unwrap_or(own);
         let kind = decide::error_kind(&ended);
+        let retryable = decide::is_retryable(&ended);
         let code = ended.fault.and_then(|fault| fault.code);
         let error = Error::new(kind, self.transcript.clone(), self.ledger.report().clone());
-        let mut error = error.cut_by(ended.cut, exhausted).said(code, rejection);
+        let error = error.cut_by(ended.cut, exhausted).because(ended.transport, retryable);
+        let mut error = error.said(code, rejection);
         if let Some((_, field)) = self.course.passed_over.last() {
             error = error.passed_over(Arc::clone(field));
         }
@@ -123,7 +137,7 @@ impl Recovery {
             if !live.over {
                 self.queue.push_back(Output::Abort(live.id));
             }
-            self.ledger.close(self.now, Outcome::Canceled, None, &live);
+            self.close(Outcome::Canceled, Cause::default(), &live);
             self.tell_ended(&live, None, Verdict::Uncounted);
         }
         self.ended = None;

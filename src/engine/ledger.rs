@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::attempt::Live;
-use crate::event::{AttemptId, Cut, Join, Resume, Usage};
+use crate::event::{AttemptId, Cut, Join, Resume, TransportErrorKind, Usage};
 use crate::report::{AttemptReport, Outcome, Report, estimate_tokens};
 
 #[derive(Debug)]
@@ -29,12 +29,27 @@ pub(super) struct Entry {
     pub(super) delay: Duration,
 }
 
+/// What is known of the end of an attempt beside how it ended.
+#[derive(Debug, Default)]
+pub(super) struct Cause {
+    pub(super) code: Option<Arc<str>>,
+    pub(super) transport: Option<TransportErrorKind>,
+}
+
 impl Ledger {
     pub(super) fn new(started: Instant) -> Self {
         Self { started, opened: 0, mixed: false, report: Report::default() }
     }
 
     pub(super) fn open(&mut self, now: Instant, entry: Entry) -> AttemptId {
+        if entry.by == Some(Resume::Cursor) {
+            // It brings again what the one before could not deliver.
+            self.edit(|attempt| {
+                attempt.lost = 0;
+                let delivered = estimate_tokens(attempt.delivered);
+                attempt.estimated_output_tokens = attempt.estimated_output_tokens.min(delivered);
+            });
+        }
         self.opened += 1;
         let id = AttemptId(self.opened);
         self.report.attempts.push(AttemptReport {
@@ -49,11 +64,15 @@ impl Ledger {
             ended: None,
             outcome: Outcome::Running,
             code: None,
+            transport: None,
             delivered: 0,
             discarded: 0,
             join: None,
             skipped_frames: 0,
             usage: None,
+            lost: 0,
+            complete: false,
+            estimated_input_tokens: 0,
             estimated_output_tokens: 0,
         });
         id
@@ -84,7 +103,8 @@ impl Ledger {
         let mut later = true;
         for attempt in self.report.attempts.iter_mut().rev() {
             if !std::mem::replace(&mut later, false) {
-                (attempt.usage, attempt.estimated_output_tokens) = (None, 0);
+                attempt.usage = None;
+                (attempt.estimated_input_tokens, attempt.estimated_output_tokens) = (0, 0);
             }
             if attempt.by != Some(Resume::Cursor) {
                 break;
@@ -95,6 +115,20 @@ impl Ledger {
     /// What came so far is taken back: no report tells what is left has cost.
     pub(super) fn rewound(&mut self) {
         self.mixed = true;
+        for attempt in &mut self.report.attempts {
+            attempt.lost = attempt.delivered.saturating_add(attempt.discarded);
+        }
+    }
+
+    /// So many bytes that the attempt under way, or the last one, brought are no part of the answer any more.
+    pub(super) fn abandoned(&mut self, bytes: usize) {
+        self.edit(|attempt| attempt.lost = attempt.lost.saturating_add(bytes));
+    }
+
+    /// Nobody has said yet what the input of the attempt under way costs.
+    pub(super) fn lacks_input(&self) -> bool {
+        let usage = self.report.attempts.last().and_then(|attempt| attempt.usage);
+        usage.is_none_or(|usage| usage.input_tokens == 0)
     }
 
     pub(super) fn joined(&mut self, join: Join) {
@@ -105,23 +139,27 @@ impl Ledger {
         self.edit(|attempt| attempt.skipped_frames = attempt.skipped_frames.saturating_add(1));
     }
 
-    /// The attempt is over.
+    /// The attempt is over. Its model has read `read` bytes of text at the least.
     pub(super) fn close(
         &mut self,
         now: Instant,
         outcome: Outcome,
-        code: Option<Arc<str>>,
+        cause: Cause,
         live: &Live,
+        read: usize,
     ) {
         let at = self.since_start(now);
         self.mixed |= live.aside || live.came > live.delivered;
         self.edit(|attempt| {
             attempt.ended = Some(at);
             attempt.outcome = outcome;
-            attempt.code = code;
+            attempt.complete = outcome == Outcome::Finished && live.finish.is_some();
+            (attempt.code, attempt.transport) = (cause.code, cause.transport);
             attempt.delivered = live.delivered;
             attempt.discarded = live.came.saturating_sub(live.delivered);
-            attempt.estimated_output_tokens = estimate_tokens(live.generated);
+            attempt.estimated_input_tokens = estimate_tokens(read);
+            attempt.estimated_output_tokens = estimate_tokens(live.made());
+            attempt.lost = attempt.lost.saturating_add(live.made().saturating_sub(live.delivered));
         });
     }
 

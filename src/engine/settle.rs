@@ -14,6 +14,7 @@ use http::{HeaderMap, StatusCode};
 use super::ask::Otherwise;
 use super::attempt::{Body, Live, without_mark};
 use super::decide::{self, Circumstances, Ended, Move, Standing, Wait};
+use super::ledger::Cause;
 use super::open::Next;
 use super::{Current, End, Notice, Output, Recovery, Refusal, State};
 use crate::dialect::{Continuation, Cursor, Fault, FaultClass};
@@ -199,9 +200,10 @@ impl Recovery {
             return;
         };
         let Fallen { live, ended, rejection, adapted } = *fallen;
-        let code = ended.fault.as_ref().and_then(|fault| fault.code.clone());
         if ended.cut != Cut::Denied {
-            self.ledger.close(self.now, Outcome::Cut(ended.cut), code, &live);
+            let code = ended.fault.as_ref().and_then(|fault| fault.code.clone());
+            let cause = Cause { code, transport: ended.transport };
+            self.close(Outcome::Cut(ended.cut), cause, &live);
             self.clocks.last_new.get_or_insert(self.now);
             self.course.fresh_connection =
                 matches!(ended.cut, Cut::Stalled { .. } | Cut::Reset | Cut::Unreachable);
@@ -464,6 +466,7 @@ impl Recovery {
             attempt: fallen.live.id,
             upstream: Arc::clone(&fallen.live.upstream),
             cut: fallen.ended.cut,
+            transport: fallen.ended.transport,
             next,
             delay,
         };

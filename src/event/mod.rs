@@ -175,6 +175,8 @@ pub struct Interruption {
     pub upstream: Arc<str>,
     /// Why it was cut.
     pub cut: Cut,
+    /// How its HTTP exchange failed, where that is why.
+    pub transport: Option<TransportErrorKind>,
     /// What is done about it.
     pub next: Next,
     /// How long the next attempt waits; milliseconds in JSON.

@@ -1,13 +1,16 @@
 //! The manual: chapters to read, and no code.
 //!
 //! In: nothing. Out: nothing. It must never say more than the code does: `tests/manual.rs` compares
-//! the chapter on defaults with the source, and the examples are compiled and run.
+//! the chapter on defaults with the source, `tests/errors.rs` plays the table of the one on errors to the
+//! engine, and the examples are compiled and run.
 //!
 //! - [`architecture`]: the floors of the crate, and who answers which question
 //! - [`recovery`]: what is done when a stream breaks
 //! - [`retries`]: how often, after what wait, and what stops it
 //! - [`breaker`]: when an upstream is left alone, and when it is asked again
 //! - [`chain`]: who answers when the first one cannot
+//! - [`errors`]: what can go wrong, whose fault it is, and what is done about it
+//! - [`costs`]: what an answer costs, as far as it is known
 //! - [`dialects`]: what is known of providers, and how to declare what is not
 //! - [`tools`]: tools that run once
 //! - [`proxy`]: streams that survive for clients in any language
@@ -28,6 +31,12 @@ pub mod breaker {}
 
 #[doc = include_str!("chain.md")]
 pub mod chain {}
+
+#[doc = include_str!("errors.md")]
+pub mod errors {}
+
+#[doc = include_str!("costs.md")]
+pub mod costs {}
 
 #[doc = include_str!("dialects.md")]
 pub mod dialects {}

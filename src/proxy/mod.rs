@@ -350,6 +350,7 @@ fn tell(notice: &Notice) {
             upstream = &*interruption.upstream,
             attempt = interruption.attempt.get(),
             cause = %interruption.cut,
+            transport = interruption.transport.map(tracing::field::debug),
             "cut"
         ),
         Notice::Account { upstream, class } => tracing::warn!(

@@ -44,7 +44,7 @@ fn tokens_of_a_repetition_do_not_reach_the_limit() {
 fn tokens_beyond_counting_do_not_panic() {
     let run = said_three_times(None, [u64::MAX, u64::MAX, 66]);
     is_whole(&run);
-    assert_eq!(run.report.interrupted_output_tokens(), u64::MAX);
+    assert_eq!(run.report.billed().output_tokens, u64::MAX);
 }
 
 /// The reasoning of attempts that were cut counted towards the limit of the text that was kept.

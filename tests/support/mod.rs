@@ -332,6 +332,13 @@ impl Run {
         let counted = self.report.attempts.iter().filter(|attempt| !attempt.free).count();
         assert!(counted <= attempts_max as usize, "law Spend: {counted} attempts");
         assert_eq!(self.requests.len(), self.report.attempts.len(), "law Spend");
+        let (billed, reported) = (self.report.billed(), self.report.usage());
+        let lost = self.report.lost_output_tokens();
+        let again = self.report.rebilled_input_tokens();
+        let told = billed.input_tokens >= reported.input_tokens
+            && billed.output_tokens >= reported.output_tokens;
+        let within = lost <= billed.output_tokens && again <= billed.input_tokens;
+        assert!(told && within, "law Spend: {:?}", self.report);
         let ended = self.notices.iter().filter(|n| matches!(n, Notice::Ended { .. })).count();
         assert_eq!(ended, self.requests.len(), "every attempt that was sent is told to be over");
         self.check_parts();

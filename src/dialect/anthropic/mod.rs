@@ -72,6 +72,10 @@ impl Dialect for Anthropic {
         }
     }
 
+    fn reads(&self, request: &Value) -> usize {
+        request::text_bytes(request, [request.get("system"), request.get("messages")])
+    }
+
     fn decoder(&self, _: &Outline, _: &Capabilities) -> Box<dyn Decoder> {
         Box::new(AnthropicDecoder::default())
     }

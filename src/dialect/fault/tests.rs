@@ -107,6 +107,21 @@ fn bodies() {
             r#"{"error":{"type":"invalid_request_error","message":"Your credit balance is too low to access the Anthropic API."}}"#,
             Billing,
         ),
+        (
+            400,
+            r#"{"type":"error","error":{"type":"invalid_request_error","message":"You have reached your specified API usage limits. You will regain access on 2026-12-01 at 00:00 UTC."}}"#,
+            Billing,
+        ),
+        (
+            400,
+            r#"{"error":{"code":400,"status":"FAILED_PRECONDITION","message":"Gemini API free tier is not available in your country. Please enable billing."}}"#,
+            Billing,
+        ),
+        (
+            403,
+            r#"{"code":"The caller does not have permission","error":"Your team has either used all available credits or reached its monthly spending limit."}"#,
+            Billing,
+        ),
         (429, r#"{"error":{"type":"insufficient_quota","code":"insufficient_quota"}}"#, Billing),
         (
             429,
@@ -148,6 +163,12 @@ fn bodies() {
             r#"{"error":{"type":"invalid_request_error","code":"content_policy_violation"}}"#,
             Policy,
         ),
+        (
+            403,
+            r#"{"error":{"code":403,"message":"The chosen model requires moderation and your input was flagged","metadata":{"reasons":["x"]}}}"#,
+            Policy,
+        ),
+        (400, r#"{"error":{"code":"invalid_prompt","type":"invalid_request_error"}}"#, Policy),
         (500, r#"{"error":{"message":"content policy service down"}}"#, Transient),
         (500, r#"{"error":{"type":"api_error","message":"Overloaded"}}"#, Overloaded),
         (
@@ -156,6 +177,32 @@ fn bodies() {
             Overloaded,
         ),
         (503, r#"{"error":{"type":"server_error"}}"#, Overloaded),
+        (
+            503,
+            r#"{"error":{"code":503,"message":"Loading model","type":"unavailable_error"}}"#,
+            Overloaded,
+        ),
+        (
+            429,
+            r#"{"object":"error","message":"Service tier capacity exceeded for this model.","type":"service_tier_capacity_exceeded","code":"3505"}"#,
+            Overloaded,
+        ),
+        (
+            429,
+            r#"{"object":"error","message":"Rate limit exceeded","type":"rate_limited","code":"1300"}"#,
+            RateLimited,
+        ),
+        (
+            404,
+            r#"{"error":{"message":"The model `x` does not exist.","type":"NotFoundError","code":404}}"#,
+            UnknownModel,
+        ),
+        (
+            404,
+            r#"{"error":{"message":"model 'x' not found","type":"not_found_error"}}"#,
+            UnknownModel,
+        ),
+        (402, r#"{"error":{"message":"Insufficient Balance","type":"unknown_error"}}"#, Billing),
         (400, r#"{"detail":"Bad request"}"#, Invalid),
         (422, r#"{"detail":[{"loc":["body"],"msg":"field required"}]}"#, Invalid),
         (400, r#"{"error":"Invalid model: x"}"#, UnknownModel),
@@ -174,6 +221,82 @@ fn bodies() {
         (200, r#"{"id":"x","choices":[{"message":{"content":"overloaded"}}]}"#, NoError),
     ] {
         assert_eq!(class(status, body), expected, "{status} {body}");
+    }
+}
+
+/// What a gateway in front of Bedrock hands on, inside a stream and as a status.
+#[test]
+fn types_of_bedrock() {
+    for (status, kind, expected) in [
+        (400, "validationException", Invalid),
+        (400, "ServiceQuotaExceededException", Billing),
+        (403, "AccessDeniedException", Auth),
+        (408, "modelTimeoutException", Transient),
+        (424, "modelStreamErrorException", Transient),
+        (424, "ModelErrorException", Transient),
+        (429, "throttlingException", RateLimited),
+        (429, "ModelNotReadyException", Overloaded),
+        (500, "internalServerException", Transient),
+        (503, "serviceUnavailableException", Overloaded),
+    ] {
+        let error = format!(r#"{{"type":"{kind}","message":"x"}}"#);
+        assert_eq!(class(status, &format!(r#"{{"error":{error}}}"#)), expected, "{kind}");
+        assert_eq!(of_frame(&error).class, expected, "{kind}");
+    }
+}
+
+/// The codes of a failed response
+/// (<https://github.com/openai/openai-python/blob/main/src/openai/types/responses/response_error.py>, read in
+/// November 2026).
+#[test]
+fn codes_of_responses() {
+    for (code, expected) in [
+        ("server_error", Transient),
+        ("rate_limit_exceeded", RateLimited),
+        ("vector_store_timeout", Transient),
+        ("invalid_prompt", Policy),
+        ("bio_policy", Policy),
+        ("image_content_policy_violation", Policy),
+        ("data_residency_mismatch", Invalid),
+        ("invalid_image", Invalid),
+        ("invalid_image_format", Invalid),
+        ("invalid_base64_image", Invalid),
+        ("invalid_image_url", Invalid),
+        ("image_too_large", Invalid),
+        ("image_too_small", Invalid),
+        ("image_parse_error", Invalid),
+        ("invalid_image_mode", Invalid),
+        ("image_file_too_large", Invalid),
+        ("unsupported_image_media_type", Invalid),
+        ("empty_image_file", Invalid),
+        ("failed_to_download_image", Invalid),
+        ("image_file_not_found", Invalid),
+    ] {
+        let fault = of_frame(&format!(r#"{{"code":"{code}","message":"x"}}"#));
+        assert_eq!((fault.class, fault.code.as_deref()), (expected, Some(code)));
+    }
+}
+
+/// Google's words, with and without the status that goes with them.
+#[test]
+fn words_of_google() {
+    for (code, status, expected) in [
+        (400, "INVALID_ARGUMENT", Invalid),
+        (400, "FAILED_PRECONDITION", Invalid),
+        (400, "OUT_OF_RANGE", Invalid),
+        (401, "UNAUTHENTICATED", Auth),
+        (403, "PERMISSION_DENIED", Auth),
+        (404, "NOT_FOUND", Invalid),
+        (409, "ABORTED", Transient),
+        (429, "RESOURCE_EXHAUSTED", RateLimited),
+        (500, "INTERNAL", Transient),
+        (503, "UNAVAILABLE", Overloaded),
+        (504, "DEADLINE_EXCEEDED", Transient),
+    ] {
+        let error = format!(r#"{{"code":{code},"message":"x","status":"{status}"}}"#);
+        assert_eq!(class(code, &format!(r#"{{"error":{error}}}"#)), expected, "{status}");
+        assert_eq!(of_frame(&error).class, expected, "{status}");
+        assert_eq!(of_frame(&format!(r#"{{"status":"{status}"}}"#)).class, expected, "{status}");
     }
 }
 

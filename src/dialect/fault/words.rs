@@ -44,6 +44,7 @@ pub(super) fn of_word(word: &str) -> Option<FaultClass> {
         | "insufficient_credits"
         | "insufficient_quota"
         | "payment_required"
+        | "servicequotaexceededexception"
         | "spend_limit_exceeded" => FaultClass::Billing,
         "deploymentnotfound"
         | "invalid_model"
@@ -55,6 +56,7 @@ pub(super) fn of_word(word: &str) -> Option<FaultClass> {
         | "unknown_model" => FaultClass::UnknownModel,
         "access_denied"
         | "accessdenied"
+        | "accessdeniedexception"
         | "authentication_error"
         | "forbidden"
         | "incorrect_api_key_error"
@@ -68,17 +70,22 @@ pub(super) fn of_word(word: &str) -> Option<FaultClass> {
         "engine_overloaded"
         | "engine_overloaded_error"
         | "model_overloaded"
+        | "modelnotreadyexception"
         | "overloaded"
         | "overloaded_error"
         | "server_overloaded"
+        | "service_tier_capacity_exceeded"
         | "service_unavailable"
         | "service_unavailable_error"
         | "serviceunavailable"
+        | "serviceunavailableexception"
         | "slow_down"
-        | "unavailable" => FaultClass::Overloaded,
+        | "unavailable"
+        | "unavailable_error" => FaultClass::Overloaded,
         "rate_limit_error"
         | "rate_limit_exceeded"
         | "rate_limit_reached_error"
+        | "rate_limited"
         | "ratelimiterror"
         | "resource_exhausted"
         | "throttling"
@@ -95,6 +102,7 @@ pub(super) fn of_word(word: &str) -> Option<FaultClass> {
         | "internal_server_error"
         | "internalservererror"
         | "internalserverexception"
+        | "modelerrorexception"
         | "modelstreamerrorexception"
         | "modeltimeoutexception"
         | "network_error"
@@ -107,15 +115,33 @@ pub(super) fn of_word(word: &str) -> Option<FaultClass> {
         | "vector_store_timeout" => FaultClass::Transient,
         "bad_request"
         | "badrequesterror"
+        | "data_residency_mismatch"
+        | "empty_image_file"
+        | "failed_precondition"
+        | "failed_to_download_image"
+        | "image_file_not_found"
+        | "image_file_too_large"
+        | "image_parse_error"
+        | "image_too_large"
+        | "image_too_small"
         | "invalid_argument"
+        | "invalid_base64_image"
+        | "invalid_image"
+        | "invalid_image_format"
+        | "invalid_image_mode"
+        | "invalid_image_url"
         | "invalid_parameter_error"
         | "invalid_request"
         | "invalid_request_error"
         | "not_found"
         | "not_found_error"
+        | "not_supported_error"
+        | "out_of_range"
         | "request_too_large"
         | "unprocessable_entity"
-        | "validation_error" => FaultClass::Invalid,
+        | "unsupported_image_media_type"
+        | "validation_error"
+        | "validationexception" => FaultClass::Invalid,
         _ => return None,
     })
 }
@@ -223,6 +249,7 @@ pub(super) fn names_policy(text: &str) -> bool {
             "usage policy",
             "safety system",
             "flagged by",
+            "input was flagged",
             "flagged as potentially",
         ],
     )
@@ -234,6 +261,10 @@ pub(super) fn names_debt(text: &str) -> bool {
         text,
         &[
             "credit balance is too low",
+            // Anthropic's spend limit, also with status 400.
+            "reached your specified api usage limits",
+            // Google, where no billing is set up.
+            "free tier is not available",
             "insufficient balance",
             "insufficient credit",
             "insufficient_quota",

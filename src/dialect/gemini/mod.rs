@@ -84,6 +84,10 @@ impl Dialect for Gemini {
         request::outline(request)
     }
 
+    fn reads(&self, request: &Value) -> usize {
+        request::reads(request)
+    }
+
     fn decoder(&self, outline: &Outline, _: &Capabilities) -> Box<dyn Decoder> {
         Box::new(GeminiDecoder::new(outline))
     }

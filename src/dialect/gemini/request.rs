@@ -48,6 +48,12 @@ pub(super) fn outline(request: &Value) -> Outline {
     }
 }
 
+/// Bytes of text that the model reads, at the least.
+pub(super) fn reads(request: &Value) -> usize {
+    let fields = ["systemInstruction", "contents"].map(|name| field(request, name));
+    request::text_bytes(request, fields)
+}
+
 /// Whether a `thinkingConfig` turns reasoning on. A budget of -1 leaves it to the model.
 fn thinks(config: &Value) -> bool {
     match field(config, "thinkingBudget").and_then(Value::as_i64) {

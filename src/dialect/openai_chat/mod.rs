@@ -64,6 +64,10 @@ impl Dialect for OpenAiChat {
         }
     }
 
+    fn reads(&self, request: &Value) -> usize {
+        request::text_bytes(request, [request.get("messages")])
+    }
+
     fn decoder(&self, outline: &Outline, capabilities: &Capabilities) -> Box<dyn Decoder> {
         Box::new(ChatDecoder::new(outline, capabilities))
     }

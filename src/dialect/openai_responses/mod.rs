@@ -84,6 +84,10 @@ impl Dialect for OpenAiResponses {
         }
     }
 
+    fn reads(&self, request: &Value) -> usize {
+        request::text_bytes(request, [request.get("instructions"), request.get("input")])
+    }
+
     fn decoder(&self, _: &Outline, _: &Capabilities) -> Box<dyn Decoder> {
         Box::new(ResponsesDecoder::default())
     }

@@ -321,9 +321,18 @@ fn fault_row(fault: &Fault, rejected: bool, wrote: bool) -> Row {
     }
 }
 
+/// Whether what ended an attempt passes by itself: while nothing is delivered, another attempt on the same
+/// step would follow it. What was denied was not tried at all, and may be allowed later.
+pub(super) fn is_retryable(ended: &Ended) -> bool {
+    let row = row(ended, false);
+    ended.cut == Cut::Denied || matches!(row, Row::Silent | Row::Broken | Row::Busy | Row::Astray)
+}
+
 /// The error that an attempt's end is, when nothing more is tried.
 pub(super) fn error_kind(ended: &Ended) -> ErrorKind {
     match ended.cut {
+        // No network had a part in it.
+        _ if ended.transport == Some(TransportErrorKind::Request) => ErrorKind::InvalidRequest,
         Cut::Unreachable => ErrorKind::Unreachable,
         Cut::Truncated => ErrorKind::Truncated,
         Cut::Reset => ErrorKind::Reset,

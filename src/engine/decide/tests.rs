@@ -109,6 +109,13 @@ fn the_table() {
     ];
     for (name, ended, nothing, resumable, committed) in rows {
         assert_eq!(decide(&ended, &standing(NOTHING)), nothing, "{name}, Nothing");
+        let denied = ended.cut == Cut::Denied;
+        let again = matches!(nothing, Move::Again(_));
+        assert_eq!(is_retryable(&ended), again || denied, "{name}, retryable");
+        // Its kind says the same, unless nothing is known of it.
+        let known = ended.fault.as_ref().is_none_or(|fault| fault.class != Unrecognised);
+        let kind = error_kind(&ended).is_retryable();
+        assert!(kind == is_retryable(&ended) || !known, "{name}, by its kind");
         assert_eq!(decide(&ended, &standing(RESUMABLE)), resumable, "{name}, Resumable");
         assert_eq!(decide(&ended, &standing(COMMITTED)), committed, "{name}, Committed");
     }
@@ -271,6 +278,32 @@ fn the_providers_own_word_overrides_the_status() {
     assert_eq!(decide(&invalid, &standing(NOTHING)), BACKOFF);
     let policy = says_retry(rejected(400, FaultClass::Policy), true);
     assert_eq!(decide(&policy, &standing(NOTHING)), GIVE_UP);
+}
+
+#[test]
+fn what_passes_by_itself_is_what_is_tried_again() {
+    use FaultClass::*;
+    let patience = RETRY_AFTER_MAX.as_secs() + 1;
+    for (ended, expected) in [
+        (says_retry(rejected(503, Overloaded), false), false),
+        (says_retry(rejected(400, Invalid), true), true),
+        (says_retry(rejected(402, Billing), true), true),
+        (says_retry(rejected(400, Policy), true), false),
+        (broken(TransportErrorKind::Stale), true),
+        (broken(TransportErrorKind::StreamReset), true),
+        (broken(TransportErrorKind::GoAway), true),
+        (broken(TransportErrorKind::Request), false),
+    ] {
+        let again = matches!(decide(&ended, &standing(NOTHING)), Move::Again(_));
+        assert_eq!((is_retryable(&ended), again), (expected, expected), "{ended:?}");
+    }
+    // Not now is not never.
+    let later = patient(rejected(429, RateLimited), patience);
+    assert_eq!((is_retryable(&later), decide(&later, &standing(NOTHING))), (true, NEXT));
+    assert!(is_retryable(&cut(Cut::Denied)));
+    assert!(is_retryable(&cut(Cut::Diverged)), "the answer may be had from its beginning");
+    let request = broken(TransportErrorKind::Request);
+    assert_eq!(error_kind(&request), ErrorKind::InvalidRequest);
 }
 
 #[test]

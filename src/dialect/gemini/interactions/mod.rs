@@ -83,6 +83,10 @@ impl Dialect for GeminiInteractions {
         }
     }
 
+    fn reads(&self, request: &Value) -> usize {
+        request::text_bytes(request, [request.get("system_instruction"), request.get("input")])
+    }
+
     fn decoder(&self, _: &Outline, _: &Capabilities) -> Box<dyn Decoder> {
         Box::new(InteractionDecoder::default())
     }
