@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Cut, Join, Resume, Timer};
+use super::{Cut, Join, Resume, Source, Timer};
 
 impl fmt::Display for Cut {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -31,6 +31,8 @@ impl fmt::Display for Timer {
             Self::KeepAlive => "keep-alive",
             Self::Backoff => "backoff",
             Self::Progress => "progress",
+            Self::Cache => "cache",
+            Self::HandOff => "hand-off",
             Self::Overall => "overall",
         })
     }
@@ -57,6 +59,17 @@ impl fmt::Display for Join {
             Self::Overlap => "overlap",
             Self::Aligned => "aligned",
             Self::Unverified => "unverified",
+        })
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Model => "model",
+            Self::Cached => "cached",
+            Self::Canned => "canned",
+            Self::HandOff => "hand-off",
         })
     }
 }
