@@ -30,8 +30,8 @@
 //! # Cancel safety
 //!
 //! Polling a [`Reply`] may stop at any time. Dropping it closes the connection to the upstream at once.
-//! No task is spawned but one for each connection of a served proxy, and one for each request that
-//! cancels a background response which nobody waits for.
+//! No task is spawned but one for each connection of a served proxy, one for each request that
+//! cancels a background response which nobody waits for, and one for each answer that goes into a cache.
 //!
 //! # Stability
 //!
@@ -61,8 +61,11 @@ pub mod proxy;
 pub mod testing;
 
 #[cfg(feature = "tokio")]
-pub use client::{Answer, Call, Client, ClientBuilder, Reply, TextStream, WireStream};
-pub use engine::{Canned, HandOff, Step, Upstream, WireOptions, WireReasoning};
+pub use client::{Answer, Call, Client, ClientBuilder, MemoryCache, Reply, TextStream, WireStream};
+pub use engine::{
+    Asked, Cache, Cached, CachedAnswer, Canned, HandOff, HandedOff, Step, Ticket, Upstream,
+    WireOptions, WireReasoning,
+};
 pub use error::{ConfigError, Error, ErrorKind, Origin, Rejection};
 pub use event::*;
 pub use report::{AttemptReport, Outcome, Report};

@@ -59,6 +59,7 @@ impl Source {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Model => "model",
+            Self::Cached => "cached",
             Self::Canned => "canned",
             Self::HandOff => "hand-off",
         }
@@ -92,6 +93,8 @@ impl fmt::Display for Timer {
             Self::KeepAlive => "keep-alive",
             Self::Backoff => "backoff",
             Self::Progress => "progress",
+            Self::Cache => "cache",
+            Self::HandOff => "hand-off",
             Self::Overall => "overall",
         })
     }
@@ -104,6 +107,12 @@ impl fmt::Display for Resume {
 }
 
 impl fmt::Display for Join {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }

@@ -105,7 +105,13 @@ fn model() -> Arc<str> {
 
 pub(super) fn end() -> Finish {
     let usage = Usage::default();
-    Finish { reason: FinishReason::Stop, inferred: false, usage, source: Source::Model }
+    Finish {
+        reason: FinishReason::Stop,
+        inferred: false,
+        usage,
+        source: Source::Model,
+        ticket: None,
+    }
 }
 
 pub(super) fn attempt(number: u32, outcome: Outcome) -> AttemptReport {

@@ -17,6 +17,7 @@ use tracing::Span;
 
 use super::metrics::{Ending, Kind, Meter};
 use super::wire::Wire;
+use crate::event::Source;
 use crate::report::{Outcome, Report};
 
 /// One request, from its head to the end of its response.
@@ -35,6 +36,7 @@ pub(super) struct Account {
     first_delta: Option<Duration>,
     bytes: u64,
     report: Option<Report>,
+    source: Option<Source>,
     error: Option<String>,
     ending: Ending,
 }
@@ -54,6 +56,7 @@ impl Account {
             first_delta: None,
             bytes: 0,
             report: None,
+            source: None,
             error: None,
             ending: Ending::Gone,
         }
@@ -100,6 +103,11 @@ impl Account {
         self.report = Some(report.clone());
     }
 
+    /// Who gave the answer, where it has an end.
+    pub(super) const fn is_of(&mut self, source: Option<Source>) {
+        self.source = source;
+    }
+
     pub(super) const fn span(&self) -> &Span {
         &self.span
     }
@@ -122,6 +130,7 @@ impl Drop for Account {
             path = %self.path,
             status,
             upstream = if upstreams.is_empty() { upstream } else { &upstreams },
+            source = self.source.map(|source| source.to_string()),
             attempts = attempts.len(),
             cuts = cuts.count(),
             rungs = %list(attempts.iter().filter_map(|attempt| Some(attempt.by?.to_string()))),
