@@ -22,10 +22,10 @@
 //! # Features
 //!
 //! `reqwest` (default): the HTTP stack. `tokio`: [`Client`] and [`Reply`] for a transport of your own.
-//! `eventsource-stream`: recover streams that are parsed by that crate. `test-util`: scripted
-//! upstreams for tests. `proxy`: a reverse proxy for clients in any language. `cli`: the `unbroken` binary.
-//! `full`: all of them. Without any of them the
-//! crate is the engine and what is below it.
+//! `eventsource-stream`: recover streams that are parsed by that crate. `tracing`, `metrics`: spans and
+//! numbers of replies. `test-util`: scripted upstreams for tests. `proxy`: a reverse proxy for clients in
+//! any language. `cli`: the `unbroken` binary. `full`: all of them. Without any of them the crate is the
+//! engine and what is below it.
 //!
 //! # Cancel safety
 //!

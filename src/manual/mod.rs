@@ -13,6 +13,7 @@
 //! - [`costs`]: what an answer costs, as far as it is known
 //! - [`dialects`]: what is known of providers, and how to declare what is not
 //! - [`tools`]: tools that run once
+//! - [`observability`]: spans, numbers, rates and alerts
 //! - [`proxy`]: streams that survive for clients in any language
 //! - [`defaults`]: every constant, its value and its reason
 //! - [`testing`]: faults for your own tests
@@ -43,6 +44,9 @@ pub mod dialects {}
 
 #[doc = include_str!("tools.md")]
 pub mod tools {}
+
+#[doc = include_str!("observability.md")]
+pub mod observability {}
 
 #[doc = include_str!("proxy.md")]
 pub mod proxy {}

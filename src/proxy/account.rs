@@ -63,11 +63,8 @@ impl Account {
     }
 
     /// What is done with it.
-    pub(super) fn is(&mut self, kind: Kind, wire: Option<Wire>) {
+    pub(super) const fn is(&mut self, kind: Kind, wire: Option<Wire>) {
         (self.kind, self.wire) = (kind, wire);
-        if kind == Kind::Recovered {
-            self.meter.active(1.0);
-        }
     }
 
     pub(super) fn goes_to(&mut self, upstream: &Arc<str>) {
@@ -85,9 +82,7 @@ impl Account {
     /// Something was said; counts the first time.
     pub(super) fn said(&mut self) {
         if self.first_delta.is_none() {
-            let wait = self.began.elapsed();
-            self.first_delta = Some(wait);
-            self.meter.first_delta(wait);
+            self.first_delta = Some(self.began.elapsed());
         }
     }
 
@@ -105,9 +100,6 @@ impl Account {
 
     /// What an answer took, attempt by attempt.
     pub(super) fn took(&mut self, report: &Report) {
-        if self.kind == Kind::Recovered {
-            self.meter.lost(report);
-        }
         self.report = Some(report.clone());
     }
 
@@ -123,9 +115,6 @@ impl Account {
 
 impl Drop for Account {
     fn drop(&mut self) {
-        if self.kind == Kind::Recovered {
-            self.meter.active(-1.0);
-        }
         let status = self.status.map_or(CLIENT_GONE, |status| status.as_u16());
         self.meter.answered(self.wire, self.kind, status, self.ending, self.bytes);
         let gone = (self.ending == Ending::Gone).then_some("the client went away");
