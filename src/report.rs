@@ -202,6 +202,8 @@ impl AttemptReport {
         let kept = self.delivered.saturating_add(self.discarded).saturating_sub(self.lost) as u64;
         let unseen = match self.outcome {
             Outcome::Finished => 0,
+            // What it reports is of the whole generation, and earlier attempts delivered of that, too.
+            _ if self.by == Some(Resume::Cursor) => 0,
             _ => output.saturating_sub(kept),
         };
         lost.max(unseen).min(output)

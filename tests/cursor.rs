@@ -348,3 +348,24 @@ fn replays_that_break_in_their_turn_bring_the_whole_answer() {
         }
     }
 }
+
+/// What a replay reports when it fails is of the whole generation, of which others delivered the most.
+#[test]
+fn what_earlier_attempts_delivered_is_not_lost_with_a_replay() {
+    let wire = Wire::OpenAiResponses;
+    let model = words(wire);
+    let failed = json!({"type": "response.failed", "sequence_number": 90, "response": {
+        "id": "resp_1", "status": "failed", "usage": {"input_tokens": 9, "output_tokens": 11},
+        "error": {"code": "server_error", "message": "No."}}});
+    let failed = format!("event: response.failed\ndata: {failed}\n\n");
+    let run = run(plan(wire), |request, attempt| match attempt.by {
+        None => cut_after(wire, &model, 12, End::Reset),
+        Some(Resume::Cursor) => Exchange::stream(failed.clone()),
+        Some(_) => model.respond(request),
+    });
+    let attempts = &run.report.attempts;
+    assert_eq!(rungs(&run)[..2], [None, Some(Resume::Cursor)], "{}", run.trace());
+    assert!(attempts[0].delivered > 11, "{attempts:?}");
+    assert_eq!((attempts[1].delivered, attempts[1].output_tokens()), (0, 11));
+    assert_eq!(attempts[1].lost_output_tokens(), 0, "{attempts:?}");
+}
