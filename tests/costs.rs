@@ -347,6 +347,26 @@ fn a_lower_bound_of_the_input_stays_one() {
     }
 }
 
+/// An end without counts: what was said of the output in the first event is a placeholder.
+#[test]
+fn a_placeholder_is_no_last_word() {
+    let start = json!({"type": "message_start", "message": {"id": "1", "model": "m",
+        "usage": {"input_tokens": 70, "output_tokens": 1}}});
+    let block = json!({"type": "content_block_start", "index": 0,
+        "content_block": {"type": "text", "text": ""}});
+    let delta = json!({"type": "content_block_delta", "index": 0,
+        "delta": {"type": "text_delta", "text": TEXT}});
+    let end = json!({"type": "message_delta", "delta": {"stop_reason": "end_turn"}});
+    let body = events(&[start, block, delta, end, json!({"type": "message_stop"})]);
+    let wire = Wire::Anthropic;
+    let run = play(noted(wire), &model(wire), [Exchange::stream(body)]);
+    assert!(run.result.is_ok());
+    let report = run.report;
+    assert_eq!(report.billed().output_tokens, TEXT.len() as u64 / 8, "{report:?}");
+    assert!(report.is_estimated());
+    assert_eq!(report.context_tokens(), None);
+}
+
 /// Events of a stream, named as Anthropic names them.
 fn events(all: &[Value]) -> String {
     let named = |event: &Value| match event.get("type").and_then(Value::as_str) {

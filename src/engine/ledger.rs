@@ -153,12 +153,14 @@ impl Ledger {
         self.edit(|attempt| {
             attempt.ended = Some(at);
             attempt.outcome = outcome;
-            attempt.complete = outcome == Outcome::Finished && live.finish.is_some();
             (attempt.code, attempt.transport) = (cause.code, cause.transport);
             attempt.delivered = live.delivered;
             attempt.discarded = live.came.saturating_sub(live.delivered);
             attempt.estimated_input_tokens = estimate_tokens(read);
             attempt.estimated_output_tokens = estimate_tokens(live.made());
+            // Some end without a word on usage: then what was said before their answer is a placeholder.
+            let counted = live.counted == live.generated || reported(attempt).is_some();
+            attempt.complete = outcome == Outcome::Finished && live.finish.is_some() && counted;
             attempt.lost = attempt.lost.saturating_add(live.made().saturating_sub(live.delivered));
         });
     }
