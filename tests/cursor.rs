@@ -369,3 +369,36 @@ fn what_earlier_attempts_delivered_is_not_lost_with_a_replay() {
     assert_eq!((attempts[1].delivered, attempts[1].output_tokens()), (0, 11));
     assert_eq!(attempts[1].lost_output_tokens(), 0, "{attempts:?}");
 }
+
+/// Where the replay is refused, what the attempt before it could not deliver does not come again.
+#[test]
+fn what_no_replay_brought_again_is_lost() {
+    for wire in wires() {
+        let arguments = json!({"path": "/somewhere/far/away/in/a/folder/of/its/own"});
+        let answer = Answer::new().text("I look.").tool_call("c", "read", &arguments);
+        let model = wire.says(answer, Deltas::Chars(8));
+        let mut lost = 0;
+        for count in 1..events(&whole(wire, &model).body()).len() {
+            let run = run(plan(wire), |request, attempt| match after(wire, attempt) {
+                None if attempt.id.get() == 1 => cut_after(wire, &model, count, End::Reset),
+                None => model.respond(request),
+                Some(_) => Exchange::json(StatusCode::GONE, &json!({})),
+            });
+            let first = &run.report.attempts[0];
+            assert_eq!(first.lost, first.discarded, "{wire:?}, {count}\n{}", run.trace());
+            let output = (first.delivered + first.discarded) as u64 / 8;
+            assert!(first.output_tokens() >= output, "{first:?}");
+            lost += first.lost;
+            // The second replay brings it.
+            let run = support::run(plan(wire), |_, attempt| match after(wire, attempt) {
+                None => cut_after(wire, &model, count, End::Reset),
+                Some(_) if attempt.id.get() == 2 => Exchange::headless(End::Reset),
+                Some(after) => rest(wire, &model, after),
+            });
+            if rungs(&run).len() == 3 {
+                assert_eq!(run.report.attempts[0].lost, 0, "{wire:?}, {count}\n{}", run.trace());
+            }
+        }
+        assert!(lost > 0, "{wire:?}");
+    }
+}

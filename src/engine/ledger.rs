@@ -42,14 +42,6 @@ impl Ledger {
     }
 
     pub(super) fn open(&mut self, now: Instant, entry: Entry) -> AttemptId {
-        if entry.by == Some(Resume::Cursor) {
-            // It brings again what the one before could not deliver.
-            self.edit(|attempt| {
-                attempt.lost = 0;
-                let delivered = estimate_tokens(attempt.delivered);
-                attempt.estimated_output_tokens = attempt.estimated_output_tokens.min(delivered);
-            });
-        }
         self.opened += 1;
         let id = AttemptId(self.opened);
         self.report.attempts.push(AttemptReport {
@@ -150,6 +142,9 @@ impl Ledger {
     ) {
         let at = self.since_start(now);
         self.mixed |= live.aside || live.came > live.delivered;
+        if live.by == Some(Resume::Cursor) && live.came > 0 {
+            self.replayed();
+        }
         self.edit(|attempt| {
             attempt.ended = Some(at);
             attempt.outcome = outcome;
@@ -163,6 +158,18 @@ impl Ledger {
             attempt.complete = outcome == Outcome::Finished && live.finish.is_some() && counted;
             attempt.lost = attempt.lost.saturating_add(live.made().saturating_sub(live.delivered));
         });
+    }
+
+    /// The replay under way brought again what those before it could not deliver.
+    fn replayed(&mut self) {
+        for before in self.report.attempts.iter_mut().rev().skip(1) {
+            before.lost = 0;
+            let delivered = estimate_tokens(before.delivered);
+            before.estimated_output_tokens = before.estimated_output_tokens.min(delivered);
+            if before.by != Some(Resume::Cursor) {
+                break;
+            }
+        }
     }
 
     pub(super) const fn report(&self) -> &Report {
