@@ -175,6 +175,33 @@ fn what_is_taken_back_is_lost() {
     }
 }
 
+/// What a server only sent back was not made, also where all of it is taken back.
+#[test]
+fn an_echo_that_is_taken_back_is_not_lost() {
+    let wire = Wire::OpenAiChat;
+    let mut plan = plan(wire, Declared::new().prefill(Prefill::Prefix));
+    plan.policy = Policy::new().without_notes().delivery(Delivery::Retractable).into();
+    let model = model(wire).on_prefill(Behaviour::Echo);
+    let other = wire.says(Answer::new().text("Another one."), Deltas::Chars(4));
+    let mut count = 0;
+    let run = run(plan, |request, _| {
+        count += 1;
+        let answer = model.respond(request);
+        let most = answer.body().len() * 3 / 4;
+        match count {
+            1 => half(&model),
+            2 => answer.fault(Fault::reset_at(most)),
+            3 => Exchange::reply(StatusCode::BAD_REQUEST),
+            4 => other.whole(),
+            _ => answer,
+        }
+    });
+    assert!(run.events.iter().any(|event| matches!(event, Event::Rewind(_))), "{}", run.trace());
+    let [first, second, ..] = &run.report.attempts[..] else { panic!() };
+    assert!(first.delivered > 0 && second.delivered > 0 && second.discarded > 0);
+    assert_eq!((first.lost, second.lost), (first.delivered, second.delivered));
+}
+
 /// Reasoning that was shown and is not kept, because the text did not come.
 #[test]
 fn reasoning_before_a_cut_is_lost() {

@@ -63,6 +63,7 @@ impl Ledger {
             skipped_frames: 0,
             usage: None,
             lost: 0,
+            made: 0,
             complete: false,
             estimated_input_tokens: 0,
             estimated_output_tokens: 0,
@@ -108,7 +109,7 @@ impl Ledger {
     pub(super) fn rewound(&mut self) {
         self.mixed = true;
         for attempt in &mut self.report.attempts {
-            attempt.lost = attempt.delivered.saturating_add(attempt.discarded);
+            attempt.lost = attempt.made;
         }
     }
 
@@ -152,11 +153,12 @@ impl Ledger {
             attempt.delivered = live.delivered;
             attempt.discarded = live.came.saturating_sub(live.delivered);
             attempt.estimated_input_tokens = estimate_tokens(read);
-            attempt.estimated_output_tokens = estimate_tokens(live.made());
+            attempt.made = live.made();
+            attempt.estimated_output_tokens = estimate_tokens(attempt.made);
             // Some end without a word on usage: then what was said before their answer is a placeholder.
             let counted = live.counted == live.generated || reported(attempt).is_some();
             attempt.complete = outcome == Outcome::Finished && live.finish.is_some() && counted;
-            attempt.lost = attempt.lost.saturating_add(live.made().saturating_sub(live.delivered));
+            attempt.lost = attempt.lost.saturating_add(attempt.made.saturating_sub(live.delivered));
         });
     }
 
@@ -164,8 +166,9 @@ impl Ledger {
     fn replayed(&mut self) {
         for before in self.report.attempts.iter_mut().rev().skip(1) {
             before.lost = 0;
-            let delivered = estimate_tokens(before.delivered);
-            before.estimated_output_tokens = before.estimated_output_tokens.min(delivered);
+            before.made = before.made.min(before.delivered);
+            let made = estimate_tokens(before.made);
+            before.estimated_output_tokens = before.estimated_output_tokens.min(made);
             if before.by != Some(Resume::Cursor) {
                 break;
             }
