@@ -402,3 +402,25 @@ fn what_no_replay_brought_again_is_lost() {
         assert!(lost > 0, "{wire:?}");
     }
 }
+
+/// Reasoning that was finished waits for the replay, and goes when that is refused.
+#[test]
+fn reasoning_that_waited_for_a_replay_is_lost_by_the_attempt_that_brought_it() {
+    for wire in wires() {
+        let answer =
+            Answer::new().reasoning("I think, and take my time for it.", "sig").text("Yes.");
+        let model = wire.says(answer, Deltas::Chars(8));
+        for count in 1..events(&whole(wire, &model).body()).len() {
+            let run = run(plan(wire), |request, attempt| match after(wire, attempt) {
+                None if attempt.id.get() == 1 => cut_after(wire, &model, count, End::Reset),
+                None => model.respond(request),
+                Some(_) => Exchange::json(StatusCode::GONE, &json!({})),
+            });
+            if let [first, second, third] = &run.report.attempts[..] {
+                let anew = third.by.is_none();
+                let lost = (first.delivered * usize::from(anew), 0);
+                assert_eq!((first.lost, second.lost), lost, "{wire:?}, {count}\n{}", run.trace());
+            }
+        }
+    }
+}

@@ -160,6 +160,20 @@ impl Ledger {
             attempt.complete = outcome == Outcome::Finished && live.finish.is_some() && counted;
             attempt.lost = attempt.lost.saturating_add(attempt.made.saturating_sub(live.delivered));
         });
+        self.charge_back();
+    }
+
+    /// What a replay is charged with and did not bring is of those before it.
+    fn charge_back(&mut self) {
+        let mut excess = 0;
+        for attempt in self.report.attempts.iter_mut().rev() {
+            attempt.lost = attempt.lost.saturating_add(excess);
+            if attempt.by != Some(Resume::Cursor) {
+                break;
+            }
+            excess = attempt.lost.saturating_sub(attempt.made);
+            attempt.lost -= excess;
+        }
     }
 
     /// The replay under way brought again what those before it could not deliver.
