@@ -32,6 +32,9 @@ const BREAKERS_MAX: usize = 256;
 /// Longest name of a model, in bytes, that is kept after its request: whoever asks may make one up.
 const MODEL_MAX: usize = 256;
 
+/// How often a breaker is told that a trial is under way; a fraction of what its place lasts without that.
+const RENEWAL: Duration = Duration::from_secs(1);
+
 #[derive(Debug)]
 pub(super) struct Gate {
     policy: BreakerPolicy,
@@ -74,6 +77,8 @@ pub(super) struct Permit {
     key: Key,
     /// None where no breaker was asked, or its word did not count.
     permit: Option<Leave>,
+    /// When the breaker last heard that the request is under way, if it is a trial.
+    heard: Option<Instant>,
 }
 
 /// What a breaker gave.
@@ -123,11 +128,12 @@ impl Gate {
     ) -> Option<Permit> {
         let key =
             Key { upstream: Arc::clone(&attempt.upstream), model: Arc::clone(&attempt.model) };
-        let mut permit = Permit { gate: Arc::clone(self), key, permit: None };
+        let mut permit = Permit { gate: Arc::clone(self), key, permit: None, heard: None };
         if self.policy.failures != 0 && permit.key.model.len() <= MODEL_MAX {
             let held = held.filter(|held| held.key == permit.key);
             let held = held.and_then(|mut held| held.permit.take());
-            let (leave, notice) = self.leave(&permit.key, held, now);
+            let (leave, is_trial, notice) = self.leave(&permit.key, held, now);
+            permit.heard = is_trial.then_some(now);
             let refused = leave.is_err() && !attempt.exempt;
             // Before anybody hears of it: a trial is not lost where an observer panics.
             permit.permit = leave.ok();
@@ -173,7 +179,7 @@ impl Gate {
         key: &Key,
         held: Option<Leave>,
         now: Instant,
-    ) -> (Result<Leave, Instant>, Option<Notice>) {
+    ) -> (Result<Leave, Instant>, bool, Option<Notice>) {
         let mut breakers = lock(&self.breakers);
         if breakers.len() >= BREAKERS_MAX && !breakers.contains(key) {
             make_room(&mut breakers);
@@ -189,7 +195,8 @@ impl Gate {
             Some(held) => breaker.try_continue(held.permit, now),
             None => breaker.try_acquire(now),
         });
-        (permit.map(|permit| Leave { of, permit }), notice)
+        let is_trial = permit.is_ok_and(|permit| guarded.breaker.is_trial(permit));
+        (permit.map(|permit| Leave { of, permit }), is_trial, notice)
     }
 
     pub(super) fn learn(&self, refusal: Refusal, now: Instant) {
@@ -224,6 +231,21 @@ impl Guarded {
 }
 
 impl Permit {
+    /// The request is under way: a trial keeps its place, however long its answer is.
+    pub(super) fn alive(&mut self, now: Instant) {
+        let (Some(heard), Some(Leave { of, permit })) = (&mut self.heard, self.permit) else {
+            return;
+        };
+        if now.saturating_duration_since(*heard) < RENEWAL {
+            return;
+        }
+        *heard = now;
+        let mut breakers = lock(&self.gate.breakers);
+        if let Some(guarded) = breakers.peek_mut(&self.key).filter(|guarded| guarded.number == of) {
+            guarded.breaker.on_alive(permit, now);
+        }
+    }
+
     /// The attempt is over; what that changes is for observers. A trial that has neither succeeded nor
     /// failed keeps its place for the next attempt of its reply; it is given back when this is dropped.
     pub(super) fn settle(&mut self, verdict: Verdict, now: Instant) -> Option<Notice> {

@@ -350,6 +350,9 @@ impl Running {
         reply: ReplyId,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Item, Error>>> {
+        if let Some(permit) = &mut self.permit {
+            permit.alive(shared.clock.now());
+        }
         while !self.done {
             match self.engine.poll_output() {
                 Output::Event(event) => return self.hand_out(Item::Event(event)),

@@ -131,6 +131,7 @@ pub(super) fn attempt(number: u32, outcome: Outcome) -> AttemptReport {
         delivered: 0,
         discarded: 0,
         lost: 0,
+        made: 0,
         complete: false,
         join: None,
         skipped_frames: 0,

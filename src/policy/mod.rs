@@ -17,7 +17,8 @@ use serde::Serialize;
 pub use backoff::{BACKOFF_INITIAL, BACKOFF_MAX, Backoff, Delays};
 pub use breaker::{
     BREAKER_FAILURES, BREAKER_MINIMUM, BREAKER_OPEN, BREAKER_RATE, BREAKER_SUCCESSES,
-    BREAKER_TRIALS, BREAKER_WINDOW, Breaker, BreakerPolicy, BreakerState, Calls, Permit,
+    BREAKER_TRIAL, BREAKER_TRIALS, BREAKER_WINDOW, Breaker, BreakerPolicy, BreakerState, Calls,
+    Permit,
 };
 pub use budget::{BUDGET_CAPACITY, BUDGET_PER_CALL, BUDGET_PER_SECOND, Budget};
 pub use timeouts::{

@@ -1,5 +1,7 @@
 //! The breakers that all replies of a client share.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use unbroken::client::BreakerReport;
 use unbroken::policy::BreakerState::{self, Closed, HalfOpen, Open};
 use unbroken::{Canned, Source};
@@ -282,6 +284,34 @@ async fn a_trial_that_nobody_ends_holds_its_place_for_a_while_only() {
     assert_eq!(kinds(&client, 1).await, [ErrorKind::Denied]);
     tokio::time::advance(Duration::from_secs(1)).await;
     assert_eq!(hear(ask(&client)).await.text(), TEXT);
+}
+
+/// An answer may take longer than the breaker was open: its trial has its place all the same.
+#[tokio::test(start_paused = true)]
+async fn a_trial_keeps_its_place_however_long_its_answer_is() {
+    let healthy = Arc::new(AtomicBool::new(false));
+    let heals = Arc::clone(&healthy);
+    let memory = Memory::new(Script::new().forever(move |request| {
+        if heals.load(Ordering::Relaxed) {
+            // In pieces that take minutes in all.
+            return model().respond(&request.json()).pieces_of(64).every(Duration::from_secs(30));
+        }
+        Exchange::reply(StatusCode::SERVICE_UNAVAILABLE)
+    }));
+    let breaker = BreakerPolicy::new().open(Duration::from_secs(1));
+    let client = builder(&memory).policy(once().breaker(breaker)).build().unwrap();
+    kinds(&client, 5).await;
+    tokio::time::advance(Duration::from_secs(1)).await;
+    healthy.store(true, Ordering::Relaxed);
+    let trial = tokio::spawn(ask(&client).finish());
+    let began = tokio::time::Instant::now();
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    while !trial.is_finished() {
+        assert_eq!(kinds(&client, 1).await, [ErrorKind::Denied]);
+        tokio::time::sleep(Duration::from_secs(7)).await;
+    }
+    assert!(began.elapsed() > Duration::from_secs(180), "{:?}", began.elapsed());
+    assert_eq!(trial.await.unwrap().unwrap().text(), TEXT);
 }
 
 #[tokio::test(start_paused = true)]

@@ -27,7 +27,7 @@ use window::Window;
 
 pub use rules::{
     BREAKER_FAILURES, BREAKER_MINIMUM, BREAKER_OPEN, BREAKER_RATE, BREAKER_SUCCESSES,
-    BREAKER_TRIALS, BREAKER_WINDOW, BreakerPolicy,
+    BREAKER_TRIAL, BREAKER_TRIALS, BREAKER_WINDOW, BreakerPolicy,
 };
 pub use window::Calls;
 
@@ -133,7 +133,7 @@ impl Breaker {
                 }
             }
         }
-        let (permit, until) = (self.grant(), self.after(now));
+        let (permit, until) = (self.grant(), self.place_until(now));
         if let State::HalfOpen { trials, .. } = &mut self.state {
             trials.push(Trial { permit, until });
         }
@@ -141,19 +141,31 @@ impl Breaker {
     }
 
     /// Asks for leave to send the request that goes on in the place of the one of `permit`: a trial that
-    /// nobody has taken the place of keeps it, for another open time.
+    /// nobody has taken the place of keeps it.
     ///
     /// # Errors
     /// Not now; the time is when to ask again.
     pub fn try_continue(&mut self, permit: Permit, now: Instant) -> Result<Permit, Instant> {
-        let until = self.after(now);
-        if let State::HalfOpen { trials, .. } = &mut self.state {
-            if let Some(trial) = trials.iter_mut().find(|trial| trial.permit == permit) {
-                trial.until = until;
-                return Ok(permit);
-            }
+        if self.renew(permit, now) {
+            return Ok(permit);
         }
         self.try_acquire(now)
+    }
+
+    /// The request of `permit` is still under way: a trial that nobody has taken the place of keeps it, however
+    /// long its answer is. A place that is not renewed is free after [`BREAKER_TRIAL`], or the open
+    /// time where that is longer.
+    pub fn on_alive(&mut self, permit: Permit, now: Instant) {
+        self.renew(permit, now);
+    }
+
+    /// Whether the request of `permit` is a trial that has a place.
+    #[must_use]
+    pub fn is_trial(&self, permit: Permit) -> bool {
+        match &self.state {
+            State::HalfOpen { trials, .. } => trials.iter().any(|trial| trial.permit == permit),
+            State::Closed { .. } | State::Open { .. } => false,
+        }
     }
 
     /// The request was answered to its end.
@@ -289,6 +301,19 @@ impl Breaker {
     fn turn(&mut self, state: State) {
         self.state = state;
         self.since = self.next;
+    }
+
+    fn renew(&mut self, permit: Permit, now: Instant) -> bool {
+        let until = self.place_until(now);
+        let State::HalfOpen { trials, .. } = &mut self.state else { return false };
+        let trial = trials.iter_mut().find(|trial| trial.permit == permit);
+        trial.map(|trial| trial.until = until).is_some()
+    }
+
+    /// When a trial that is heard of now, and never again, has had its place.
+    fn place_until(&self, now: Instant) -> Instant {
+        let open = self.after(now);
+        now.checked_add(BREAKER_TRIAL).map_or(open, |least| open.max(least))
     }
 
     /// The end of an open time that begins now, or a far one where the clock cannot express it.

@@ -25,6 +25,11 @@ pub const BREAKER_MINIMUM: u32 = 20;
 /// their end soon enough.
 pub const BREAKER_OPEN: Duration = Duration::from_secs(60);
 
+/// How long a trial that nothing is heard of holds its place, at the least: as long as
+/// [`open`](BreakerPolicy::open) where that is more. A reply that is neither polled nor dropped must not keep an
+/// upstream out of use.
+pub const BREAKER_TRIAL: Duration = Duration::from_secs(60);
+
 /// Trials at a time. One is enough to learn that an upstream still fails, and costs one caller.
 pub const BREAKER_TRIALS: u8 = 1;
 
@@ -46,7 +51,7 @@ pub struct BreakerPolicy {
     pub window: Duration,
     /// Calls that a window must hold before their rate counts.
     pub minimum: u32,
-    /// How long it stays open before a trial; also how long a trial holds its place without an end.
+    /// How long it stays open before a trial.
     pub open: Duration,
     /// Trials at a time; at least 1.
     pub trials: u8,

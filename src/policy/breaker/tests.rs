@@ -23,7 +23,7 @@ impl Story {
 
     /// `+` asked and let through, `-` asked and refused, `s`, `f`, `b`, `a`: the first permit that is out
     /// succeeded, failed, had a setback, was abandoned; `c`, `x`: it was continued, and that was let
-    /// through or refused; `S`, `F`, `B`, `A`, `C`, `X`: the last one.
+    /// through or refused; `S`, `F`, `B`, `A`, `C`, `X`: the last one; `l`: the first one is alive.
     fn play(&mut self, second: u64, acts: &str) -> BreakerState {
         let now = self.at(second);
         for act in acts.chars() {
@@ -36,6 +36,7 @@ impl Story {
                     let again = self.breaker.try_acquire(now).expect_err("refused");
                     assert!(again > now, "there is nothing to wait for");
                 }
+                'l' => self.breaker.on_alive(self.permits[0], now),
                 _ => {
                     let at = if act.is_lowercase() { 0 } else { self.permits.len() - 1 };
                     let permit = self.permits.remove(at);
@@ -83,7 +84,7 @@ fn stories() {
             &[(0, "+f+f+f+f+f", Open), (60, "+s+f-", Open), (119, "-", Open), (120, "+", HalfOpen)]),
         ("a trial given back lets the next one go",
             &[(0, "+f+f+f+f+f", Open), (60, "+-a+-", HalfOpen)]),
-        ("a trial without an end holds its place for as long as the breaker is open",
+        ("a trial without an end holds its place for a minute",
             &[(0, "+f+f+f+f+f", Open), (60, "+", HalfOpen), (119, "-", HalfOpen), (120, "+-", HalfOpen)]),
         ("and gives back no place that is not its own",
             &[(0, "+f+f+f+f+f", Open), (60, "+", HalfOpen), (120, "+a-", HalfOpen)]),
@@ -96,7 +97,10 @@ fn stories() {
         ("setbacks are no failures in a row", &[(0, "+b+b+b+b+b+f+f+f+f", Closed), (0, "+f", Open)]),
         ("nor does what is continued interrupt a row", &[(0, "+f+f+f+f+ca+f", Open)]),
         ("a setback fails a trial", &[(0, "+f+f+f+f+f", Open), (60, "+b-", Open)]),
-        ("a trial that is continued keeps its place for another open time",
+        ("a trial that is alive keeps its place for another minute",
+            &[(0, "+f+f+f+f+f", Open), (60, "+-", HalfOpen), (119, "l-", HalfOpen), (178, "-", HalfOpen),
+              (179, "+", HalfOpen)]),
+        ("a trial that is continued keeps its place for another minute",
             &[(0, "+f+f+f+f+f", Open), (60, "+-", HalfOpen), (119, "c-", HalfOpen), (178, "-c-", HalfOpen),
               (179, "s+-s", Closed)]),
         ("unless its time had passed and another one took it",
@@ -278,7 +282,7 @@ impl Naive {
             if trials.len() >= usize::from(self.policy.trials) {
                 return Err(trials.iter().map(|(_, end)| *end).min().unwrap());
             }
-            trials.push((name, now + open));
+            trials.push((name, now + open.max(BREAKER_TRIAL)));
         }
         Ok(())
     }
@@ -435,7 +439,7 @@ proptest! {
                         naive.fail(now, 0);
                     }
                     let asked = breaker.try_continue(permit, now);
-                    let end = now + policy.open;
+                    let end = now + policy.open.max(BREAKER_TRIAL);
                     let kept = match &mut naive.state {
                         NaiveState::HalfOpen(_, trials) => trials.iter_mut().find(|(of, _)| *of == old),
                         _ => None,
