@@ -17,8 +17,12 @@ use unbroken::tools::{CallKey, Claim, LedgerError, Memory, Record, Store, ToolCa
 /// Polls until both callers are done: seven each, when every call is waited for twice.
 const POLLS: usize = 14;
 
+fn call() -> ToolCall {
+    ToolCall::of_turn("chat/1", [("toolu_1", "pay", "{\"to\":\"Ann\"}")]).unwrap().remove(0)
+}
+
 fn key() -> CallKey {
-    ToolCall::of_turn([("toolu_1", "pay", "{\"to\":\"Ann\"}")]).unwrap()[0].key("chat/1")
+    call().key().clone()
 }
 
 /// Every order of `polls` polls of two callers.
@@ -283,7 +287,8 @@ async fn a_thousand_callers_run_it_once() {
     let (ledger, tool) = (ToolLedger::new(), Tool::default());
     let runs = (0..1000).map(|_| {
         let (ledger, tool) = (ledger.clone(), tool.clone());
-        tokio::spawn(async move { ledger.run(&key(), || tool.run(0)).await.unwrap().fresh })
+        let run = async move { ledger.run(&call(), || async move { tool.run(0).await }).await };
+        tokio::spawn(async move { run.await.unwrap().fresh })
     });
     let mut fresh = 0;
     for run in runs.collect::<Vec<_>>() {
