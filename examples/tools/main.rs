@@ -146,7 +146,8 @@ async fn run(ledger: &ToolLedger<Redb>, world: &World, call: &ToolCall) -> Outco
             println!("  {} {}", call.name(), if run.fresh { "ran" } else { "had been run" });
             run.result
         }
-        // The one question that no ledger can answer: had it its effect, or not?
+        // The one question that no ledger can answer: had it its effect, or not? Nobody else is at it: the
+        // database lets one process in at a time.
         Err(LedgerError::Unknown) => {
             println!("  {} had been begun, and has no end: a look at the world", call.name());
             let result = world.look(call)?;

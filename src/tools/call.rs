@@ -48,6 +48,11 @@ impl ToolCall {
     /// the assistant message that a history ends with after a crash. All calls of the turn, so that equal
     /// ones are counted as [`all`](Self::all) counts them, and the same `turn`.
     ///
+    /// The arguments have to be what the model wrote, as [`arguments`](Self::arguments) has it. A message that
+    /// holds them as an object, as Anthropic's and Gemini's do, may have lost something to whoever read it: digits of a
+    /// fraction with more than 15 or of an integer past 64 bits, a name that comes twice. Then the key is another
+    /// one, and the tool would run again. Who takes such arguments keeps their text beside the message.
+    ///
     /// # Errors
     /// The arguments of one are not JSON.
     pub fn of_turn<'a>(
@@ -269,6 +274,21 @@ mod tests {
         for (at, key) in keys.iter().enumerate() {
             assert!(!keys[at + 1..].contains(key), "{at}");
         }
+    }
+
+    /// What a history holds as an object was read into a [`Value`](serde_json::Value), as `as_message` does.
+    #[test]
+    fn a_history_may_have_lost_digits() {
+        let read = |json: &str| serde_json::from_str::<serde_json::Value>(json).unwrap();
+        let is_kept = |json: &str| {
+            let again = read(json).to_string();
+            keys(&turn(&[("a", json)])) == keys(&turn(&[("a", &again)]))
+        };
+        let kept =
+            ["{\"sum\": 5.50, \"of\": [1e2, -0.0, 9007199254740993]}", "18446744073709551615"];
+        assert!(kept.into_iter().all(is_kept));
+        let lost = ["3.14159265358979323846", "18446744073709551617", "{\"a\": 1, \"a\": 2}"];
+        assert!(!lost.into_iter().any(is_kept));
     }
 
     /// A store outlives a version of this crate.

@@ -128,6 +128,9 @@ impl<S: Store> ToolLedger<S> {
     /// Says by hand what came of a call: of one that is [`Unknown`](LedgerError::Unknown), after you have
     /// looked whether the tool had its effect. A result that is recorded already stays.
     ///
+    /// Be sure first that nobody runs it any more. If somebody does, he and those who wait for him are still told what
+    /// the tool gave, and everybody after them what you said.
+    ///
     /// # Errors
     /// It is not sure that the result was recorded; try again.
     pub async fn settle(
@@ -206,7 +209,8 @@ pub enum LedgerError {
     /// happened, then [`settle`](ToolLedger::settle) it, or delete it from the store to have it run.
     #[error("the call was begun, and no end of it was recorded")]
     Unknown,
-    /// The store could not say whether the call may be run.
+    /// The store could not say whether the call may be run. If the claim was recorded all the same, the call is
+    /// [`Unknown`](Self::Unknown) from then on, although no tool ran.
     #[error("the call was not run, for the store could not say whether it was before")]
     Store(#[source] StoreError),
 }
