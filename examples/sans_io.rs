@@ -53,6 +53,12 @@ fn main() -> Result<(), Box<dyn Error>> {
             Output::Event(event) => show(&event)?,
             // A background response would be canceled by it; this upstream has none.
             Output::Release(_) => {}
+            // A step that is no upstream may have an answer; this chain has none, and we could not wait.
+            Output::Ask(question) => {
+                let step = question.step;
+                engine.handle_input(Instant::now(), Input::Answered { step, given: None });
+            }
+            Output::Withdraw | Output::Put(_) => {}
             Output::Notice(_) | Output::Wire(_) => {}
             // Nothing to say: wait for the socket or for the clock, whichever is first.
             Output::Wait { until, timer: _ } => {

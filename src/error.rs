@@ -338,6 +338,33 @@ impl ErrorKind {
         }
     }
 
+    /// The kind in one fixed word, as a metric is labelled by it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::InvalidRequest => "invalid_request",
+            Self::ContextLength => "context_length",
+            Self::UnknownModel => "unknown_model",
+            Self::Policy => "policy",
+            Self::Authentication => "authentication",
+            Self::Billing => "billing",
+            Self::RateLimited => "rate_limited",
+            Self::Overloaded => "overloaded",
+            Self::Upstream => "upstream",
+            Self::Unreachable => "unreachable",
+            Self::Reset => "reset",
+            Self::Truncated => "truncated",
+            Self::Stalled => "stalled",
+            Self::Garbled => "garbled",
+            Self::OverLimit => "over_limit",
+            Self::Diverged => "diverged",
+            Self::NoProgress => "no_progress",
+            Self::Deadline => "deadline",
+            Self::Denied => "denied",
+            Self::Canceled => "canceled",
+        }
+    }
+
     const fn describe(self) -> &'static str {
         match self {
             Self::InvalidRequest => "the request is not valid",
@@ -360,6 +387,19 @@ impl ErrorKind {
             Self::Deadline => "the overall deadline passed",
             Self::Denied => "no request is allowed now: breaker open or retry budget empty",
             Self::Canceled => "canceled",
+        }
+    }
+}
+
+impl Origin {
+    /// Whose fault it is, in one fixed word.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Caller => "caller",
+            Self::Library => "library",
+            Self::Network => "network",
+            Self::Upstream => "upstream",
         }
     }
 }

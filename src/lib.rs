@@ -22,16 +22,16 @@
 //! # Features
 //!
 //! `reqwest` (default): the HTTP stack. `tokio`: [`Client`] and [`Reply`] for a transport of your own.
-//! `eventsource-stream`: recover streams that are parsed by that crate. `test-util`: scripted
-//! upstreams for tests. `proxy`: a reverse proxy for clients in any language. `cli`: the `unbroken` binary.
-//! `full`: all of them. Without any of them the
-//! crate is the engine and what is below it.
+//! `eventsource-stream`: recover streams that are parsed by that crate. `tracing`, `metrics`: spans and
+//! numbers of replies. `test-util`: scripted upstreams for tests. `proxy`: a reverse proxy for clients in
+//! any language. `cli`: the `unbroken` binary. `full`: all of them. Without any of them the crate is the
+//! engine and what is below it.
 //!
 //! # Cancel safety
 //!
 //! Polling a [`Reply`] may stop at any time. Dropping it closes the connection to the upstream at once.
-//! No task is spawned but one for each connection of a served proxy, and one for each request that
-//! cancels a background response which nobody waits for.
+//! No task is spawned but one for each connection of a served proxy, one for each request that
+//! cancels a background response which nobody waits for, and one for each answer that goes into a cache.
 //!
 //! # Stability
 //!
@@ -61,8 +61,11 @@ pub mod proxy;
 pub mod testing;
 
 #[cfg(feature = "tokio")]
-pub use client::{Answer, Call, Client, ClientBuilder, Reply, TextStream, WireStream};
-pub use engine::{Canned, HandOff, Step, Upstream, WireOptions, WireReasoning};
+pub use client::{Answer, Call, Client, ClientBuilder, MemoryCache, Reply, TextStream, WireStream};
+pub use engine::{
+    Asked, Cache, Cached, CachedAnswer, Canned, HandOff, HandedOff, Step, Ticket, Upstream,
+    WireOptions, WireReasoning,
+};
 pub use error::{ConfigError, Error, ErrorKind, Origin, Rejection};
 pub use event::*;
 pub use report::{AttemptReport, Outcome, Report};

@@ -150,6 +150,19 @@ impl Report {
         self.attempts.iter().map(|attempt| attempt.skipped_frames).fold(0, u32::saturating_add)
     }
 
+    /// What cuts cost in time: from each to the first byte of the attempt after it, or to its end where none
+    /// came, summed. None without a cut that was followed by an attempt.
+    #[must_use]
+    pub fn time_lost(&self) -> Option<Duration> {
+        let pairs =
+            self.attempts.windows(2).filter(|pair| matches!(pair[0].outcome, Outcome::Cut(_)));
+        let lost = |pair: &[AttemptReport]| {
+            let back = pair[1].first_byte.or(pair[1].ended)?;
+            Some(back.saturating_sub(pair[0].ended?))
+        };
+        pairs.filter_map(lost).reduce(Duration::saturating_add)
+    }
+
     /// Seams whose join could not be verified.
     #[must_use]
     pub fn unverified_seams(&self) -> usize {

@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "a test may")]
 #![expect(clippy::unwrap_used, reason = "a test may")]
 
+#[path = "decisions/asked.rs"]
+mod asked;
 #[path = "decisions/hook.rs"]
 mod hook;
 #[path = "decisions/steps.rs"]

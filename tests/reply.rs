@@ -14,6 +14,8 @@ mod call;
 mod chain;
 #[path = "reply/clocks.rs"]
 mod clocks;
+#[path = "reply/fallback.rs"]
+mod fallback;
 #[path = "support/sockets.rs"]
 mod sockets;
 

@@ -21,7 +21,10 @@ use unbroken::policy::{Policy, ToolDelivery};
 use unbroken::testing::{
     Answer, Deltas, End, Exchange, Fault, Flaky, Model, anthropic_error, gemini_error,
 };
-use unbroken::{ErrorKind, HandOff, Resume, WireOptions, WireReasoning};
+use unbroken::{
+    Asked, Cache, Cached, CachedAnswer, ErrorKind, HandOff, Resume, Step, Ticket, WireOptions,
+    WireReasoning,
+};
 
 const REASONING: [WireReasoning; 3] =
     [WireReasoning::Auto, WireReasoning::Live, WireReasoning::Whole];
@@ -340,6 +343,57 @@ fn an_answer_at_hand_is_a_legal_stream_and_says_who_speaks() {
         assert!(text_of(&run).contains(&named), "{}", text_of(&run));
         let remark = text_of(&run).contains(": unbroken answer by=hand-off\n");
         assert_eq!(remark, wire != Wire::Gemini, "its clients read no comments");
+    }
+}
+
+/// Whoever answers in a model's place, and after whatever has gone out before.
+#[test]
+fn what_is_not_a_models_answer_is_a_legal_stream() {
+    use std::future::ready;
+
+    struct Before;
+    impl Cache for Before {
+        fn get(&self, _: &Asked) -> impl Future<Output = Option<CachedAnswer>> + Send + 'static {
+            ready(Some(CachedAnswer::new("What was said before.").model("its-model")))
+        }
+        fn put(&self, _: &Asked, _: CachedAnswer) -> impl Future<Output = ()> + Send + 'static {
+            ready(())
+        }
+    }
+    let queue = || {
+        let taken = |_| ready(Ok::<_, std::fmt::Error>(Ticket::new("17").saying("Case 17.")));
+        HandOff::text("").enqueue(taken)
+    };
+    for wire in Wire::ALL {
+        let begun = model(wire).whole();
+        let blank = |lines: &[u8]| lines.starts_with(b"\n\n") || lines.ends_with(b"\r\n\r\n");
+        let start = begun.body().windows(4).position(blank).unwrap() + 4;
+        let begun = || model(wire).whole().cut_at(start).reset();
+        let refused = || Exchange::reply(StatusCode::UNAUTHORIZED);
+        let steps: [(Step, &str, &str); 2] = [
+            (Cached::new(Before).into(), "What was said before.", "cached"),
+            (queue().into(), "Case 17.", "hand-off"),
+        ];
+        for (step, text, who) in steps {
+            for exchanges in [vec![refused()], vec![begun(), refused()], vec![]] {
+                // Its first frame is text.
+                if wire == Wire::Gemini && exchanges.len() == 2 {
+                    continue;
+                }
+                let mut plan = wired(wire.plan(Resume::Prefill, false), WireReasoning::Auto);
+                let mut chain: Vec<Step> = plan.chain.iter().cloned().collect();
+                let place = if exchanges.is_empty() { 0 } else { chain.len() };
+                chain.insert(place, step.clone());
+                plan.chain = chain.into();
+                let mut exchanges = exchanges.into_iter();
+                let run = run(plan, |_, _| exchanges.next().expect("no more requests"));
+                assert_eq!(run.result.as_ref().err().map(|e| e.kind()), None, "{wire:?}");
+                assert_eq!(run.text(), text);
+                let named = if wire == Wire::Gemini { "modelVersion" } else { "model" };
+                let named = format!("\"{named}\":\"{who}\"");
+                assert!(text_of(&run).contains(&named), "{}", text_of(&run));
+            }
+        }
     }
 }
 

@@ -155,6 +155,7 @@ fn play(chat: bool, live: bool, chunks: &[&[u8]]) -> Vec<String> {
                 };
                 engine.handle_input(now, input);
             }
+            Output::Ask(_) | Output::Withdraw | Output::Put(_) => {}
             Output::Abort(_) | Output::Release(_) | Output::Notice(_) | Output::Wire(_) => {}
         }
     }

@@ -292,6 +292,8 @@ impl<'a> Player<'a> {
                 }
                 Output::Done(result) => self.status = Some(self.verdict(result)),
                 Output::Wait { .. } => return self.out.flush().map_err(Stop::Output),
+                // A recording has one upstream, and no other step.
+                Output::Ask(_) | Output::Withdraw | Output::Put(_) => {}
                 Output::Abort(_) | Output::Release(_) | Output::Notice(_) | Output::Wire(_) => {}
             }
         }

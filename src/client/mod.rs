@@ -4,12 +4,14 @@
 //! — a reply is fused, and dropping it closes the upstream connection at once.
 
 mod alarm;
+mod asking;
 mod call;
 mod chain;
 mod clock;
 #[cfg(feature = "eventsource-stream")]
 mod events;
 mod gate;
+mod memory_cache;
 mod release;
 mod reply;
 #[cfg(feature = "reqwest")]
@@ -28,6 +30,7 @@ pub use self::call::{Body, Call};
 #[cfg(feature = "eventsource-stream")]
 pub use self::events::{FromEvents, FromEventsBody};
 pub use self::gate::BreakerReport;
+pub use self::memory_cache::MemoryCache;
 pub use self::reply::{Answer, Reply, TextStream};
 #[cfg(feature = "reqwest")]
 pub use self::reqwest::{Reqwest, ReqwestBody};
@@ -200,8 +203,8 @@ pub struct ClientBuilder {
 }
 
 impl ClientBuilder {
-    /// Adds a step: an [`Upstream`](crate::Upstream), or an answer at hand. The second and later ones
-    /// are fallbacks, in this order.
+    /// Adds a step: an [`Upstream`](crate::Upstream), or one that answers [without one](crate::manual::chain).
+    /// The second and later ones are fallbacks, in this order.
     #[must_use]
     pub fn step(mut self, step: impl Into<Step>) -> Self {
         self.chain.push(step.into());

@@ -17,6 +17,7 @@ use futures_core::stream::FusedStream;
 use serde_json::Value;
 
 use super::alarm::Alarm;
+use super::asking::{self, Asking};
 use super::clock::Clock;
 use super::gate::Permit;
 use super::transport::{BoxBody, BoxOpen, TransportError, Unread};
@@ -73,6 +74,7 @@ impl State {
 struct Running {
     engine: Recovery,
     exchange: Exchange,
+    asking: Asking,
     /// The leave that the attempt under way has, or what is left of the last one's.
     permit: Option<Permit>,
     /// The last response head that was a success, where somebody wants it.
@@ -214,6 +216,7 @@ impl Reply {
                 self.state = State::Running(Box::new(Running {
                     engine,
                     exchange: Exchange::None,
+                    asking: Asking::default(),
                     permit: None,
                     head: None,
                     keeps_head,
@@ -291,6 +294,7 @@ impl Reply {
     pub(super) fn abandon(&mut self) {
         if let State::Running(running) = &mut self.state {
             running.exchange = Exchange::None;
+            running.asking.end();
             running.permit = None;
             running.done = true;
         }
@@ -353,6 +357,13 @@ impl Running {
                 Output::Open(attempt) => self.open(shared, reply, *attempt),
                 Output::Abort(_) => self.exchange = Exchange::None,
                 Output::Release(released) => release::send(shared, reply, *released),
+                Output::Ask(question) => {
+                    // No upstream is kept from others while somebody else is asked.
+                    self.permit = None;
+                    self.asking.begin(*question);
+                }
+                Output::Withdraw => self.asking.end(),
+                Output::Put(put) => asking::put(*put),
                 Output::Notice(notice) => self.hear(shared, reply, &notice),
                 Output::Done(result) => {
                     self.done = true;
@@ -369,7 +380,8 @@ impl Running {
                     let input = match self.poll_exchange(cx) {
                         Poll::Ready(input) => input,
                         Poll::Pending => {
-                            let listening = !matches!(self.exchange, Exchange::None);
+                            let connected = !matches!(self.exchange, Exchange::None);
+                            let listening = connected || self.asking.is_under_way();
                             ready!(self.alarm.poll(&shared.clock, until, listening, cx));
                             Input::Tick
                         }
@@ -417,7 +429,7 @@ impl Running {
 
     fn poll_exchange(&mut self, cx: &mut Context<'_>) -> Poll<Input> {
         let input = match &mut self.exchange {
-            Exchange::None => return Poll::Pending,
+            Exchange::None => return self.asking.poll(cx),
             Exchange::Opening(id, opening) => {
                 let id = *id;
                 match ready!(opening.as_mut().poll(cx)) {

@@ -121,5 +121,6 @@ pub(super) fn finish(transcript: &mut Transcript, reason: FinishReason) {
         inferred: false,
         usage,
         source: Source::Model,
+        ticket: None,
     }));
 }

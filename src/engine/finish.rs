@@ -76,7 +76,11 @@ impl Recovery {
         let usage = report.usage();
         // What a skipped frame said is missing, whatever the provider's own marker says.
         let inferred = inferred || report.skipped_frames() > 0;
-        self.end(Finish { reason, inferred, usage, source: Source::Model });
+        // Before the end is told: who has heard it may poll no more.
+        if !inferred {
+            self.put(&reason);
+        }
+        self.end(Finish { reason, inferred, usage, source: Source::Model, ticket: None });
     }
 
     /// Whether the reply has counted a failure of the attempt's upstream and model: one that tries again
@@ -137,6 +141,7 @@ impl Recovery {
             self.tell_ended(&live, None, Verdict::Uncounted);
         }
         self.ended = None;
+        self.stop_asking();
         let mut error = Error::new(kind, self.transcript.clone(), self.ledger.report().clone());
         if let Some(cut) = self.ledger.last_cut() {
             error = error.cut_by(cut, false);

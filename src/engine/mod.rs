@@ -11,6 +11,9 @@
 //!           cut │  │ Backoff          │ cut
 //!               ▼  │                  ▼
 //!             Waiting ◀─────────── decide ──▶ Done(Err)
+//!                                     │ a step that is no upstream
+//!                                     ▼
+//!             the next step ◀────── Asking ──▶ Done(Ok)
 //! ```
 //!
 //! # How it is driven
@@ -18,16 +21,22 @@
 //! One input, then drain: after [`Recovery::new`] and after every [`Recovery::handle_input`] call
 //! [`Recovery::poll_output`] until it says [`Output::Wait`] or [`Output::Done`]. The time never runs
 //! backwards. [`Input::Sent`] may be said while draining, when a request goes out. Inputs that carry
-//! the number of an attempt that is over are ignored, so a driver may race.
+//! the number of an attempt that is over, or of a step that is not asked any more, are ignored, so a
+//! driver may race.
 //!
 //! It works when it is polled: an input only puts bytes in place, and each poll reads as much as gives
 //! one output. So what [`Recovery::transcript`] holds is at every moment what was handed out.
 
 mod adapt;
+mod ask;
+mod asked;
 mod attempt;
+mod cache;
 mod decide;
 mod deliver;
 mod finish;
+mod hand_off;
+mod io;
 mod ledger;
 mod listen;
 mod notice;
@@ -50,13 +59,18 @@ use bytes::Bytes;
 use http::{HeaderMap, StatusCode, Uri};
 use serde_json::Value;
 
+pub use ask::{Given, Question};
+pub use asked::Asked;
 pub use attempt::Attempt;
-pub use notice::{Notice, Over, Verdict};
+pub use cache::{Cache, Cached, CachedAnswer, Put};
+pub use hand_off::{HandOff, HandedOff, Ticket};
+pub use io::{Input, Output};
+pub use notice::{Answered, Notice, Over, Verdict};
 #[cfg(feature = "proxy")]
 pub(crate) use plan::key_of;
 pub use plan::{IDEMPOTENCY_KEY, Plan, Refusal, Upstream};
 pub use release::Released;
-pub use step::{Canned, HandOff, Step};
+pub use step::{Canned, Step};
 pub use wire::{WireOptions, WireReasoning};
 
 use attempt::{Body, Head, Live, Wire, collect, is_other};
@@ -68,85 +82,11 @@ use wire::Wire as ClientWire;
 
 use crate::dialect::{Capabilities, Cursor, Outline};
 use crate::error::{Error, Rejection};
-use crate::event::{AttemptId, Cut, Event, FinishReason, Resume, Timer, TransportErrorKind};
+use crate::event::{AttemptId, Cut, FinishReason, Resume, Timer, TransportErrorKind};
 use crate::policy::{Delays, ERROR_BODY_MAX};
 use crate::report::Report;
 use crate::sse;
 use crate::transcript::{Progress, Transcript};
-
-/// Something that happened.
-///
-/// `Debug` shows the status and sizes, never header values or bytes of a body.
-#[expect(clippy::exhaustive_enums, reason = "a driver must be able to say all of it")]
-pub enum Input {
-    /// The request of an attempt goes out now. To be said where time may have passed since the last
-    /// input, as it does while a caller has an item in hand: the clocks of the attempt start here.
-    Sent {
-        /// The attempt.
-        id: AttemptId,
-    },
-    /// The response head of an attempt is there.
-    Head {
-        /// The attempt.
-        id: AttemptId,
-        /// The status.
-        status: StatusCode,
-        /// The headers.
-        headers: HeaderMap,
-    },
-    /// Bytes of a body came.
-    Chunk {
-        /// The attempt.
-        id: AttemptId,
-        /// The bytes, shared with what is delivered of them.
-        bytes: Bytes,
-    },
-    /// The exchange is over: cleanly, or with an error of the HTTP stack.
-    End {
-        /// The attempt.
-        id: AttemptId,
-        /// The error.
-        error: Option<TransportErrorKind>,
-    },
-    /// The attempt was not allowed, and no request was sent.
-    Denied {
-        /// The attempt.
-        id: AttemptId,
-    },
-    /// Time passed.
-    Tick,
-    /// The caller wants no more: an answer whose finish marker was seen ends as complete, any other one
-    /// as [`Canceled`](crate::ErrorKind::Canceled).
-    Cancel,
-}
-
-/// Something to do.
-#[derive(Debug)]
-#[expect(clippy::exhaustive_enums, reason = "a driver must do all of it")]
-pub enum Output {
-    /// Send this request, and give back what comes of it.
-    Open(Box<Attempt>),
-    /// Close this exchange; nothing that comes of it counts any more.
-    Abort(AttemptId),
-    /// Hand this to the caller.
-    Event(Event),
-    /// Hand these bytes to a client of the first upstream's dialect; only where the plan asks for
-    /// [`wire`](Plan::wire).
-    Wire(Bytes),
-    /// Send this beside everything else, once; nothing is to be given back of it.
-    Release(Box<Released>),
-    /// Tell this to whoever listens.
-    Notice(Notice),
-    /// Nothing to do until an input comes, or `until`, when a `Tick` is due.
-    Wait {
-        /// When the next clock runs out.
-        until: Option<Instant>,
-        /// The name of that clock.
-        timer: Option<Timer>,
-    },
-    /// The reply is over. Comes once.
-    Done(Result<(), Error>),
-}
 
 /// One reply: the sans-IO core.
 ///
@@ -220,6 +160,8 @@ struct Course {
     fresh_connection: bool,
     /// Steps that were passed over, and the fields that they had no words for.
     passed_over: Vec<(usize, Arc<str>)>,
+    /// Steps before this one that are no upstream have had their turn.
+    asked: usize,
     /// Bytes that are held for the caller: what was delivered and what waits for its block's end.
     held: usize,
 }
@@ -232,6 +174,8 @@ enum State {
     /// An attempt has ended; its loose ends are being handed out before it is decided upon.
     Settling(Box<settle::Fallen>),
     Waiting(open::Next),
+    /// A step that is no upstream is asked for its answer.
+    Asking(Box<ask::Asking>),
     Done,
 }
 
@@ -304,6 +248,7 @@ impl Recovery {
             | Input::Chunk { .. }
             | Input::End { .. }
             | Input::Denied { .. } => {}
+            Input::Answered { step, given } => self.on_answered(step, given),
             Input::Tick => self.on_tick(),
             Input::Cancel => self.cancel(),
         }
@@ -366,6 +311,13 @@ impl Recovery {
                 }
                 due
             }
+            State::Asking(asking) => {
+                let answered = asking.is_answered();
+                if answered {
+                    self.heed();
+                }
+                answered
+            }
             State::Attempting if self.ended.is_some() => {
                 self.fall();
                 true
@@ -385,7 +337,7 @@ impl Recovery {
         let reasons = timers::reasons(&self.step.outline, &self.step.capabilities);
         let pings = self.step.capabilities.pings;
         let own = self.clocks.next(self.live.as_ref(), &self.plan.policy, reasons, pings);
-        own.into_iter().chain(self.wire_deadline()).min()
+        own.into_iter().chain(self.asking_deadline()).chain(self.wire_deadline()).min()
     }
 
     fn on_sent(&mut self) {
@@ -514,6 +466,7 @@ impl Recovery {
             // `advance` sees for itself that the wait is over.
             Timer::Backoff => {}
             Timer::KeepAlive => self.wire_keep_alive(),
+            Timer::Cache | Timer::HandOff => self.on_silence(),
             Timer::Closing => self.ended = Some(End::Complete),
             Timer::Overall if self.live.as_ref().is_some_and(|live| live.finish.is_some()) => {
                 self.ended = Some(End::Complete);
@@ -553,29 +506,6 @@ impl Recovery {
 
     const fn upstream(&self) -> &Upstream {
         &self.step.upstream
-    }
-}
-
-impl fmt::Debug for Input {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Head { id, status, headers } => f
-                .debug_struct("Head")
-                .field("id", id)
-                .field("status", status)
-                .field("headers", &headers.len())
-                .finish(),
-            Self::Chunk { id, bytes } => {
-                f.debug_struct("Chunk").field("id", id).field("bytes", &bytes.len()).finish()
-            }
-            Self::End { id, error } => {
-                f.debug_struct("End").field("id", id).field("error", error).finish()
-            }
-            Self::Sent { id } => f.debug_struct("Sent").field("id", id).finish(),
-            Self::Denied { id } => f.debug_struct("Denied").field("id", id).finish(),
-            Self::Tick => f.write_str("Tick"),
-            Self::Cancel => f.write_str("Cancel"),
-        }
     }
 }
 

@@ -82,6 +82,14 @@ pub enum Notice {
         /// The path of the field, as the caller has it.
         field: Arc<str>,
     },
+    /// A step was asked for its answer: a cache, or whoever calls a person. Comes when that is over, unless
+    /// the reply was over before.
+    Asked {
+        /// `cached` or `hand-off`.
+        step: Arc<str>,
+        /// What came of it.
+        answered: Answered,
+    },
     /// An attempt was not allowed, and not sent.
     Denied {
         /// The attempt.
@@ -130,6 +138,18 @@ pub enum Notice {
         /// What it lets through now.
         state: BreakerState,
     },
+}
+
+/// What came of asking a step that is no upstream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Answered {
+    /// It has the answer.
+    Yes,
+    /// It has none.
+    No,
+    /// It did not say in time.
+    Silent,
 }
 
 /// How a reply ended, and what it took.

@@ -11,6 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 
+use super::ask::Otherwise;
 use super::attempt::{Body, Live, without_mark};
 use super::decide::{self, Circumstances, Ended, Move, Standing, Wait};
 use super::ledger::Cause;
@@ -309,11 +310,10 @@ impl Recovery {
 
     /// Another step could have its turn.
     pub(super) fn has_next_step(&self) -> bool {
-        let any = self.takes_own_answers();
         let later = &mut self.plan.chain.iter().zip(0..).skip(self.step.index + 1);
         later.any(|(step, index)| match step.upstream() {
             Some(_) => Current::enter(&self.plan, index, 0).is_ok(),
-            None => any,
+            None => self.is_own_turn(index),
         })
     }
 
@@ -361,13 +361,25 @@ impl Recovery {
         self.schedule(fallen, next, told);
     }
 
+    /// The steps that were asked in place of another attempt had no answer: what is done without them.
+    pub(super) fn decide_again(&mut self, from: usize, fallen: Fallen, exhausted: bool) {
+        match decide::decide(&fallen.ended, &self.standing(&fallen.live, &fallen.ended)) {
+            Move::Again(wait) if !exhausted => self.again(fallen, wait),
+            _ => self.next_step_from(from, fallen, exhausted),
+        }
+    }
+
     /// The first step after this one that can go on.
     fn next_step(&mut self, fallen: Fallen, exhausted: bool) {
+        self.next_step_from(self.step.index + 1, fallen, exhausted);
+    }
+
+    fn next_step_from(&mut self, from: usize, fallen: Fallen, exhausted: bool) {
         let nothing = self.transcript.progress() == Progress::Nothing;
         let astray = fallen.ended.cut == Cut::Diverged;
-        for index in self.step.index + 1..self.plan.chain.len() {
-            if let Some(own) = self.own_answer(index) {
-                return self.answer_instead(&fallen, own);
+        for index in from..self.plan.chain.len() {
+            if self.is_own_turn(index) {
+                return self.take_turn(index, Otherwise::NextStep { fallen, exhausted });
             }
             let step = match Current::enter(&self.plan, index, self.course.next_part) {
                 Ok(step) => step,
@@ -424,10 +436,7 @@ impl Recovery {
             return self.finish_inferred(&fallen, FinishReason::ToolUse);
         }
         if spent {
-            return match self.next_own_answer() {
-                Some(own) => self.answer_instead(&fallen, own),
-                None => self.give_up(fallen, true),
-            };
+            return self.without_attempt(self.step.index + 1, fallen);
         }
         let stop = policy.keep_going.as_ref().is_some_and(|hook| !hook.ask(self.ledger.report()));
         if stop && self.is_committed() {

@@ -56,11 +56,12 @@ pub enum Event {
 pub struct Head {
     /// The attempt that spoke first; none where no upstream was asked for the answer.
     pub attempt: Option<AttemptId>,
-    /// Name of the upstream, as the chain has it; `canned` or `hand-off` where it is none.
+    /// Name of the upstream, as the chain has it; `cached`, `canned` or `hand-off` where it is none.
     pub upstream: Arc<str>,
     /// The provider's id of the answer.
     pub id: Option<Arc<str>>,
-    /// The model as served, which may be more exact than the one asked for.
+    /// The model as served, which may be more exact than the one asked for; of an answer from a cache the one
+    /// that wrote it.
     pub model: Option<Arc<str>>,
 }
 
@@ -135,6 +136,10 @@ pub enum Timer {
     Closing,
     /// When to tell a client that waits for the next frame that the stream is alive.
     KeepAlive,
+    /// When to pass over a cache that does not say whether it has the answer.
+    Cache,
+    /// When to pass over a hand-off that nobody takes in.
+    HandOff,
     /// When to send the next attempt.
     Backoff,
     /// When a reply that gets nothing new gives up.
@@ -193,7 +198,7 @@ pub enum Next {
     },
     /// Another step of the chain, from the start or from where the answer stands.
     Step {
-        /// Its upstream; `canned` or `hand-off` where it is none.
+        /// Its upstream; `cached`, `canned` or `hand-off` where it is none.
         upstream: Arc<str>,
         /// The rung it is asked for by; none from the start.
         by: Option<Resume>,
@@ -254,6 +259,8 @@ pub struct Finish {
     pub usage: Usage,
     /// Who gave the answer.
     pub source: Source,
+    /// Where a person was [called](crate::HandOff::enqueue): the id by which the case is found.
+    pub ticket: Option<Arc<str>>,
 }
 
 /// Who gave an answer.
@@ -264,7 +271,9 @@ pub enum Source {
     /// A model, or several.
     #[default]
     Model,
-    /// Nobody: it was prepared, or kept from before.
+    /// A model, before: it was kept.
+    Cached,
+    /// Nobody: it was prepared.
     Canned,
     /// Nobody yet: a person takes over.
     HandOff,

@@ -1,8 +1,70 @@
-//! The words for causes and ways, as a table or a log shows them.
+//! The words for causes and ways, as a table or a log shows them; and one fixed word for each, as a metric
+//! is labelled by it.
 
 use std::fmt;
 
-use super::{Cut, Join, Resume, Timer};
+use super::{Cut, Join, Resume, Source, Timer};
+
+impl Cut {
+    /// The cause in one fixed word, without what is particular to this cut.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Unreachable => "unreachable",
+            Self::Rejected { .. } => "rejected",
+            Self::Truncated => "truncated",
+            Self::Reset => "reset",
+            Self::Stalled { .. } => "stalled",
+            Self::Faulted => "faulted",
+            Self::Garbled => "garbled",
+            Self::OverLimit => "over_limit",
+            Self::Diverged => "diverged",
+            Self::Denied => "denied",
+        }
+    }
+}
+
+impl Resume {
+    /// The rung in one fixed word.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Cursor => "cursor",
+            Self::Prefill => "prefill",
+            Self::Instruct => "instruct",
+            Self::Quote => "quote",
+            Self::Align => "align",
+        }
+    }
+}
+
+impl Join {
+    /// The way in one fixed word.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Literal => "literal",
+            Self::Echo => "echo",
+            Self::Anchor => "anchor",
+            Self::Overlap => "overlap",
+            Self::Aligned => "aligned",
+            Self::Unverified => "unverified",
+        }
+    }
+}
+
+impl Source {
+    /// Who it is, in one fixed word.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Model => "model",
+            Self::Cached => "cached",
+            Self::Canned => "canned",
+            Self::HandOff => "hand-off",
+        }
+    }
+}
 
 impl fmt::Display for Cut {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -31,6 +93,8 @@ impl fmt::Display for Timer {
             Self::KeepAlive => "keep-alive",
             Self::Backoff => "backoff",
             Self::Progress => "progress",
+            Self::Cache => "cache",
+            Self::HandOff => "hand-off",
             Self::Overall => "overall",
         })
     }
@@ -38,25 +102,18 @@ impl fmt::Display for Timer {
 
 impl fmt::Display for Resume {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Cursor => "cursor",
-            Self::Prefill => "prefill",
-            Self::Instruct => "instruct",
-            Self::Quote => "quote",
-            Self::Align => "align",
-        })
+        f.write_str(self.as_str())
     }
 }
 
 impl fmt::Display for Join {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Literal => "literal",
-            Self::Echo => "echo",
-            Self::Anchor => "anchor",
-            Self::Overlap => "overlap",
-            Self::Aligned => "aligned",
-            Self::Unverified => "unverified",
-        })
+        f.write_str(self.as_str())
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
     }
 }

@@ -8,10 +8,12 @@
 //! - [`recovery`]: what is done when a stream breaks
 //! - [`retries`]: how often, after what wait, and what stops it
 //! - [`breaker`]: when an upstream is left alone, and when it is asked again
+//! - [`chain`]: who answers when the first one cannot
 //! - [`errors`]: what can go wrong, whose fault it is, and what is done about it
 //! - [`costs`]: what an answer costs, as far as it is known
 //! - [`dialects`]: what is known of providers, and how to declare what is not
 //! - [`tools`]: tools that run once
+//! - [`observability`]: spans, numbers, rates and alerts
 //! - [`proxy`]: streams that survive for clients in any language
 //! - [`defaults`]: every constant, its value and its reason
 //! - [`testing`]: faults for your own tests
@@ -28,6 +30,9 @@ pub mod retries {}
 #[doc = include_str!("breaker.md")]
 pub mod breaker {}
 
+#[doc = include_str!("chain.md")]
+pub mod chain {}
+
 #[doc = include_str!("errors.md")]
 pub mod errors {}
 
@@ -39,6 +44,9 @@ pub mod dialects {}
 
 #[doc = include_str!("tools.md")]
 pub mod tools {}
+
+#[doc = include_str!("observability.md")]
+pub mod observability {}
 
 #[doc = include_str!("proxy.md")]
 pub mod proxy {}

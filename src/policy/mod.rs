@@ -55,6 +55,13 @@ pub const EVENT_MAX: usize = 128 * 1024 * 1024;
 /// Bytes of a response that is not a stream, or of lines between events, that are read to learn why.
 pub const ERROR_BODY_MAX: usize = 64 * 1024;
 
+/// Longest time that a cache may take to say whether it has an answer, and to take one in. One that is slower
+/// than a model's first word is no help.
+pub const CACHE: Duration = Duration::from_secs(2);
+
+/// Longest time that it may take to call a person. It is the last hope of somebody who has waited for long.
+pub const HAND_OFF: Duration = Duration::from_secs(10);
+
 /// Longest time that the request to cancel a generation may take. Nobody waits for it.
 #[cfg(feature = "tokio")]
 pub const RELEASE: Duration = Duration::from_secs(10);

@@ -17,6 +17,7 @@ use tracing::Span;
 
 use super::metrics::{Ending, Kind, Meter};
 use super::wire::Wire;
+use crate::event::Source;
 use crate::report::{Outcome, Report};
 
 /// One request, from its head to the end of its response.
@@ -35,6 +36,7 @@ pub(super) struct Account {
     first_delta: Option<Duration>,
     bytes: u64,
     report: Option<Report>,
+    source: Option<Source>,
     error: Option<String>,
     ending: Ending,
 }
@@ -54,17 +56,15 @@ impl Account {
             first_delta: None,
             bytes: 0,
             report: None,
+            source: None,
             error: None,
             ending: Ending::Gone,
         }
     }
 
     /// What is done with it.
-    pub(super) fn is(&mut self, kind: Kind, wire: Option<Wire>) {
+    pub(super) const fn is(&mut self, kind: Kind, wire: Option<Wire>) {
         (self.kind, self.wire) = (kind, wire);
-        if kind == Kind::Recovered {
-            self.meter.active(1.0);
-        }
     }
 
     pub(super) fn goes_to(&mut self, upstream: &Arc<str>) {
@@ -82,9 +82,7 @@ impl Account {
     /// Something was said; counts the first time.
     pub(super) fn said(&mut self) {
         if self.first_delta.is_none() {
-            let wait = self.began.elapsed();
-            self.first_delta = Some(wait);
-            self.meter.first_delta(wait);
+            self.first_delta = Some(self.began.elapsed());
         }
     }
 
@@ -102,10 +100,12 @@ impl Account {
 
     /// What an answer took, attempt by attempt.
     pub(super) fn took(&mut self, report: &Report) {
-        if self.kind == Kind::Recovered {
-            self.meter.lost(report);
-        }
         self.report = Some(report.clone());
+    }
+
+    /// Who gave the answer, where it has an end.
+    pub(super) const fn is_of(&mut self, source: Option<Source>) {
+        self.source = source;
     }
 
     pub(super) const fn span(&self) -> &Span {
@@ -115,9 +115,6 @@ impl Account {
 
 impl Drop for Account {
     fn drop(&mut self) {
-        if self.kind == Kind::Recovered {
-            self.meter.active(-1.0);
-        }
         let status = self.status.map_or(CLIENT_GONE, |status| status.as_u16());
         self.meter.answered(self.wire, self.kind, status, self.ending, self.bytes);
         let gone = (self.ending == Ending::Gone).then_some("the client went away");
@@ -133,6 +130,7 @@ impl Drop for Account {
             path = %self.path,
             status,
             upstream = if upstreams.is_empty() { upstream } else { &upstreams },
+            source = self.source.map(|source| source.to_string()),
             attempts = attempts.len(),
             cuts = cuts.count(),
             rungs = %list(attempts.iter().filter_map(|attempt| Some(attempt.by?.to_string()))),

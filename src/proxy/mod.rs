@@ -133,9 +133,8 @@ impl Proxy {
             .policy(config.policy.clone().tools(config.wire.tools).without_release())
             .budget(Budget::new(RETRIES, RETRIES_PER_SECOND, RETRIES_PER_REQUEST))
             .observer(move |observation: &Observation<'_>| {
-                let notice = observation.notice;
-                counting.observe(notice);
-                tell(notice);
+                counting.observe(observation);
+                tell(observation.notice);
             })
             .build()?;
         Ok(Self {

@@ -183,6 +183,8 @@ impl Drop for Recovered {
         if self.whole.is_none() && self.stream.is_complete() {
             self.account.whole();
         }
-        self.account.took(self.stream.reply().report());
+        let reply = self.stream.reply();
+        self.account.is_of(reply.transcript().finish().map(|end| end.source));
+        self.account.took(reply.report());
     }
 }

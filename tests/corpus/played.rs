@@ -83,6 +83,7 @@ impl Played {
                     return Self { events, transcript, result, wire };
                 }
                 Output::Wire(bytes) => wire.extend_from_slice(&bytes),
+                Output::Ask(_) | Output::Withdraw | Output::Put(_) => {}
                 Output::Abort(_) | Output::Release(_) | Output::Notice(_) => {}
             }
         }

@@ -120,6 +120,7 @@ impl Run {
                 Output::Notice(Notice::Refused(refusal)) => refused.push(refusal.by),
                 Output::Wire(bytes) => wire.extend_from_slice(&bytes),
                 Output::Abort(_) => live = None,
+                Output::Ask(_) | Output::Withdraw | Output::Put(_) => {}
                 Output::Release(_) | Output::Notice(_) => {}
                 Output::Done(result) => {
                     let transcript = engine.transcript().clone();

@@ -6,7 +6,8 @@ use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 
-use unbroken::testing::{Fault, Flaky, Server};
+use http::StatusCode;
+use unbroken::testing::{Exchange, Fault, Flaky, Script, Server};
 
 /// A file that is there as long as the value lives.
 struct File(PathBuf);
@@ -192,6 +193,35 @@ async fn the_log_has_an_id_and_nothing_secret() {
                 serde_json::from_str::<Value>(line).expect(line);
             }
         }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_log_says_who_gave_the_answer() {
+    for (answers, step, source) in
+        [(true, "canned", "model"), (false, "canned", "canned"), (false, "handoff", "hand-off")]
+    {
+        let dialect = Dialect::Anthropic;
+        let refusing = Script::new().forever(|_| Exchange::reply(StatusCode::FORBIDDEN));
+        let script = if answers { dialect.model(TEXT).into() } else { refusing };
+        let server = Server::start(script).await;
+        let text = format!(
+            "[upstreams.one]
+            dialect = 'anthropic'
+            url = '{}'
+            [[routes]]
+            model = '*'
+            chain = [{{ upstream = 'one' }}, {{ {step} = 'Please call later.' }}]",
+            server.uri()
+        );
+        let file = File::new(&format!("source-{source}.toml"), &text);
+        let process = Process::start(&["--config", file.path(), "--log-format", "json"]);
+        dialect.stream().to(process.address).await.answer().await;
+        process.terminate();
+        let (_, log) = process.end();
+        let answered = log.lines().find(|line| line.contains("answered")).expect(&log);
+        assert!(answered.contains(&format!("\"source\":\"{source}\"")), "{answered}");
+        assert!(!log.contains("call later"), "{log}");
     }
 }
 

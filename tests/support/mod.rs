@@ -10,10 +10,12 @@ pub(crate) mod subjects;
 pub(crate) mod wires;
 
 use std::collections::BTreeSet;
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use unbroken::engine::{Attempt, Input, Notice, Output, Plan, Recovery};
+use unbroken::engine::{Attempt, Given, Input, Notice, Output, Plan, Put, Recovery};
 use unbroken::testing::{End, Exchange, Step, Steps};
 use unbroken::{Delta, Error, Event, PartKind, PartState, Report, Transcript, TransportErrorKind};
 
@@ -26,6 +28,8 @@ pub(crate) struct Run {
     pub(crate) notices: Vec<Notice>,
     /// What was sent beside the attempts, to end generations.
     pub(crate) released: Vec<unbroken::engine::Released>,
+    /// What was put into caches.
+    pub(crate) puts: Vec<Put>,
     pub(crate) result: Result<(), Error>,
     /// The body of every request that was sent.
     pub(crate) requests: Vec<Value>,
@@ -42,6 +46,14 @@ enum Entry {
     Abort(u32),
     Event(usize),
     Woke(Option<unbroken::Timer>),
+}
+
+/// A question under way.
+type Asking = Option<(usize, Pin<Box<dyn Future<Output = Option<Given>> + Send>>)>;
+
+/// What is ready at once, or never.
+pub(crate) fn poll_once<T>(future: Pin<&mut (impl Future<Output = T> + ?Sized)>) -> Poll<T> {
+    future.poll(&mut Context::from_waker(Waker::noop()))
 }
 
 /// An exchange under way.
@@ -89,6 +101,7 @@ pub(crate) fn run_gated(
         events: Vec::new(),
         notices: Vec::new(),
         released: Vec::new(),
+        puts: Vec::new(),
         transcript: Transcript::new(),
         report: Report::default(),
         result: Ok(()),
@@ -98,6 +111,7 @@ pub(crate) fn run_gated(
         took: Duration::ZERO,
     };
     let mut wire: Option<Wire> = None;
+    let mut asking: Asking = None;
     let mut drained = 0;
     for _ in 0..STEPS_MAX {
         drained += 1;
@@ -140,6 +154,15 @@ pub(crate) fn run_gated(
             }
             Output::Notice(notice) => run.notices.push(notice),
             Output::Release(released) => run.released.push(*released),
+            Output::Ask(question) => {
+                assert!(wire.is_none(), "nobody else is asked meanwhile");
+                asking = Some((question.step, Box::pin(question.ask())));
+            }
+            Output::Withdraw => asking = None,
+            Output::Put(put) => {
+                run.puts.push((*put).clone());
+                assert!(poll_once(Box::pin(put.put()).as_mut()).is_ready(), "a quick cache");
+            }
             Output::Done(result) => {
                 run.report = engine.report().clone();
                 run.result = result;
@@ -156,6 +179,13 @@ pub(crate) fn run_gated(
             }
             Output::Wait { until, timer } => {
                 drained = 0;
+                if let Some((step, answer)) = &mut asking {
+                    if let Poll::Ready(given) = poll_once(answer.as_mut()) {
+                        engine.handle_input(now, Input::Answered { step: *step, given });
+                        asking = None;
+                        continue;
+                    }
+                }
                 now = advance(&mut engine, &mut wire, now, until);
                 run.log(now - start, Entry::Woke(timer));
             }
@@ -169,6 +199,7 @@ fn refused(error: Error) -> Run {
         events: Vec::new(),
         notices: Vec::new(),
         released: Vec::new(),
+        puts: Vec::new(),
         transcript: Transcript::new(),
         report: Report::default(),
         result: Err(error),

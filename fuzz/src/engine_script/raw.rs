@@ -3,6 +3,7 @@
 //! In: a script: the policy (3 bytes), then inputs (a byte for what it is and one for which of the
 //! attempts so far it names, then its own). Checked: every law that holds whatever arrives.
 
+use std::num::NonZeroUsize;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -10,10 +11,11 @@ use http::header::RETRY_AFTER;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use serde_json::json;
 use unbroken::dialect::{Anthropic, OpenAiChat};
-use unbroken::engine::{Input, Output, Plan, Recovery};
+use unbroken::engine::{Given, Input, Output, Plan, Recovery};
 use unbroken::policy::{Delivery, Policy, ToolDelivery};
 use unbroken::{
-    AttemptId, Canned, Delta, Event, PartKind, Step, Transcript, TransportErrorKind, Upstream,
+    AttemptId, Cached, CachedAnswer, Canned, Delta, Event, MemoryCache, PartKind, Step, Transcript,
+    TransportErrorKind, Upstream,
 };
 
 use crate::script::{ANTHROPIC, CHAT, Script};
@@ -66,6 +68,7 @@ impl Course {
             chain.push(upstream.model("another").into());
         }
         if flags & 64 != 0 {
+            chain.push(Cached::new(MemoryCache::new(NonZeroUsize::MIN)).into());
             chain.push(Canned::text("Later.").into());
         }
         let mut request = json!({
@@ -138,6 +141,13 @@ impl Course {
             }
             8 => Input::Denied { id },
             _ if what == 249 => Input::Cancel,
+            // The cache may be asked or not, and the step may be one that never is.
+            _ if what >= 229 => {
+                let step = script.number() % 4;
+                let has = script.number() % 2 == 1;
+                let given = has.then(|| Given::Answer(CachedAnswer::new("Before.")));
+                Input::Answered { step, given }
+            }
             _ => {
                 self.now = self.until.map_or(self.now, |until| self.now.max(until));
                 Input::Tick
@@ -167,6 +177,7 @@ impl Course {
                     self.until = until;
                     return self.check();
                 }
+                Output::Ask(_) | Output::Withdraw | Output::Put(_) => {}
                 Output::Abort(_) | Output::Release(_) | Output::Notice(_) | Output::Wire(_) => {}
             }
         }

@@ -27,7 +27,7 @@ fn written(
         write(Delta::Close { part });
     }
     let usage = Usage::default();
-    let finish = Finish { reason, inferred: false, usage, source: Source::Model };
+    let finish = Finish { reason, inferred: false, usage, source: Source::Model, ticket: None };
     writer.finish(&finish, false, &report, &mut out);
     out
 }
@@ -97,6 +97,7 @@ fn what_went_through_is_not_finished_again() {
         inferred: false,
         usage: Usage::default(),
         source: Source::Model,
+        ticket: None,
     };
     writer.finish(&finish, true, &report, &mut out);
     assert_eq!(out, b"");
@@ -127,6 +128,7 @@ fn the_marker_behind_the_end_of_an_interaction_comes_once() {
             inferred: false,
             usage: Usage::default(),
             source: Source::Model,
+            ticket: None,
         };
         let mut out = Vec::new();
         writer.finish(&finish, ended, &Report::default(), &mut out);

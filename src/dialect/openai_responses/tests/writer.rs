@@ -27,7 +27,13 @@ fn whole(part: u32, kind: &PartKind, text: &str) -> Vec<Delta> {
 }
 
 fn end(writer: &mut dyn Writer, reason: FinishReason, out: &mut Vec<u8>) {
-    let finish = Finish { reason, inferred: false, usage: Usage::default(), source: Source::Model };
+    let finish = Finish {
+        reason,
+        inferred: false,
+        usage: Usage::default(),
+        source: Source::Model,
+        ticket: None,
+    };
     writer.finish(&finish, true, &Report::default(), out);
 }
 

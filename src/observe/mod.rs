@@ -1,12 +1,35 @@
 //! Who listens to notices.
 //!
-//! In: [`Notice`]s, each with its reply and its time. Out: whatever the listener makes of them. It must
-//! never slow a reply down.
+//! In: [`Notice`]s, each with its reply and its time. Out: whatever the listener makes of them: spans
+//! (`Tracing`), numbers (`Metrics`), rates and percentiles ([`ErrorMetrics`]), alerts ([`Alerts`]). It must
+//! never slow a reply down, and never tell keys, bodies or generated text.
+
+mod alert;
+mod breakers;
+mod errors;
+#[cfg(feature = "metrics")]
+mod metrics;
+#[cfg(test)]
+mod scene;
+#[cfg(feature = "tracing")]
+mod tracing;
+mod underway;
 
 use std::sync::Arc;
 use std::time::Instant;
 
 use crate::engine::Notice;
+
+pub use self::alert::{Alert, AlertRule, AlertState, Alerts, Measure};
+pub use self::errors::{
+    BreakerAt, ErrorMetrics, ErrorSnapshot, MinuteCounts, Percentiles, ReplyCounts,
+};
+#[cfg(feature = "metrics")]
+pub use self::metrics::Metrics;
+#[cfg(feature = "proxy")]
+pub(crate) use self::metrics::{BREAKER, level};
+#[cfg(feature = "tracing")]
+pub use self::tracing::Tracing;
 
 /// Number of a reply, counted from 1 among all replies of a client, of its clones and of clients that were
 /// made of it.
