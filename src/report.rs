@@ -60,6 +60,9 @@ pub struct AttemptReport {
     /// Bytes of content that the model made for it in vain: not delivered, or abandoned or taken back
     /// afterwards. What a server only sends again, a replay or an echo of what it was sent, is none.
     pub lost: usize,
+    /// Bytes of content that the model made for it, at the least.
+    #[serde(skip)]
+    pub(crate) made: usize,
     /// The provider's own end of the answer came, so that what it reported is its last word.
     #[serde(skip)]
     pub(crate) complete: bool,
@@ -215,6 +218,8 @@ impl AttemptReport {
         let kept = self.delivered.saturating_add(self.discarded).saturating_sub(self.lost) as u64;
         let unseen = match self.outcome {
             Outcome::Finished => 0,
+            // What it reports is of the whole generation, and earlier attempts delivered of that, too.
+            _ if self.by == Some(Resume::Cursor) => 0,
             _ => output.saturating_sub(kept),
         };
         lost.max(unseen).min(output)

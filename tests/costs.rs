@@ -175,6 +175,33 @@ fn what_is_taken_back_is_lost() {
     }
 }
 
+/// What a server only sent back was not made, also where all of it is taken back.
+#[test]
+fn an_echo_that_is_taken_back_is_not_lost() {
+    let wire = Wire::OpenAiChat;
+    let mut plan = plan(wire, Declared::new().prefill(Prefill::Prefix));
+    plan.policy = Policy::new().without_notes().delivery(Delivery::Retractable).into();
+    let model = model(wire).on_prefill(Behaviour::Echo);
+    let other = wire.says(Answer::new().text("Another one."), Deltas::Chars(4));
+    let mut count = 0;
+    let run = run(plan, |request, _| {
+        count += 1;
+        let answer = model.respond(request);
+        let most = answer.body().len() * 3 / 4;
+        match count {
+            1 => half(&model),
+            2 => answer.fault(Fault::reset_at(most)),
+            3 => Exchange::reply(StatusCode::BAD_REQUEST),
+            4 => other.whole(),
+            _ => answer,
+        }
+    });
+    assert!(run.events.iter().any(|event| matches!(event, Event::Rewind(_))), "{}", run.trace());
+    let [first, second, ..] = &run.report.attempts[..] else { panic!() };
+    assert!(first.delivered > 0 && second.delivered > 0 && second.discarded > 0);
+    assert_eq!((first.lost, second.lost), (first.delivered, second.delivered));
+}
+
 /// Reasoning that was shown and is not kept, because the text did not come.
 #[test]
 fn reasoning_before_a_cut_is_lost() {
@@ -345,6 +372,26 @@ fn a_lower_bound_of_the_input_stays_one() {
     ] {
         assert_eq!(wire.dialect().reads(&request), bytes, "{wire:?}");
     }
+}
+
+/// An end without counts: what was said of the output in the first event is a placeholder.
+#[test]
+fn a_placeholder_is_no_last_word() {
+    let start = json!({"type": "message_start", "message": {"id": "1", "model": "m",
+        "usage": {"input_tokens": 70, "output_tokens": 1}}});
+    let block = json!({"type": "content_block_start", "index": 0,
+        "content_block": {"type": "text", "text": ""}});
+    let delta = json!({"type": "content_block_delta", "index": 0,
+        "delta": {"type": "text_delta", "text": TEXT}});
+    let end = json!({"type": "message_delta", "delta": {"stop_reason": "end_turn"}});
+    let body = events(&[start, block, delta, end, json!({"type": "message_stop"})]);
+    let wire = Wire::Anthropic;
+    let run = play(noted(wire), &model(wire), [Exchange::stream(body)]);
+    assert!(run.result.is_ok());
+    let report = run.report;
+    assert_eq!(report.billed().output_tokens, TEXT.len() as u64 / 8, "{report:?}");
+    assert!(report.is_estimated());
+    assert_eq!(report.context_tokens(), None);
 }
 
 /// Events of a stream, named as Anthropic names them.

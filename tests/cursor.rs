@@ -348,3 +348,79 @@ fn replays_that_break_in_their_turn_bring_the_whole_answer() {
         }
     }
 }
+
+/// What a replay reports when it fails is of the whole generation, of which others delivered the most.
+#[test]
+fn what_earlier_attempts_delivered_is_not_lost_with_a_replay() {
+    let wire = Wire::OpenAiResponses;
+    let model = words(wire);
+    let failed = json!({"type": "response.failed", "sequence_number": 90, "response": {
+        "id": "resp_1", "status": "failed", "usage": {"input_tokens": 9, "output_tokens": 11},
+        "error": {"code": "server_error", "message": "No."}}});
+    let failed = format!("event: response.failed\ndata: {failed}\n\n");
+    let run = run(plan(wire), |request, attempt| match attempt.by {
+        None => cut_after(wire, &model, 12, End::Reset),
+        Some(Resume::Cursor) => Exchange::stream(failed.clone()),
+        Some(_) => model.respond(request),
+    });
+    let attempts = &run.report.attempts;
+    assert_eq!(rungs(&run)[..2], [None, Some(Resume::Cursor)], "{}", run.trace());
+    assert!(attempts[0].delivered > 11, "{attempts:?}");
+    assert_eq!((attempts[1].delivered, attempts[1].output_tokens()), (0, 11));
+    assert_eq!(attempts[1].lost_output_tokens(), 0, "{attempts:?}");
+}
+
+/// Where the replay is refused, what the attempt before it could not deliver does not come again.
+#[test]
+fn what_no_replay_brought_again_is_lost() {
+    for wire in wires() {
+        let arguments = json!({"path": "/somewhere/far/away/in/a/folder/of/its/own"});
+        let answer = Answer::new().text("I look.").tool_call("c", "read", &arguments);
+        let model = wire.says(answer, Deltas::Chars(8));
+        let mut lost = 0;
+        for count in 1..events(&whole(wire, &model).body()).len() {
+            let run = run(plan(wire), |request, attempt| match after(wire, attempt) {
+                None if attempt.id.get() == 1 => cut_after(wire, &model, count, End::Reset),
+                None => model.respond(request),
+                Some(_) => Exchange::json(StatusCode::GONE, &json!({})),
+            });
+            let first = &run.report.attempts[0];
+            assert_eq!(first.lost, first.discarded, "{wire:?}, {count}\n{}", run.trace());
+            let output = (first.delivered + first.discarded) as u64 / 8;
+            assert!(first.output_tokens() >= output, "{first:?}");
+            lost += first.lost;
+            // The second replay brings it.
+            let run = support::run(plan(wire), |_, attempt| match after(wire, attempt) {
+                None => cut_after(wire, &model, count, End::Reset),
+                Some(_) if attempt.id.get() == 2 => Exchange::headless(End::Reset),
+                Some(after) => rest(wire, &model, after),
+            });
+            if rungs(&run).len() == 3 {
+                assert_eq!(run.report.attempts[0].lost, 0, "{wire:?}, {count}\n{}", run.trace());
+            }
+        }
+        assert!(lost > 0, "{wire:?}");
+    }
+}
+
+/// Reasoning that was finished waits for the replay, and goes when that is refused.
+#[test]
+fn reasoning_that_waited_for_a_replay_is_lost_by_the_attempt_that_brought_it() {
+    for wire in wires() {
+        let answer =
+            Answer::new().reasoning("I think, and take my time for it.", "sig").text("Yes.");
+        let model = wire.says(answer, Deltas::Chars(8));
+        for count in 1..events(&whole(wire, &model).body()).len() {
+            let run = run(plan(wire), |request, attempt| match after(wire, attempt) {
+                None if attempt.id.get() == 1 => cut_after(wire, &model, count, End::Reset),
+                None => model.respond(request),
+                Some(_) => Exchange::json(StatusCode::GONE, &json!({})),
+            });
+            if let [first, second, third] = &run.report.attempts[..] {
+                let anew = third.by.is_none();
+                let lost = (first.delivered * usize::from(anew), 0);
+                assert_eq!((first.lost, second.lost), lost, "{wire:?}, {count}\n{}", run.trace());
+            }
+        }
+    }
+}

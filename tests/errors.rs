@@ -47,8 +47,10 @@ impl Row {
     /// What is wrong with it, if anything is.
     fn complaints(&self) -> Vec<String> {
         let mut all = Vec::new();
+        let mut plays = 0;
         for wire in Wire::ALL {
             let Some(played) = play(wire, &self.whence, &self.what) else { continue };
+            plays += 1;
             let Played { class, kind, origin, retryable, todo } = played;
             let mut compare = |name: &str, written: &str, seen: &str| {
                 if written != seen {
@@ -61,6 +63,9 @@ impl Row {
             compare("origin", &self.origin, &origin);
             compare("retryable", &self.retryable, if retryable { "yes" } else { "no" });
             compare("the engine", &self.todo, &todo);
+        }
+        if plays == 0 {
+            all.push(format!("{} | {}\n  no format is named so", self.whence, self.what));
         }
         all
     }

@@ -7,6 +7,7 @@
 use std::hash::Hash;
 use std::mem;
 use std::num::NonZeroUsize;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -41,6 +42,8 @@ pub(super) struct Gate {
     /// When each was learnt last.
     refusals: Mutex<LruCache<Refusal, Instant>>,
     breakers: Mutex<LruCache<Key, Guarded>>,
+    /// How many breakers were made.
+    made: AtomicU64,
 }
 
 /// How the breaker of one upstream and model stands.
@@ -70,7 +73,15 @@ pub(super) struct Permit {
     gate: Arc<Gate>,
     key: Key,
     /// None where no breaker was asked, or its word did not count.
-    permit: Option<policy::Permit>,
+    permit: Option<Leave>,
+}
+
+/// What a breaker gave.
+#[derive(Clone, Copy, Debug)]
+struct Leave {
+    /// The number of the breaker: one that was forgotten and made again knows nothing of it.
+    of: u64,
+    permit: policy::Permit,
 }
 
 /// What a breaker is for.
@@ -83,6 +94,7 @@ struct Key {
 
 #[derive(Debug)]
 struct Guarded {
+    number: u64,
     breaker: Breaker,
     /// The state that observers know of.
     told: BreakerState,
@@ -96,6 +108,7 @@ impl Gate {
             budgets: Mutex::new(at_most(BUDGETS_MAX)),
             refusals: Mutex::new(at_most(REFUSALS_MAX)),
             breakers: Mutex::new(at_most(BREAKERS_MAX)),
+            made: AtomicU64::new(0),
         }
     }
 
@@ -110,23 +123,21 @@ impl Gate {
     ) -> Option<Permit> {
         let key =
             Key { upstream: Arc::clone(&attempt.upstream), model: Arc::clone(&attempt.model) };
-        let permit = if self.policy.failures == 0 || key.model.len() > MODEL_MAX {
-            None
-        } else {
-            let held = held.filter(|held| held.key == key).and_then(|mut held| held.permit.take());
-            let (permit, notice) = self.act(&key, now, |breaker| match held {
-                Some(held) => breaker.try_continue(held, now),
-                None => breaker.try_acquire(now),
-            });
+        let mut permit = Permit { gate: Arc::clone(self), key, permit: None };
+        if self.policy.failures != 0 && permit.key.model.len() <= MODEL_MAX {
+            let held = held.filter(|held| held.key == permit.key);
+            let held = held.and_then(|mut held| held.permit.take());
+            let (leave, notice) = self.leave(&permit.key, held, now);
+            let refused = leave.is_err() && !attempt.exempt;
+            // Before anybody hears of it: a trial is not lost where an observer panics.
+            permit.permit = leave.ok();
             if let Some(notice) = notice {
                 tell(&notice);
             }
-            if permit.is_err() && !attempt.exempt {
+            if refused {
                 return None;
             }
-            permit.ok()
-        };
-        let permit = Permit { gate: Arc::clone(self), key, permit };
+        }
         self.affords(attempt, now).then_some(permit)
     }
 
@@ -156,27 +167,29 @@ impl Gate {
         breakers.iter().rev().map(report).collect()
     }
 
-    /// Lets `act` at a breaker, and says so if it lets through more or less than before.
-    fn act<T>(
+    /// Asks the breaker of `key`, which is made if there is none.
+    fn leave(
         &self,
         key: &Key,
+        held: Option<Leave>,
         now: Instant,
-        act: impl FnOnce(&mut Breaker) -> T,
-    ) -> (T, Option<Notice>) {
+    ) -> (Result<Leave, Instant>, Option<Notice>) {
         let mut breakers = lock(&self.breakers);
         if breakers.len() >= BREAKERS_MAX && !breakers.contains(key) {
             make_room(&mut breakers);
         }
         let guarded = breakers.get_or_insert_mut_ref(key, || Guarded {
+            number: self.made.fetch_add(1, Ordering::Relaxed),
             breaker: Breaker::new(self.policy),
             told: BreakerState::Closed,
         });
-        let result = act(&mut guarded.breaker);
-        let state = guarded.breaker.state(now);
-        let changed = mem::replace(&mut guarded.told, state) != state;
-        let Key { upstream, model } = key.clone();
-        let notice = changed.then_some(Notice::Breaker { upstream, model, state });
-        (result, notice)
+        let of = guarded.number;
+        let held = held.filter(|held| held.of == of);
+        let (permit, notice) = guarded.act(key, now, |breaker| match held {
+            Some(held) => breaker.try_continue(held.permit, now),
+            None => breaker.try_acquire(now),
+        });
+        (permit.map(|permit| Leave { of, permit }), notice)
     }
 
     pub(super) fn learn(&self, refusal: Refusal, now: Instant) {
@@ -193,31 +206,50 @@ impl Gate {
     }
 }
 
+impl Guarded {
+    /// Lets `act` at the breaker, and says so if it lets through more or less than before.
+    fn act<T>(
+        &mut self,
+        key: &Key,
+        now: Instant,
+        act: impl FnOnce(&mut Breaker) -> T,
+    ) -> (T, Option<Notice>) {
+        let result = act(&mut self.breaker);
+        let state = self.breaker.state(now);
+        let changed = mem::replace(&mut self.told, state) != state;
+        let Key { upstream, model } = key.clone();
+        let notice = changed.then_some(Notice::Breaker { upstream, model, state });
+        (result, notice)
+    }
+}
+
 impl Permit {
     /// The attempt is over; what that changes is for observers. A trial that has neither succeeded nor
     /// failed keeps its place for the next attempt of its reply; it is given back when this is dropped.
     pub(super) fn settle(&mut self, verdict: Verdict, now: Instant) -> Option<Notice> {
-        let permit = self.permit?;
-        let (gate, key) = (&self.gate, &self.key);
-        let ((), notice) = gate.act(key, now, |breaker| match verdict {
+        let Leave { of, permit } = self.permit?;
+        if !matches!(verdict, Verdict::Continued | Verdict::Uncounted) {
+            self.permit = None;
+        }
+        let mut breakers = lock(&self.gate.breakers);
+        let guarded = breakers.get_mut(&self.key).filter(|guarded| guarded.number == of)?;
+        let ((), notice) = guarded.act(&self.key, now, |breaker| match verdict {
             Verdict::Success => breaker.on_success(permit, now),
             Verdict::Slow | Verdict::Failure => breaker.on_failure(permit, now),
             Verdict::Setback => breaker.on_setback(permit, now),
             Verdict::Continued => breaker.on_continued(permit, now),
             Verdict::Uncounted => {}
         });
-        if !matches!(verdict, Verdict::Continued | Verdict::Uncounted) {
-            self.permit = None;
-        }
         notice
     }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        let Some(permit) = self.permit else { return };
+        let Some(Leave { of, permit }) = self.permit else { return };
         let mut breakers = lock(&self.gate.breakers);
-        if let Some(guarded) = breakers.peek_mut(&self.key) {
+        let guarded = breakers.peek_mut(&self.key).filter(|guarded| guarded.number == of);
+        if let Some(guarded) = guarded {
             guarded.breaker.on_abandoned(permit);
         }
     }

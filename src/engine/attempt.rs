@@ -97,6 +97,8 @@ pub(super) struct Live {
     pub(super) came: usize,
     pub(super) generated: usize,
     pub(super) delivered: usize,
+    /// Bytes that the model had made when its provider last reported usage.
+    pub(super) counted: usize,
     /// Something other than text was handed on.
     pub(super) aside: bool,
     /// Something new was handed on that outlasts a cut: text, a whole call, a result.

@@ -42,14 +42,6 @@ impl Ledger {
     }
 
     pub(super) fn open(&mut self, now: Instant, entry: Entry) -> AttemptId {
-        if entry.by == Some(Resume::Cursor) {
-            // It brings again what the one before could not deliver.
-            self.edit(|attempt| {
-                attempt.lost = 0;
-                let delivered = estimate_tokens(attempt.delivered);
-                attempt.estimated_output_tokens = attempt.estimated_output_tokens.min(delivered);
-            });
-        }
         self.opened += 1;
         let id = AttemptId(self.opened);
         self.report.attempts.push(AttemptReport {
@@ -71,6 +63,7 @@ impl Ledger {
             skipped_frames: 0,
             usage: None,
             lost: 0,
+            made: 0,
             complete: false,
             estimated_input_tokens: 0,
             estimated_output_tokens: 0,
@@ -116,7 +109,7 @@ impl Ledger {
     pub(super) fn rewound(&mut self) {
         self.mixed = true;
         for attempt in &mut self.report.attempts {
-            attempt.lost = attempt.delivered.saturating_add(attempt.discarded);
+            attempt.lost = attempt.made;
         }
     }
 
@@ -150,17 +143,50 @@ impl Ledger {
     ) {
         let at = self.since_start(now);
         self.mixed |= live.aside || live.came > live.delivered;
+        if live.by == Some(Resume::Cursor) && live.came > 0 {
+            self.replayed();
+        }
         self.edit(|attempt| {
             attempt.ended = Some(at);
             attempt.outcome = outcome;
-            attempt.complete = outcome == Outcome::Finished && live.finish.is_some();
             (attempt.code, attempt.transport) = (cause.code, cause.transport);
             attempt.delivered = live.delivered;
             attempt.discarded = live.came.saturating_sub(live.delivered);
             attempt.estimated_input_tokens = estimate_tokens(read);
-            attempt.estimated_output_tokens = estimate_tokens(live.made());
-            attempt.lost = attempt.lost.saturating_add(live.made().saturating_sub(live.delivered));
+            attempt.made = live.made();
+            attempt.estimated_output_tokens = estimate_tokens(attempt.made);
+            // Some end without a word on usage: then what was said before their answer is a placeholder.
+            let counted = live.counted == live.generated || reported(attempt).is_some();
+            attempt.complete = outcome == Outcome::Finished && live.finish.is_some() && counted;
+            attempt.lost = attempt.lost.saturating_add(attempt.made.saturating_sub(live.delivered));
         });
+        self.charge_back();
+    }
+
+    /// What a replay is charged with and did not bring is of those before it.
+    fn charge_back(&mut self) {
+        let mut excess = 0;
+        for attempt in self.report.attempts.iter_mut().rev() {
+            attempt.lost = attempt.lost.saturating_add(excess);
+            if attempt.by != Some(Resume::Cursor) {
+                break;
+            }
+            excess = attempt.lost.saturating_sub(attempt.made);
+            attempt.lost -= excess;
+        }
+    }
+
+    /// The replay under way brought again what those before it could not deliver.
+    fn replayed(&mut self) {
+        for before in self.report.attempts.iter_mut().rev().skip(1) {
+            before.lost = 0;
+            before.made = before.made.min(before.delivered);
+            let made = estimate_tokens(before.made);
+            before.estimated_output_tokens = before.estimated_output_tokens.min(made);
+            if before.by != Some(Resume::Cursor) {
+                break;
+            }
+        }
     }
 
     pub(super) const fn report(&self) -> &Report {

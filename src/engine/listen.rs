@@ -208,7 +208,10 @@ impl Recovery {
             Signal::Append { slot, text } => self.on_append(slot, &text, chunk),
             Signal::Annotate { slot, annotation } => self.on_annotate(slot, annotation),
             Signal::Close { slot } => self.on_close(slot),
-            Signal::Usage(usage) => self.ledger.usage(usage),
+            Signal::Usage(usage) => {
+                self.live.iter_mut().for_each(|live| live.counted = live.generated);
+                self.ledger.usage(usage);
+            }
             Signal::Finish { reason } => self.on_finish(reason),
             Signal::Terminal => self.on_terminal(),
             Signal::Fault(fault) => self.on_fault(fault),

@@ -207,6 +207,7 @@ impl Recovery {
             over: false,
             came: 0,
             generated: 0,
+            counted: 0,
             aside: false,
             delivered: 0,
             fresh: false,

@@ -520,3 +520,56 @@ async fn a_trial_that_asks_in_another_way_keeps_its_place() {
     assert_eq!(hear(ask(&client)).await.text(), TEXT);
     assert_eq!(states(&client), [Closed]);
 }
+
+/// A breaker that was forgotten and made again counts its permits anew.
+#[tokio::test(start_paused = true)]
+async fn a_trial_of_a_forgotten_breaker_says_nothing_about_the_one_made_since() {
+    let moody = Moody::new(503);
+    let memory = moody.memory();
+    let policy = once().breaker(BreakerPolicy::new().failures(1));
+    let client = builder(&memory).policy(policy).build().unwrap();
+    let of = |model: String| client.with_chain([one().model(model)]).unwrap();
+    let first = of("first".to_owned());
+    let trials = || {
+        let breakers = client.breakers();
+        breakers.iter().find(|breaker| &*breaker.model == "first").map(|breaker| breaker.trials)
+    };
+    kinds(&first, 1).await;
+    tokio::time::advance(Duration::from_secs(60)).await;
+    moody.turn(200);
+    let mut old = ask(&first);
+    first_text(&mut old).await;
+    assert_eq!(trials(), Some(1));
+    moody.turn(503);
+    for number in 0..256 {
+        kinds(&of(format!("other {number}")), 1).await;
+    }
+    assert_eq!(trials(), None, "it is forgotten");
+    kinds(&first, 1).await;
+    tokio::time::advance(Duration::from_secs(60)).await;
+    moody.turn(200);
+    let mut new = ask(&first);
+    first_text(&mut new).await;
+    drop(old);
+    assert_eq!(trials(), Some(1), "the new one is under way still");
+    assert_eq!(kinds(&first, 1).await, [ErrorKind::Denied]);
+}
+
+/// The trial has begun when observers hear of it.
+#[tokio::test(start_paused = true)]
+async fn an_observer_that_panics_costs_no_trial() {
+    let moody = Moody::new(503);
+    let memory = moody.memory();
+    let observer = |seen: &Observation<'_>| {
+        let half_open = matches!(seen.notice, Notice::Breaker { state: HalfOpen, .. });
+        assert!(!half_open, "an observer that panics");
+    };
+    let client = builder(&memory).policy(once()).observer(observer).build().unwrap();
+    kinds(&client, 5).await;
+    tokio::time::advance(Duration::from_secs(60)).await;
+    moody.turn(200);
+    let trial = std::panic::AssertUnwindSafe(async { hear(ask(&client)).await });
+    assert!(futures_util::FutureExt::catch_unwind(trial).await.is_err());
+    assert_eq!(client.breakers()[0].trials, 0);
+    assert_eq!(hear(ask(&client)).await.text(), TEXT);
+}
