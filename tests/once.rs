@@ -17,8 +17,12 @@ use unbroken::tools::{CallKey, Claim, LedgerError, Memory, Record, Store, ToolCa
 /// Polls until both callers are done: seven each, when every call is waited for twice.
 const POLLS: usize = 14;
 
+fn call() -> ToolCall {
+    ToolCall::of_turn("chat/1", [("toolu_1", "pay", "{\"to\":\"Ann\"}")]).unwrap().remove(0)
+}
+
 fn key() -> CallKey {
-    ToolCall::of_turn([("toolu_1", "pay", "{\"to\":\"Ann\"}")]).unwrap()[0].key("chat/1")
+    call().key().clone()
 }
 
 /// Every order of `polls` polls of two callers.
@@ -277,13 +281,33 @@ async fn a_result_in_hand_ends_with_a_settlement_by_hand() {
     assert_eq!(again.result, Ok(json!("by hand")));
 }
 
+/// Who runs the tool knows best what it gave; but what is recorded once stays.
+#[test]
+fn a_settlement_by_hand_in_the_middle_of_a_run() {
+    let (disk, tool) = (Disk::new(None), Tool::default());
+    let mut callers = Callers::of_one_process(&disk, &tool);
+    while tool.runs() == 0 {
+        callers.poll(0);
+        callers.poll(1);
+    }
+    disk.settle_now(&key(), &Err(json!("by hand")));
+    callers.finish();
+    for caller in 0..2 {
+        assert_eq!(settled(&callers.end(caller)), Some(tool.result()));
+    }
+    drop(callers);
+    assert_eq!(disk.record(&key()), Some(Record::Settled(Err(json!("by hand")))));
+    after_a_restart(&disk, &tool, "settled by hand");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[expect(clippy::disallowed_methods, reason = "callers that run at the same time")]
 async fn a_thousand_callers_run_it_once() {
     let (ledger, tool) = (ToolLedger::new(), Tool::default());
     let runs = (0..1000).map(|_| {
         let (ledger, tool) = (ledger.clone(), tool.clone());
-        tokio::spawn(async move { ledger.run(&key(), || tool.run(0)).await.unwrap().fresh })
+        let run = async move { ledger.run(&call(), || async move { tool.run(0).await }).await };
+        tokio::spawn(async move { run.await.unwrap().fresh })
     });
     let mut fresh = 0;
     for run in runs.collect::<Vec<_>>() {

@@ -123,16 +123,16 @@ async fn chat(folder: &Path, upstream: &str, crash: bool) -> Outcome<()> {
         let request =
             json!({"model": "claude-sonnet-4-5", "max_tokens": 1024, "messages": messages});
         let answer = client.stream(request).finish().await?;
-        let calls = ToolCall::all(&answer.transcript);
+        // The same for whoever asks for this turn.
+        let turn = format!("chat-7/{}", messages.len());
+        let calls = ToolCall::all(&turn, &answer.transcript);
         if calls.is_empty() {
             println!("  the model: {}", answer.text());
             return Ok(());
         }
-        // The same for whoever asks for this turn.
-        let turn = format!("chat-7/{}", messages.len());
         let mut results = Vec::new();
         for call in &calls {
-            results.push(run(&ledger, &world, call, &turn).await?);
+            results.push(run(&ledger, &world, call).await?);
         }
         messages.push(answer.as_message());
         messages.push(json!({"role": "user", "content": results}));
@@ -140,23 +140,18 @@ async fn chat(folder: &Path, upstream: &str, crash: bool) -> Outcome<()> {
 }
 
 /// Runs a call if nobody has, and gives its result as the history has it.
-async fn run(
-    ledger: &ToolLedger<Redb>,
-    world: &World,
-    call: &ToolCall,
-    turn: &str,
-) -> Outcome<Value> {
-    let key = call.key(turn);
-    let result = match ledger.run(&key, || world.run(call)).await {
+async fn run(ledger: &ToolLedger<Redb>, world: &World, call: &ToolCall) -> Outcome<Value> {
+    let result = match ledger.run(call, || world.run(call)).await {
         Ok(run) => {
             println!("  {} {}", call.name(), if run.fresh { "ran" } else { "had been run" });
             run.result
         }
-        // The one question that no ledger can answer: had it its effect, or not?
+        // The one question that no ledger can answer: had it its effect, or not? Nobody else is at it: the
+        // database lets one process in at a time.
         Err(LedgerError::Unknown) => {
             println!("  {} had been begun, and has no end: a look at the world", call.name());
             let result = world.look(call)?;
-            ledger.settle(&key, result.clone()).await?;
+            ledger.settle(call, result.clone()).await?;
             result
         }
         Err(error) => return Err(error.into()),

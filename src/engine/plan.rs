@@ -107,7 +107,7 @@ impl Upstream {
     /// read such keys do not. It is another one for each attempt: a retry asks for a new answer, and a
     /// continuation is another request, which must not be answered with what was cut. Replies have other
     /// keys as long as they have other seeds, which a client sees to, and by hand
-    /// [`Plan::seed`] does. What only fetches or cancels an answer has none. A header of this name that is
+    /// [`Plan::seed`] does. It is no secret: who knows the seed and the request can make it. What only fetches or cancels an answer has none. A header of this name that is
     /// set otherwise is not sent.
     #[must_use]
     pub fn idempotency_header(mut self, name: HeaderName) -> Self {

@@ -43,10 +43,15 @@ pub(super) fn rewritten(headers: &HeaderMap) -> HeaderMap {
     without(passed(headers), &[CONTENT_LENGTH, CONTENT_ENCODING, ACCEPT_ENCODING])
 }
 
-/// The same for a recovered request. A continuation is another request, so the key that says which
-/// ones are the same must not go with it.
+/// The same for a recovered request: a continuation is another one.
 pub(super) fn recovered(headers: &HeaderMap) -> HeaderMap {
-    without(rewritten(headers), &[IDEMPOTENCY_KEY])
+    unkeyed(rewritten(headers))
+}
+
+/// `headers` for another request than the client's own: the key that says which ones are the same must not
+/// go with it.
+pub(super) fn unkeyed(headers: HeaderMap) -> HeaderMap {
+    without(headers, &[IDEMPOTENCY_KEY])
 }
 
 /// `headers` without anything that says who the client is.

@@ -194,17 +194,21 @@ pub(super) fn steps(
     path: &PathAndQuery,
     headers: &HeaderMap,
 ) -> Result<Vec<Step>, ConfigError> {
-    let first = chain.iter().find_map(Link::target).map(|target| target.origin());
+    let first = chain.iter().position(|link| link.target().is_some());
+    let origin = chain.iter().find_map(Link::target).map(Target::origin);
     let foreign = (foreign(path)?, forward::foreign(headers));
-    let step = |link: &Link| {
-        let strange = link.target().is_some_and(|target| Some(target.origin()) != first);
+    let again = forward::unkeyed(headers.clone());
+    let step = |(at, link): (usize, &Link)| {
+        let strange = link.target().is_some_and(|target| Some(target.origin()) != origin);
         if strange {
             link.step(wire, &foreign.0, &foreign.1)
-        } else {
+        } else if Some(at) == first {
             link.step(wire, path, headers)
+        } else {
+            link.step(wire, path, &again)
         }
     };
-    chain.iter().map(step).collect()
+    chain.iter().enumerate().map(step).collect()
 }
 
 /// `path` for an upstream that the client may not know of: a query may hold a key, and of all that SDKs

@@ -17,61 +17,54 @@ pub struct ToolCall {
     id: Arc<str>,
     name: Arc<str>,
     arguments: Arc<str>,
-    form: Form<Arc<str>>,
     occurrence: u32,
+    key: CallKey,
 }
 
 impl ToolCall {
     /// The calls of an answer that can be run, in order: choice 0's, closed, and with arguments that are
     /// JSON. Truncated and abandoned ones are not among them, and neither is one that is still open.
+    /// `turn` says which turn of which conversation it is that asks for them: see [`key`](Self::key).
     ///
     /// An answer that [`Reply`](crate::Reply) delivered has no closed call whose arguments are not JSON; of
     /// a transcript from elsewhere, compare with [`Transcript::tool_calls`]: the provider wants an
     /// answer to each.
     #[must_use]
-    pub fn all(transcript: &Transcript) -> Vec<Self> {
-        let closed = transcript
-            .parts()
-            .iter()
-            .filter(|part| part.choice() == 0 && part.state() == PartState::Closed);
-        let mut calls: Vec<Self> = closed
+    pub fn all(turn: &str, transcript: &Transcript) -> Vec<Self> {
+        let mut turn = Turn::new(turn);
+        let parts = transcript.parts().iter();
+        parts
+            .filter(|part| part.choice() == 0 && part.state() == PartState::Closed)
             .filter_map(|part| match part.kind() {
                 PartKind::ToolCall { id, name } => {
-                    Self::whole(Arc::clone(id), Arc::clone(name), part.text()).ok()
+                    turn.call(Arc::clone(id), Arc::clone(name), part.text()).ok()
                 }
                 _ => None,
             })
-            .collect();
-        count(&mut calls);
-        calls
+            .collect()
     }
 
     /// The calls of one turn that is kept elsewhere, as (id, name, arguments as JSON), in its order: say, of
     /// the assistant message that a history ends with after a crash. All calls of the turn, so that equal
-    /// ones are counted as [`all`](Self::all) counts them.
+    /// ones are counted as [`all`](Self::all) counts them, and the same `turn`.
+    ///
+    /// The arguments have to be what the model wrote, as [`arguments`](Self::arguments) has it. A message that
+    /// holds them as an object, as Anthropic's and Gemini's do, may have lost something to whoever read it: digits of a
+    /// fraction with more than 15 or of an integer past 64 bits, a name that comes twice. Then the key is another
+    /// one, and the tool would run again. Who takes such arguments keeps their text beside the message.
     ///
     /// # Errors
     /// The arguments of one are not JSON.
     pub fn of_turn<'a>(
+        turn: &str,
         calls: impl IntoIterator<Item = (&'a str, &'a str, &'a str)>,
     ) -> Result<Vec<Self>, InvalidArguments> {
+        let mut turn = Turn::new(turn);
         let calls = calls.into_iter().zip(0..).map(|((id, name, arguments), call)| {
-            Self::whole(id.into(), name.into(), arguments)
+            turn.call(id.into(), name.into(), arguments)
                 .map_err(|source| InvalidArguments { call, source: Arc::new(source) })
         });
-        let mut calls = calls.collect::<Result<Vec<_>, _>>()?;
-        count(&mut calls);
-        Ok(calls)
-    }
-
-    fn whole(id: Arc<str>, name: Arc<str>, arguments: &str) -> Result<Self, serde_json::Error> {
-        // No arguments at all are an empty object, as providers mean them.
-        let arguments = if arguments.trim().is_empty() { "{}" } else { arguments };
-        let form = match form(arguments)? {
-            Form::Canonical(text) => Form::Canonical(text.into()),
-            Form::Verbatim(text) => Form::Verbatim(text.into()),
-        };
-        Ok(Self { id, name, arguments: arguments.into(), form, occurrence: 0 })
+        calls.collect()
     }
 
     /// The provider's id, which the result in the history refers to; empty where it gave none. It is no part
@@ -101,11 +94,11 @@ impl ToolCall {
         self.occurrence
     }
 
-    /// The key of this call in the turn that `turn` names.
+    /// What the call is known by, whoever asks for it and however often.
     ///
     /// Two calls have the same key if and only if these four are equal:
     ///
-    /// 1. `turn`, byte for byte. It says which turn of which conversation asks for tools, in words that are the
+    /// 1. the turn, byte for byte. It says which turn of which conversation asks for tools, in words that are the
     ///    same when the turn is asked for again: after a crash, on another machine, from another model. A chat
     ///    backend has the conversation's id and the number of messages that the *conversation* has up to
     ///    there (not of those that were sent, if old ones are left out or summed up): `"chat-7/12"`. Where users
@@ -116,27 +109,53 @@ impl ToolCall {
     /// 3. the arguments as a JSON value: members in any order, spaced and escaped in any way, numbers by
     ///    their exact value (`1`, `1.0` and `1e0` are one, 9007199254740993 and 9007199254740992 are two).
     ///    Where it is not agreed what JSON means (a name that comes twice in an object, half of a surrogate pair,
-    ///    more than 128 levels), the text as it is counts.
+    ///    more than 128 levels, a power of ten past 64 bits), the text as it is counts.
     /// 4. the [`occurrence`](Self::occurrence): the same call twice in one turn is two runs.
     #[must_use]
-    pub fn key(&self, turn: &str) -> CallKey {
-        let (kind, arguments) = match &self.form {
-            Form::Canonical(text) => (b"canonical".as_slice(), text),
-            Form::Verbatim(text) => (b"verbatim".as_slice(), text),
-        };
-        let occurrence = self.occurrence.to_be_bytes();
-        let name = self.name.as_bytes();
-        CallKey::of([turn.as_bytes(), name, kind, arguments.as_bytes(), &occurrence])
+    pub const fn key(&self) -> &CallKey {
+        &self.key
     }
 }
 
-/// Counts equal calls.
-fn count(calls: &mut [ToolCall]) {
-    let mut seen = BTreeMap::new();
-    for call in calls {
-        let before = seen.entry((Arc::clone(&call.name), call.form.clone())).or_insert(0);
-        call.occurrence = *before;
-        *before += 1;
+impl AsRef<CallKey> for ToolCall {
+    fn as_ref(&self) -> &CallKey {
+        &self.key
+    }
+}
+
+/// The turn whose calls are being named, and how often each was seen in it.
+struct Turn<'a> {
+    name: &'a str,
+    /// By the key of the first one.
+    seen: BTreeMap<CallKey, u32>,
+}
+
+impl<'a> Turn<'a> {
+    const fn new(name: &'a str) -> Self {
+        Self { name, seen: BTreeMap::new() }
+    }
+
+    fn call(
+        &mut self,
+        id: Arc<str>,
+        name: Arc<str>,
+        arguments: &str,
+    ) -> Result<ToolCall, serde_json::Error> {
+        // No arguments at all are an empty object, as providers mean them.
+        let arguments = if arguments.trim().is_empty() { "{}" } else { arguments };
+        let (kind, said) = match form(arguments)? {
+            Form::Canonical(text) => (b"canonical".as_slice(), text),
+            Form::Verbatim(text) => (b"verbatim".as_slice(), text),
+        };
+        let key = |occurrence: u32| {
+            let (turn, name, arguments) = (self.name.as_bytes(), name.as_bytes(), said.as_bytes());
+            CallKey::of([turn, name, kind, arguments, &occurrence.to_be_bytes()])
+        };
+        let first = key(0);
+        let occurrence = self.seen.get(&first).copied().unwrap_or(0);
+        let key = if occurrence == 0 { first.clone() } else { key(occurrence) };
+        self.seen.insert(first, occurrence + 1);
+        Ok(ToolCall { id, name, arguments: arguments.into(), occurrence, key })
     }
 }
 
@@ -168,11 +187,16 @@ mod tests {
     use crate::event::{Delta, Event};
 
     fn keys(calls: &[ToolCall]) -> Vec<CallKey> {
-        calls.iter().map(|call| call.key("chat/1")).collect()
+        calls.iter().map(|call| call.key().clone()).collect()
     }
 
     fn turn(calls: &[(&str, &str)]) -> Vec<ToolCall> {
-        ToolCall::of_turn(calls.iter().map(|(name, arguments)| ("id", *name, *arguments))).unwrap()
+        named("chat/1", calls)
+    }
+
+    fn named(turn: &str, calls: &[(&str, &str)]) -> Vec<ToolCall> {
+        let calls = calls.iter().map(|(name, arguments)| ("id", *name, *arguments));
+        ToolCall::of_turn(turn, calls).unwrap()
     }
 
     /// A call in each of the parts, as (choice, name, arguments, state).
@@ -207,7 +231,7 @@ mod tests {
             (0, "empty", " ", PartState::Closed),
             (0, "open", "{}", PartState::Open),
         ]);
-        let calls = ToolCall::all(&transcript);
+        let calls = ToolCall::all("chat/1", &transcript);
         let named: Vec<_> = calls.iter().map(|call| (call.id(), call.name())).collect();
         assert_eq!(named, [("toolu_0", "a"), ("toolu_5", "empty")]);
         assert_eq!(calls[1].arguments(), "{}");
@@ -236,28 +260,43 @@ mod tests {
 
     #[test]
     fn every_part_of_a_key_counts() {
-        let call = |name, arguments| turn(&[(name, arguments)]).remove(0);
+        let key = |turn, name, arguments| named(turn, &[(name, arguments)])[0].key().clone();
         let keys = [
-            call("a", "{}").key("t"),
-            call("a", "{}").key("t2"),
-            call("b", "{}").key("t"),
-            call("a", "[]").key("t"),
-            call("a", "9007199254740993").key("t"),
-            call("a", "9007199254740992").key("t"),
-            call("a", "{\"x\":1,\"x\":2}").key("t"),
-            call("a", "{\"x\":2}").key("t"),
+            key("t", "a", "{}"),
+            key("t2", "a", "{}"),
+            key("t", "b", "{}"),
+            key("t", "a", "[]"),
+            key("t", "a", "9007199254740993"),
+            key("t", "a", "9007199254740992"),
+            key("t", "a", "{\"x\":1,\"x\":2}"),
+            key("t", "a", "{\"x\":2}"),
         ];
         for (at, key) in keys.iter().enumerate() {
             assert!(!keys[at + 1..].contains(key), "{at}");
         }
     }
 
+    /// What a history holds as an object was read into a [`Value`](serde_json::Value), as `as_message` does.
+    #[test]
+    fn a_history_may_have_lost_digits() {
+        let read = |json: &str| serde_json::from_str::<serde_json::Value>(json).unwrap();
+        let is_kept = |json: &str| {
+            let again = read(json).to_string();
+            keys(&turn(&[("a", json)])) == keys(&turn(&[("a", &again)]))
+        };
+        let kept =
+            ["{\"sum\": 5.50, \"of\": [1e2, -0.0, 9007199254740993]}", "18446744073709551615"];
+        assert!(kept.into_iter().all(is_kept));
+        let lost = ["3.14159265358979323846", "18446744073709551617", "{\"a\": 1, \"a\": 2}"];
+        assert!(!lost.into_iter().any(is_kept));
+    }
+
     /// A store outlives a version of this crate.
     #[test]
     fn keys_do_not_change() {
-        let call = &turn(&[("pay", "{\"to\":\"Ann\",\"sum\":5}")])[0];
+        let call = &named("chat-7/12", &[("pay", "{\"to\":\"Ann\",\"sum\":5}")])[0];
         assert_eq!(
-            call.key("chat-7/12").as_str(),
+            call.key().as_str(),
             "b1554fea9a020ee7afdf424124a6c2f8edd2719ce8917572d155bce25fa27426"
         );
     }
@@ -265,9 +304,9 @@ mod tests {
     #[test]
     fn arguments_are_not_shown() {
         let calls = turn(&[("pay", "{\"to\":\"Ann\"}")]);
-        let shown = format!("{calls:?} {:?} {}", calls[0].key("t"), calls[0].key("t"));
+        let shown = format!("{calls:?} {:?} {}", calls[0].key(), calls[0].key());
         assert!(!shown.contains("Ann"), "{shown}");
-        let error = ToolCall::of_turn([("", "a", "{}"), ("", "b", "{\"Ann\"")]).unwrap_err();
+        let error = ToolCall::of_turn("t", [("", "a", "{}"), ("", "b", "{\"Ann\"")]).unwrap_err();
         assert_eq!(error.to_string(), "the arguments of call 1 are not JSON");
         assert!(!format!("{error:?}").contains("Ann"));
     }

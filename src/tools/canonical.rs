@@ -7,13 +7,11 @@
 //! 9007199254740992. A tool that deletes a record must tell them apart.
 
 use std::collections::BTreeMap;
-use std::fmt;
 
-use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 /// JSON as a key reads it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, PartialEq, Eq)]
 pub(super) enum Form<T> {
     /// Members sorted by name, no space, numbers as digits and a power of ten.
     Canonical(T),
@@ -22,56 +20,108 @@ pub(super) enum Form<T> {
     Verbatim(T),
 }
 
-/// How deep lists and objects may stand in each other; as deep as `serde_json` reads.
-const DEPTH_MAX: usize = 128;
-
 /// # Errors
 /// `json` is not JSON.
 pub(super) fn form(json: &str) -> Result<Form<String>, serde_json::Error> {
     let value: &RawValue = serde_json::from_str(json)?;
     let mut canonical = String::with_capacity(json.len());
-    Ok(match write(value.get(), 0, &mut canonical) {
+    Ok(match Rest(value.get()).write(0, &mut canonical) {
         Some(()) => Form::Canonical(canonical),
         None => Form::Verbatim(value.get().to_owned()),
     })
 }
 
-/// Appends `json`, which is JSON, in its canonical form; none if it has none.
-fn write(json: &str, depth: usize, out: &mut String) -> Option<()> {
-    if depth > DEPTH_MAX {
-        return None;
+/// What is left to read of a text that is known to be JSON. It is read once, however deep it goes: to have
+/// each level parsed anew takes seconds where megabytes stand in a hundred lists.
+struct Rest<'a>(&'a str);
+
+impl<'a> Rest<'a> {
+    /// Appends the next value in its canonical form; none if it has none. `depth` lists and objects are
+    /// around it.
+    fn write(&mut self, depth: usize, out: &mut String) -> Option<()> {
+        match self.peek()? {
+            b'{' | b'[' if depth == DEPTH_MAX => return None,
+            b'{' => self.write_members(depth, out)?,
+            b'[' => self.write_items(depth, out)?,
+            b'"' => out.push_str(&serde_json::to_string(&self.string()?).ok()?),
+            b't' | b'f' | b'n' => out.push_str(self.word()?),
+            _ => out.push_str(&number(self.word()?)?),
+        }
+        Some(())
     }
-    match json.as_bytes().first()? {
-        b'{' => {
-            let Members(members) = serde_json::from_str(json).ok()?;
-            let mut before = '{';
-            for (name, value) in members {
-                out.push(before);
-                out.push_str(&serde_json::to_string(&name).ok()?);
-                out.push(':');
-                write(value.get(), depth + 1, out)?;
-                before = ',';
+
+    fn write_items(&mut self, depth: usize, out: &mut String) -> Option<()> {
+        out.push_str(self.take(1)?);
+        while self.peek()? != b']' {
+            if self.peek()? == b',' {
+                out.push_str(self.take(1)?);
             }
-            out.push_str(if before == '{' { "{}" } else { "}" });
+            self.write(depth + 1, out)?;
         }
-        b'[' => {
-            let items: Vec<&RawValue> = serde_json::from_str(json).ok()?;
-            let mut before = '[';
-            for item in items {
-                out.push(before);
-                write(item.get(), depth + 1, out)?;
-                before = ',';
-            }
-            out.push_str(if before == '[' { "[]" } else { "]" });
-        }
-        b'"' => {
-            let text: String = serde_json::from_str(json).ok()?;
-            out.push_str(&serde_json::to_string(&text).ok()?);
-        }
-        b't' | b'f' | b'n' => out.push_str(json),
-        _ => out.push_str(&number(json)?),
+        out.push_str(self.take(1)?);
+        Some(())
     }
-    Some(())
+
+    /// None if a name comes twice.
+    fn write_members(&mut self, depth: usize, out: &mut String) -> Option<()> {
+        self.take(1)?;
+        let mut members = BTreeMap::new();
+        while self.peek()? != b'}' {
+            if self.peek()? == b',' {
+                self.take(1)?;
+                self.peek()?;
+            }
+            let name = self.string()?;
+            // The colon.
+            self.peek()?;
+            self.take(1)?;
+            let mut value = String::new();
+            self.write(depth + 1, &mut value)?;
+            if members.insert(name, value).is_some() {
+                return None;
+            }
+        }
+        self.take(1)?;
+        let mut before = '{';
+        for (name, value) in members {
+            out.push(before);
+            out.push_str(&serde_json::to_string(&name).ok()?);
+            out.push(':');
+            out.push_str(&value);
+            before = ',';
+        }
+        out.push_str(if before == '{' { "{}" } else { "}" });
+        Some(())
+    }
+
+    /// What the next value begins with, or what stands between two.
+    fn peek(&mut self) -> Option<u8> {
+        self.0 = self.0.trim_start_matches(SPACE);
+        self.0.bytes().next()
+    }
+
+    /// A name or a text; none if half of a surrogate pair is in it.
+    fn string(&mut self) -> Option<String> {
+        let mut escaped = false;
+        let end = self.0.bytes().skip(1).position(|byte| {
+            let closes = byte == b'"' && !escaped;
+            escaped = byte == b'\\' && !escaped;
+            closes
+        })?;
+        serde_json::from_str(self.take(end + 2)?).ok()
+    }
+
+    /// A number, or `true`, `false`, `null`.
+    fn word(&mut self) -> Option<&'a str> {
+        let ends = |c| matches!(c, ',' | ']' | '}') || SPACE.contains(&c);
+        self.take(self.0.find(ends).unwrap_or(self.0.len()))
+    }
+
+    fn take(&mut self, bytes: usize) -> Option<&'a str> {
+        let (taken, rest) = self.0.split_at_checked(bytes)?;
+        self.0 = rest;
+        Some(taken)
+    }
 }
 
 /// A number by its digits, without zeros at either end, and a power of ten: `-12.50e1` is `-125`, `100`
@@ -96,34 +146,11 @@ fn number(json: &str) -> Option<String> {
     })
 }
 
-/// The members of an object by name; an error if one comes twice.
-struct Members<'a>(BTreeMap<String, &'a RawValue>);
+/// How deep lists and objects may stand in each other; about as deep as `serde_json` reads.
+const DEPTH_MAX: usize = 128;
 
-impl<'de> Deserialize<'de> for Members<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(MembersVisitor)
-    }
-}
-
-struct MembersVisitor;
-
-impl<'de> Visitor<'de> for MembersVisitor {
-    type Value = Members<'de>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut members = BTreeMap::new();
-        while let Some((name, value)) = map.next_entry()? {
-            if members.insert(name, value).is_some() {
-                return Err(A::Error::custom("a name comes twice"));
-            }
-        }
-        Ok(Members(members))
-    }
-}
+/// What may stand around values.
+const SPACE: [char; 4] = [' ', '\n', '\r', '\t'];
 
 #[cfg(test)]
 mod tests {
@@ -154,6 +181,14 @@ mod tests {
             (&["\"\\n\\u000a\""], r#""\n\n""#),
             (&["true", " true\n"], "true"),
             (&["[]", "[ ]"], "[]"),
+            (
+                &[r#"["\\","]",1 , "\"}"]"#, r#"[ "\u005c", "]" ,1.0,"\u0022}"]"#],
+                r#"["\\","]",1,"\"}"]"#,
+            ),
+            (
+                &[r#"{"":{"":""},",":"\\"}"#, "{\",\"\t:\r\"\\u005c\" , \"\":{ \"\":\"\" } }"],
+                r#"{"":{"":""},",":"\\"}"#,
+            ),
             (&["{}", "{\n}", " {} "], "{}"),
             (&["[1, [2 ,{}],null]"], "[1,[2,{}],null]"),
             (
@@ -183,8 +218,12 @@ mod tests {
         ] {
             assert_eq!(form(&format!(" {json}\n")).unwrap(), Form::Verbatim(json.to_owned()));
         }
-        let deepest = format!("{}{}", "[".repeat(DEPTH_MAX), "]".repeat(DEPTH_MAX));
-        assert_eq!(canonical(&deepest), deepest);
+        let nested = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+        assert_eq!(canonical(&nested(DEPTH_MAX)), nested(DEPTH_MAX));
+        let deeper = nested(DEPTH_MAX + 1);
+        assert_eq!(form(&deeper).unwrap(), Form::Verbatim(deeper));
+        let filled = format!("{}1{}", "[".repeat(DEPTH_MAX), "]".repeat(DEPTH_MAX));
+        assert_eq!(canonical(&filled), filled);
     }
 
     #[test]

@@ -173,12 +173,16 @@ impl Future for Follow {
     type Output = Option<Result<ToolRun, LedgerError>>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        // What wakers do when they are cloned and dropped is not ours, so no lock is held then.
+        let waker = context.waker().clone();
         let mut state = lock(&self.flight.0);
         match &state.end {
             Some(End::Told(end)) => Poll::Ready(Some(end.clone())),
             Some(End::Vacant) => Poll::Ready(None),
             None => {
-                state.waiting.insert(self.number, context.waker().clone());
+                let replaced = state.waiting.insert(self.number, waker);
+                drop(state);
+                drop(replaced);
                 Poll::Pending
             }
         }
@@ -187,7 +191,8 @@ impl Future for Follow {
 
 impl Drop for Follow {
     fn drop(&mut self) {
-        lock(&self.flight.0).waiting.remove(&self.number);
+        let waker = lock(&self.flight.0).waiting.remove(&self.number);
+        drop(waker);
     }
 }
 
@@ -200,4 +205,36 @@ impl fmt::Debug for Flights {
 /// What is kept under a lock is whole at every moment, so a panic elsewhere is no reason not to read it.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Wake;
+
+    use super::*;
+
+    /// A waker that owns its task, and with it another caller who waits.
+    struct Task(#[expect(dead_code, reason = "it is dropped with its waker")] Follow);
+
+    impl Wake for Task {
+        fn wake(self: Arc<Self>) {}
+    }
+
+    /// It hangs if wakers are dropped under the lock.
+    #[test]
+    fn a_waker_may_take_another_caller_with_it() {
+        let (flights, key) = (Flights::default(), CallKey::of([b"".as_slice(); 5]));
+        let seat = || flights.seat(&key);
+        let Seat::Lead(_lead) = seat() else { panic!("nobody leads") };
+        let follow = || match seat() {
+            Seat::Follow(follow) => follow,
+            Seat::Lead(_) => panic!("two lead"),
+        };
+        let mut one = follow();
+        for _ in 0..2 {
+            let waker = Waker::from(Arc::new(Task(follow())));
+            assert!(Pin::new(&mut one).poll(&mut Context::from_waker(&waker)).is_pending());
+        }
+        drop(one);
+    }
 }

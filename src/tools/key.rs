@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 /// What a tool call is known by, whoever asks for it and however often: a digest (SHA-256) of the
-/// conversation, the tool's name, its arguments and the occurrence; see [`ToolCall::key`].
+/// turn, the tool's name, its arguments and the occurrence; see [`ToolCall::key`].
 ///
 /// It is written as 64 hexadecimal digits, which suit any database and file name, and show nothing of the
 /// arguments. It is no secret: who can guess all that goes into it can make it.
@@ -41,6 +41,13 @@ impl CallKey {
 impl AsRef<str> for CallKey {
     fn as_ref(&self) -> &str {
         &self.0
+    }
+}
+
+/// A key by itself stands for its call, say one that a store has.
+impl AsRef<Self> for CallKey {
+    fn as_ref(&self) -> &Self {
+        self
     }
 }
 

@@ -49,7 +49,8 @@ impl<S: Store> ToolLedger<S> {
         &self.shared.store
     }
 
-    /// Runs `tool`, unless the call has been run: then it hands out what came of it.
+    /// Runs `tool`, unless `call` has been run: then it hands out what came of it. A call is a
+    /// [`ToolCall`](super::ToolCall), or its key.
     ///
     /// Of several callers with one key, one runs the tool and the others wait for its result. `Ok` of the
     /// tool is what it gave. `Err` is what it failed with, and is a result like any other: it is recorded
@@ -70,11 +71,16 @@ impl<S: Store> ToolLedger<S> {
     /// the run. Dropped before the tool has begun, it makes room for the next caller, to whom the call is
     /// unknown if the store has the claim; dropped while the result is being recorded, the next caller gets
     /// the result and records it.
-    pub async fn run<F, T>(&self, key: &CallKey, tool: F) -> Result<ToolRun, LedgerError>
+    pub async fn run<F, T>(
+        &self,
+        call: impl AsRef<CallKey>,
+        tool: F,
+    ) -> Result<ToolRun, LedgerError>
     where
         F: FnOnce() -> T,
         T: Future<Output = Result<Value, Value>>,
     {
+        let key = call.as_ref();
         loop {
             match self.shared.flights.seat(key) {
                 Seat::Lead(lead) => return self.lead(lead, key, tool).await,
@@ -122,13 +128,17 @@ impl<S: Store> ToolLedger<S> {
     /// Says by hand what came of a call: of one that is [`Unknown`](LedgerError::Unknown), after you have
     /// looked whether the tool had its effect. A result that is recorded already stays.
     ///
+    /// Be sure first that nobody runs it any more. If somebody does, he and those who wait for him are still told what
+    /// the tool gave, and everybody after them what you said.
+    ///
     /// # Errors
     /// It is not sure that the result was recorded; try again.
     pub async fn settle(
         &self,
-        key: &CallKey,
+        call: impl AsRef<CallKey>,
         result: Result<Value, Value>,
     ) -> Result<(), StoreError> {
+        let key = call.as_ref();
         self.shared.store.settle(key, &result).await?;
         self.shared.flights.release(key);
         Ok(())
@@ -139,8 +149,8 @@ impl<S: Store> ToolLedger<S> {
     ///
     /// # Errors
     /// The store cannot be read.
-    pub async fn read(&self, key: &CallKey) -> Result<Option<Record>, StoreError> {
-        self.shared.store.read(key).await
+    pub async fn read(&self, call: impl AsRef<CallKey>) -> Result<Option<Record>, StoreError> {
+        self.shared.store.read(call.as_ref()).await
     }
 }
 
@@ -199,7 +209,8 @@ pub enum LedgerError {
     /// happened, then [`settle`](ToolLedger::settle) it, or delete it from the store to have it run.
     #[error("the call was begun, and no end of it was recorded")]
     Unknown,
-    /// The store could not say whether the call may be run.
+    /// The store could not say whether the call may be run. If the claim was recorded all the same, the call is
+    /// [`Unknown`](Self::Unknown) from then on, although no tool ran.
     #[error("the call was not run, for the store could not say whether it was before")]
     Store(#[source] StoreError),
 }

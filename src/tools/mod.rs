@@ -5,10 +5,10 @@
 //! that nobody has begun it. Law kept: *Once* — of all who ask with one key, one runs the tool.
 //!
 //! ```text
-//!  Transcript ──▶ ToolCall ── conversation ──▶ CallKey ──▶ ToolLedger::run ──▶ the tool, at most once
-//!                                                              │    ▲
-//!                                              claim, settle   ▼    │ result
-//!                                                             Store
+//!  Transcript, turn ──▶ ToolCall with its CallKey ──▶ ToolLedger::run ──▶ the tool, at most once
+//!                                                         │    ▲
+//!                                         claim, settle   ▼    │ result
+//!                                                        Store
 //! ```
 //!
 //! The manual has a chapter on it: [`manual::tools`](crate::manual::tools).

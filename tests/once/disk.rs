@@ -56,6 +56,14 @@ impl Disk {
         self.records.lock().unwrap().get(key).cloned()
     }
 
+    pub(crate) fn settle_now(&self, key: &CallKey, result: &Result<Value, Value>) {
+        let mut records = self.records.lock().unwrap();
+        let record = records.entry(key.clone()).or_insert(Record::Begun);
+        if *record == Record::Begun {
+            *record = Record::Settled(result.clone());
+        }
+    }
+
     async fn pass(&self, call: Call, moment: Moment) -> Result<(), StoreError> {
         step().await;
         let trap = *self.trap.lock().unwrap();
@@ -85,13 +93,7 @@ impl Store for Disk {
 
     async fn settle(&self, key: &CallKey, result: &Result<Value, Value>) -> Result<(), StoreError> {
         self.pass(Call::Settle, Moment::Before).await?;
-        {
-            let mut records = self.records.lock().unwrap();
-            let record = records.entry(key.clone()).or_insert(Record::Begun);
-            if *record == Record::Begun {
-                *record = Record::Settled(result.clone());
-            }
-        }
+        self.settle_now(key, result);
         self.pass(Call::Settle, Moment::After).await
     }
 

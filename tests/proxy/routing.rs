@@ -136,6 +136,33 @@ async fn credentials_stay_where_they_belong() {
     }
 }
 
+/// A client's idempotency key stands for one request; with another model it is another one.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_idempotency_key_stays_with_the_first_step() {
+    for dialect in DIALECTS {
+        let script = Script::new()
+            .exchange(Exchange::reply(StatusCode::FORBIDDEN))
+            .exchange(Exchange::reply(StatusCode::OK));
+        let upstream = Server::start(script).await;
+        let proxy = Running::with(&format!(
+            "[upstreams.one]
+            dialect = '{}'
+            url = '{}'
+            [[routes]]
+            model = '*'
+            chain = [{{ upstream = 'one' }}, {{ upstream = 'one', model = 'another' }}]",
+            dialect.name(),
+            upstream.uri()
+        ))
+        .await;
+        let sent = dialect.ask(&json!({"stream": false})).header("idempotency-key", "1");
+        assert_eq!(proxy.ask(sent).await.status, 200);
+        let requests = upstream.requests();
+        let keys = requests.iter().map(|sent| sent.headers().contains_key("idempotency-key"));
+        assert_eq!(keys.collect::<Vec<_>>(), [true, false], "{dialect:?}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_needs_the_token_which_goes_no_further() {
     let server = willing(Dialect::Anthropic).await;
