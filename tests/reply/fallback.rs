@@ -91,6 +91,12 @@ async fn a_cache_in_memory_forgets_what_was_used_longest_ago_and_what_is_old() {
     assert_eq!(serde_json::from_str::<CachedAnswer>(&text).unwrap(), kept);
 }
 
+#[test]
+fn room_for_any_number_takes_none_before_it_is_used() {
+    let cache = MemoryCache::new(NonZeroUsize::MAX);
+    assert!(format!("{cache:?}").contains("entries: 0"));
+}
+
 /// Notes that it is gone.
 struct Gone(Arc<AtomicUsize>);
 
