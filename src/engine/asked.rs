@@ -104,6 +104,12 @@ impl Serialize for Shape<'_> {
 }
 
 impl Plan {
+    /// Whether the request says all that is asked, so that it asks the same whenever it comes again.
+    pub(super) fn says_all(&self) -> bool {
+        let first = self.chain.iter().find_map(Step::upstream);
+        !first.is_some_and(|first| first.dialect.keeps_conversation(&self.request))
+    }
+
     /// What its reply is asked.
     pub(super) fn asked(&self) -> Asked {
         let request = Arc::clone(&self.request);

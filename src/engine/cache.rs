@@ -167,7 +167,7 @@ impl Recovery {
             _ => None,
         });
         let caches: Vec<Cached> = caches.collect();
-        if caches.is_empty() {
+        if caches.is_empty() || !self.plan.says_all() {
             return;
         }
         let Some(answer) = self.worth_keeping(reason) else { return };

@@ -4,6 +4,7 @@ use std::future::{Future, pending, ready};
 use std::num::NonZeroUsize;
 
 use serde_json::Value;
+use unbroken::dialect::OpenAiResponses;
 use unbroken::policy::{CACHE, HAND_OFF};
 use unbroken::{Asked, Cache, Cached, CachedAnswer, HandOff, MemoryCache, Source, Step, Ticket};
 
@@ -95,6 +96,37 @@ async fn a_cache_in_memory_forgets_what_was_used_longest_ago_and_what_is_old() {
 fn room_for_any_number_takes_none_before_it_is_used() {
     let cache = MemoryCache::new(NonZeroUsize::MAX);
     assert!(format!("{cache:?}").contains("entries: 0"));
+}
+
+/// What is asked with the same words there is another question each time.
+#[tokio::test(start_paused = true)]
+async fn what_continues_a_conversation_of_the_providers_is_not_answered_from_before() {
+    let answers = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&answers);
+    let memory = Memory::new(Script::new().forever(move |request| {
+        match count.fetch_add(1, Ordering::Relaxed) {
+            0 | 1 => Model::openai_responses("Paid.").respond(&request.json()),
+            _ => Exchange::reply(StatusCode::UNAUTHORIZED),
+        }
+    }));
+    let uri = http::Uri::from_static("http://r.test/v1/responses");
+    let client = Client::builder()
+        .step(Upstream::new("r", OpenAiResponses, uri))
+        .step(Cached::new(MemoryCache::new(room(8))))
+        .transport(memory)
+        .build()
+        .unwrap();
+    let ask = |conversation: Value| {
+        let request = json!({"model": "m", "input": "Yes.", "conversation": conversation});
+        client.stream(&request).finish()
+    };
+    for conversation in [json!("conv_1"), Value::Null] {
+        assert_eq!(ask(conversation).await.unwrap().text(), "Paid.");
+        others().await;
+    }
+    let error = ask(json!("conv_1")).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Authentication);
+    assert_eq!(source(&ask(Value::Null).await.unwrap()), Source::Cached);
 }
 
 /// Notes that it is gone.
