@@ -121,7 +121,8 @@ impl Dialect for OpenAiResponses {
     }
 
     /// What `previous_response_id` names stays as it is; a `conversation` grows
-    /// (<https://platform.openai.com/docs/guides/conversation-state>, read in November 2026).
+    /// (OpenAI's own schema, in <https://docs.rs/crate/openai-client-base/0.12.0/source/docs/ConversationParam.md>, read in
+    /// November 2026).
     fn keeps_conversation(&self, request: &Value) -> bool {
         rewrite::keeps_conversation(request)
     }
