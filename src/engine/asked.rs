@@ -3,12 +3,10 @@
 //! In: the plan. Out: the caller's request, and one text that is the same for all requests that ask the same. It
 //! must never be the same for two that do not.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use serde::{Serialize, Serializer};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{Plan, Step};
 
@@ -44,21 +42,15 @@ impl Asked {
     /// and as private: where that is too much, use a cryptographic digest of it.
     #[must_use]
     pub fn key(&self) -> String {
-        let request = match &*self.request {
-            Value::Object(fields) => {
-                let told = |name: &str| !matches!(name, "stream" | "stream_options");
-                let fields = fields.iter().filter(|(name, _)| told(name));
-                Shape::Object(fields.map(|(name, value)| (&**name, Shape::of(value))).collect())
-            }
-            other => Shape::of(other),
-        };
-        let all = BTreeMap::from([
-            ("dialect", Shape::Text(&self.dialect)),
-            ("model", Shape::Text(&self.model)),
-            ("request", request),
-        ]);
-        // Nothing in it can fail to be written.
-        serde_json::to_string(&all).unwrap_or_default()
+        let mut request = Value::clone(&self.request);
+        if let Some(fields) = request.as_object_mut() {
+            fields.retain(|name, _| !matches!(name.as_str(), "stream" | "stream_options"));
+        }
+        let mut key = json!({ "dialect": &*self.dialect, "model": &*self.model });
+        // Among the others it would be copied again, with all its images.
+        key["request"] = request;
+        key.sort_all_objects();
+        key.to_string()
     }
 }
 
@@ -68,38 +60,6 @@ impl fmt::Debug for Asked {
             .field("dialect", &self.dialect)
             .field("model", &self.model)
             .finish_non_exhaustive()
-    }
-}
-
-/// JSON in one order.
-enum Shape<'a> {
-    Object(BTreeMap<&'a str, Self>),
-    Array(&'a [Value]),
-    Text(&'a str),
-    Other(&'a Value),
-}
-
-impl<'a> Shape<'a> {
-    fn of(value: &'a Value) -> Self {
-        match value {
-            Value::Object(fields) => Self::Object(
-                fields.iter().map(|(name, value)| (&**name, Self::of(value))).collect(),
-            ),
-            Value::Array(items) => Self::Array(items),
-            Value::String(text) => Self::Text(text),
-            other => Self::Other(other),
-        }
-    }
-}
-
-impl Serialize for Shape<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self {
-            Self::Object(fields) => serializer.collect_map(fields),
-            Self::Array(items) => serializer.collect_seq(items.iter().map(Shape::of)),
-            Self::Text(text) => serializer.serialize_str(text),
-            Self::Other(value) => value.serialize(serializer),
-        }
     }
 }
 
@@ -126,8 +86,6 @@ impl Plan {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
     use crate::dialect::{Gemini, OpenAiChat};
     use crate::engine::Upstream;

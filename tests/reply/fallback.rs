@@ -103,12 +103,13 @@ fn room_for_any_number_takes_none_before_it_is_used() {
 async fn what_continues_a_conversation_of_the_providers_is_not_answered_from_before() {
     let answers = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&answers);
-    let memory = Memory::new(Script::new().forever(move |request| {
-        match count.fetch_add(1, Ordering::Relaxed) {
-            0 | 1 => Model::openai_responses("Paid.").respond(&request.json()),
-            _ => Exchange::reply(StatusCode::UNAUTHORIZED),
-        }
-    }));
+    let memory =
+        Memory::new(Script::new().forever(
+            move |request| match count.fetch_add(1, Ordering::Relaxed) {
+                0 | 1 => Model::openai_responses("Paid.").respond(&request.json()),
+                _ => Exchange::reply(StatusCode::UNAUTHORIZED),
+            },
+        ));
     let uri = http::Uri::from_static("http://r.test/v1/responses");
     let client = Client::builder()
         .step(Upstream::new("r", OpenAiResponses, uri))
