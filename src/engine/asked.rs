@@ -10,7 +10,8 @@ use serde_json::{Value, json};
 
 use super::{Plan, Step};
 
-/// What a reply was asked: the caller's own request, as the first upstream of the chain would get it.
+/// What a reply was asked: the caller's own request, in the dialect of the first upstream of the chain and for
+/// its model.
 ///
 /// `Debug` shows the dialect and the model, never the request.
 #[derive(Clone)]
@@ -40,6 +41,10 @@ impl Asked {
     ///
     /// It is the whole text and no hash, so two different requests never share it. It is as long as the request,
     /// and as private: where that is too much, use a cryptographic digest of it.
+    ///
+    /// What an upstream is, it does not see: whose credentials it has, a deployment that only its address names,
+    /// what [`adapt`](crate::Upstream::adapt) makes of the request. Clients whose chains differ in that ask
+    /// different things by the same key.
     #[must_use]
     pub fn key(&self) -> String {
         let mut request = Value::clone(&self.request);
