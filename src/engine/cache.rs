@@ -71,7 +71,8 @@ impl<C: Cache> Erased for C {
 /// request, wherever the same was asked before.
 ///
 /// A cache that does not have the answer, or is silent for [`CACHE`](crate::policy::CACHE), is passed over. It is
-/// asked once for a reply.
+/// asked once for a reply, and not at all for a request that goes on with a conversation that the provider keeps
+/// ([`Dialect::keeps_conversation`](crate::dialect::Dialect::keeps_conversation)).
 #[derive(Clone)]
 pub struct Cached(Arc<dyn Erased>);
 
