@@ -3,10 +3,13 @@
 use std::future::{Future, pending, ready};
 use std::num::NonZeroUsize;
 
+use futures_util::FutureExt;
 use serde_json::Value;
 use unbroken::dialect::OpenAiResponses;
 use unbroken::policy::{CACHE, HAND_OFF};
-use unbroken::{Asked, Cache, Cached, CachedAnswer, HandOff, MemoryCache, Source, Step, Ticket};
+use unbroken::{
+    Asked, Cache, Cached, CachedAnswer, HandOff, HandedOff, MemoryCache, Source, Step, Ticket,
+};
 
 use super::*;
 
@@ -238,6 +241,24 @@ async fn a_person_is_called_and_the_caller_learns_the_case() {
     let began = Instant::now();
     let error = ask(&client).finish().await.unwrap_err();
     assert_eq!((error.kind(), began.elapsed()), (ErrorKind::Authentication, HAND_OFF));
+}
+
+async fn has_a_bug(_: HandedOff) -> Result<Ticket, ()> {
+    panic!("a bug of the hook's own")
+}
+
+/// Its caller may have caught that, and still wants an end.
+#[tokio::test(start_paused = true)]
+async fn a_hook_that_panics_has_no_answer() {
+    let (memory, down) = switched();
+    down.store(1, Ordering::Relaxed);
+    let broken = HandOff::text("").enqueue(has_a_bug);
+    let client = builder(&memory).step(broken).build().unwrap();
+    let mut reply = ask(&client);
+    let next = std::panic::AssertUnwindSafe(reply.next()).catch_unwind().await;
+    assert!(next.is_err(), "it is not hidden");
+    let error = reply.finish().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Authentication);
 }
 
 /// The trial of a half-open breaker is for somebody who asks its upstream.
