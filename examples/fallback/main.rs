@@ -8,19 +8,22 @@
 //! answers from before, an office where people may take over, and a text for when nobody is there. What the
 //! two providers do is set before each act (see `providers.rs`); the client is an ordinary one.
 //!
-//! Each line says who gave the answer, and the report's story of why. The exit status is 0 only if every act went
-//! as it should.
+//! Each line says who gave the answer and why: the report's story, then what the cache and the office said where
+//! they were asked. The exit status is 0 only if every act went as it should.
 
 mod providers;
 
 use std::error::Error;
 use std::num::NonZeroUsize;
 use std::process::ExitCode;
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use unbroken::client::Reqwest;
 use unbroken::dialect::{Anthropic, OpenAiChat};
+use unbroken::engine::{Answered, Notice};
+use unbroken::observe::Observation;
 use unbroken::policy::{Backoff, BreakerPolicy, BreakerState, Policy};
 use unbroken::testing::Model;
 use unbroken::{
@@ -51,8 +54,9 @@ async fn run() -> Result<bool, Box<dyn Error>> {
     let claude = Provider::start(Model::anthropic(CLAUDE_SAYS)).await;
     let second = Provider::start(Model::openai_chat(SECOND_SAYS)).await;
     let office = Office::default();
-    let client = client(&claude, &second, &office)?;
-    let mut stage = Stage { client, acts: 0, well: true };
+    let (tell, asked) = channel();
+    let client = client(&claude, &second, &office, tell)?;
+    let mut stage = Stage { client, asked, acts: 0, well: true };
 
     let played = stage.act("healthy", "tea").await?;
     stage.ends(played.is_by("claude", CLAUDE_SAYS) && played.requests() == 1);
@@ -108,7 +112,12 @@ const CLAUDE: &str = "claude-sonnet-4-5";
 /// How long a breaker stays open: longer than the acts take in which it should be.
 const OPEN: Duration = Duration::from_secs(3);
 
-fn client(claude: &Provider, second: &Provider, office: &Office) -> Result<Client, Box<dyn Error>> {
+fn client(
+    claude: &Provider,
+    second: &Provider,
+    office: &Office,
+    tell: Sender<String>,
+) -> Result<Client, Box<dyn Error>> {
     let entries = NonZeroUsize::new(1000).ok_or("room for some answers")?;
     let office = office.clone();
     // The defaults wait as long as real providers need. Nobody wants to watch that.
@@ -125,6 +134,13 @@ fn client(claude: &Provider, second: &Provider, office: &Office) -> Result<Clien
         .step(HandOff::text("").enqueue(move |case| office.clone().take_in(case)))
         .step(Canned::text(NOBODY))
         .policy(policy)
+        .observer(move |observation: &Observation<'_>| {
+            if let Notice::Asked { step, answered } = observation.notice {
+                let said = if *answered == Answered::Yes { "yes" } else { "no" };
+                // When the stage is gone, nobody listens.
+                let _ = tell.send(format!("{step}: {said}"));
+            }
+        })
         // A proxy that the environment names has no way to our loopback.
         .transport(Reqwest::configured(Duration::from_secs(2), |builder| builder.no_proxy())?)
         .seed(7)
@@ -142,6 +158,8 @@ fn question(of: &str) -> Value {
 /// Where it is played.
 struct Stage {
     client: Client,
+    /// What the cache and the office said.
+    asked: Receiver<String>,
     acts: usize,
     well: bool,
 }
@@ -156,6 +174,7 @@ impl Stage {
             open.map(|breaker| format!("{} is left alone", breaker.upstream)).collect();
         let answer = self.client.stream(question(of)).finish().await?;
         why.extend(answer.report.attempts.iter().map(story));
+        why.extend(self.asked.try_iter());
         let played = Played { answer };
         println!("{} {name:<12} {:<39} {}", self.acts, played.who(), why.join(", "));
         Ok(played)

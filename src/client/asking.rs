@@ -4,7 +4,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use crate::engine::{Given, Input, Put, Question};
 use crate::policy::CACHE;
@@ -29,13 +29,17 @@ impl Asking {
     }
 
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Input> {
-        let Some((step, answer)) = &mut self.0 else {
+        // Taken out meanwhile: a future that panics is not polled again.
+        let Some((step, mut answer)) = self.0.take() else {
             return Poll::Pending;
         };
-        let given = ready!(answer.as_mut().poll(cx));
-        let step = *step;
-        self.0 = None;
-        Poll::Ready(Input::Answered { step, given })
+        match answer.as_mut().poll(cx) {
+            Poll::Ready(given) => Poll::Ready(Input::Answered { step, given }),
+            Poll::Pending => {
+                self.0 = Some((step, answer));
+                Poll::Pending
+            }
+        }
     }
 }
 

@@ -31,11 +31,12 @@ struct Kept {
 }
 
 impl MemoryCache {
-    /// Room for so many answers; the ones that were used longest ago go first.
+    /// Room for so many answers; the ones that were used longest ago go first. It takes memory as it
+    /// fills.
     #[must_use]
     pub fn new(entries: NonZeroUsize) -> Self {
         Self {
-            kept: Arc::new(Mutex::new(LruCache::new(entries))),
+            kept: Arc::new(Mutex::new(LruCache::sparse(entries))),
             clock: Arc::new(Clock::new()),
             max_age: None,
         }

@@ -148,6 +148,12 @@ pub trait Dialect: Debug + Send + Sync + 'static {
         false
     }
 
+    /// Whether the provider goes on with a conversation that it keeps itself and writes to, so that the same
+    /// `request` asks something else each time.
+    fn keeps_conversation(&self, _request: &Value) -> bool {
+        false
+    }
+
     /// How the provider is told to end the generation that answers `request` under the id `generation`
     /// ([`Decoder::generation`]). None where it ends by itself when its connection is closed.
     fn release(&self, _request: &Value, _generation: &str) -> Option<Release> {

@@ -131,7 +131,11 @@ impl Recovery {
 
     /// Whether step `index` is no upstream, and may have its turn. It has one at most.
     pub(super) fn is_own_turn(&self, index: usize) -> bool {
-        let own = self.plan.chain.get(index).is_some_and(|step| step.upstream().is_none());
+        let own = self.plan.chain.get(index).is_some_and(|step| match step {
+            Step::Upstream(_) => false,
+            Step::Cached(_) => self.plan.says_all(),
+            Step::Canned(_) | Step::HandOff(_) => true,
+        });
         own && index >= self.course.asked && self.takes_own_answers()
     }
 

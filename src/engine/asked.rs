@@ -3,16 +3,15 @@
 //! In: the plan. Out: the caller's request, and one text that is the same for all requests that ask the same. It
 //! must never be the same for two that do not.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use serde::{Serialize, Serializer};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{Plan, Step};
 
-/// What a reply was asked: the caller's own request, as the first upstream of the chain would get it.
+/// What a reply was asked: the caller's own request, in the dialect of the first upstream of the chain and for
+/// its model.
 ///
 /// `Debug` shows the dialect and the model, never the request.
 #[derive(Clone)]
@@ -42,23 +41,21 @@ impl Asked {
     ///
     /// It is the whole text and no hash, so two different requests never share it. It is as long as the request,
     /// and as private: where that is too much, use a cryptographic digest of it.
+    ///
+    /// What an upstream is, it does not see: whose credentials it has, a deployment that only its address names,
+    /// what [`adapt`](crate::Upstream::adapt) makes of the request. Clients whose chains differ in that ask
+    /// different things by the same key.
     #[must_use]
     pub fn key(&self) -> String {
-        let request = match &*self.request {
-            Value::Object(fields) => {
-                let told = |name: &str| !matches!(name, "stream" | "stream_options");
-                let fields = fields.iter().filter(|(name, _)| told(name));
-                Shape::Object(fields.map(|(name, value)| (&**name, Shape::of(value))).collect())
-            }
-            other => Shape::of(other),
-        };
-        let all = BTreeMap::from([
-            ("dialect", Shape::Text(&self.dialect)),
-            ("model", Shape::Text(&self.model)),
-            ("request", request),
-        ]);
-        // Nothing in it can fail to be written.
-        serde_json::to_string(&all).unwrap_or_default()
+        let mut request = Value::clone(&self.request);
+        if let Some(fields) = request.as_object_mut() {
+            fields.retain(|name, _| !matches!(name.as_str(), "stream" | "stream_options"));
+        }
+        let mut key = json!({ "dialect": &*self.dialect, "model": &*self.model });
+        // Among the others it would be copied again, with all its images.
+        key["request"] = request;
+        key.sort_all_objects();
+        key.to_string()
     }
 }
 
@@ -71,39 +68,13 @@ impl fmt::Debug for Asked {
     }
 }
 
-/// JSON in one order.
-enum Shape<'a> {
-    Object(BTreeMap<&'a str, Self>),
-    Array(&'a [Value]),
-    Text(&'a str),
-    Other(&'a Value),
-}
-
-impl<'a> Shape<'a> {
-    fn of(value: &'a Value) -> Self {
-        match value {
-            Value::Object(fields) => Self::Object(
-                fields.iter().map(|(name, value)| (&**name, Self::of(value))).collect(),
-            ),
-            Value::Array(items) => Self::Array(items),
-            Value::String(text) => Self::Text(text),
-            other => Self::Other(other),
-        }
-    }
-}
-
-impl Serialize for Shape<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self {
-            Self::Object(fields) => serializer.collect_map(fields),
-            Self::Array(items) => serializer.collect_seq(items.iter().map(Shape::of)),
-            Self::Text(text) => serializer.serialize_str(text),
-            Self::Other(value) => value.serialize(serializer),
-        }
-    }
-}
-
 impl Plan {
+    /// Whether the request says all that is asked, so that it asks the same whenever it comes again.
+    pub(super) fn says_all(&self) -> bool {
+        let first = self.chain.iter().find_map(Step::upstream);
+        !first.is_some_and(|first| first.dialect.keeps_conversation(&self.request))
+    }
+
     /// What its reply is asked.
     pub(super) fn asked(&self) -> Asked {
         let request = Arc::clone(&self.request);
@@ -120,8 +91,6 @@ impl Plan {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
     use crate::dialect::{Gemini, OpenAiChat};
     use crate::engine::Upstream;

@@ -71,7 +71,8 @@ impl<C: Cache> Erased for C {
 /// request, wherever the same was asked before.
 ///
 /// A cache that does not have the answer, or is silent for [`CACHE`](crate::policy::CACHE), is passed over. It is
-/// asked once for a reply.
+/// asked once for a reply, and not at all for a request that goes on with a conversation that the provider keeps
+/// ([`Dialect::keeps_conversation`](crate::dialect::Dialect::keeps_conversation)).
 #[derive(Clone)]
 pub struct Cached(Arc<dyn Erased>);
 
@@ -167,7 +168,7 @@ impl Recovery {
             _ => None,
         });
         let caches: Vec<Cached> = caches.collect();
-        if caches.is_empty() {
+        if caches.is_empty() || !self.plan.says_all() {
             return;
         }
         let Some(answer) = self.worth_keeping(reason) else { return };

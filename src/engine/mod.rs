@@ -230,7 +230,7 @@ impl Recovery {
         let reasons = timers::reasons(&self.step.outline, &self.step.capabilities);
         // Before a request is sent, nobody but the caller takes time.
         let unsent = matches!(input, Input::Sent { id } if self.is_live(id));
-        if unsent || timers::is_paused(self.live.as_ref(), reasons) {
+        if unsent || self.is_paused(reasons) {
             let passed = now.saturating_duration_since(self.now);
             self.clocks.last_new = self.clocks.last_new.and_then(|at| at.checked_add(passed));
         }
@@ -330,13 +330,20 @@ impl Recovery {
         self.ended.is_none() && self.live.as_ref().is_some_and(|live| live.id == id)
     }
 
+    /// Whether time that passes does not speak against the upstreams. Whoever is asked in their place has a
+    /// clock of his own.
+    fn is_paused(&self, reasons: bool) -> bool {
+        matches!(self.state, State::Asking(_)) || timers::is_paused(self.live.as_ref(), reasons)
+    }
+
     fn next_deadline(&self) -> Option<(Instant, Timer)> {
         if matches!(self.state, State::Done) {
             return None;
         }
         let reasons = timers::reasons(&self.step.outline, &self.step.capabilities);
         let pings = self.step.capabilities.pings;
-        let own = self.clocks.next(self.live.as_ref(), &self.plan.policy, reasons, pings);
+        let (live, paused) = (self.live.as_ref(), self.is_paused(reasons));
+        let own = self.clocks.next(live, &self.plan.policy, reasons, pings, paused);
         own.into_iter().chain(self.asking_deadline()).chain(self.wire_deadline()).min()
     }
 

@@ -21,13 +21,14 @@ pub(super) struct Clocks {
 }
 
 impl Clocks {
-    /// The next deadline, if any clock is running.
+    /// The next deadline, if any clock is running. `paused`: that of progress is not.
     pub(super) fn next(
         &self,
         live: Option<&Live>,
         policy: &Policy,
         reasons: bool,
         pings: bool,
+        paused: bool,
     ) -> Option<(Instant, Timer)> {
         let timeouts = &policy.timeouts;
         let overall = timeouts.overall.and_then(|wait| after(self.started, wait, Timer::Overall));
@@ -39,7 +40,7 @@ impl Clocks {
             let wait = delta_wait(timeouts.delta, live.is_quiet(reasons));
             after(live.last_said, wait, Timer::Delta)
         });
-        let progress = self.last_new.filter(|_| !is_paused(live, reasons));
+        let progress = self.last_new.filter(|_| !paused);
         let progress = progress.and_then(|at| after(at, policy.no_progress_max, Timer::Progress));
         [overall, own, delta, progress].into_iter().flatten().min()
     }

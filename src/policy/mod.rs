@@ -187,7 +187,8 @@ impl Policy {
         self
     }
 
-    /// Sets how long nothing new may come after the first cut.
+    /// Sets how long nothing new may come after the first cut. What a model takes to think unseen does not count,
+    /// nor what a step takes that is [asked](crate::manual::chain) in its place.
     #[must_use]
     pub const fn no_progress_max(mut self, max: Duration) -> Self {
         self.no_progress_max = max;

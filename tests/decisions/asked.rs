@@ -406,6 +406,20 @@ fn the_overall_deadline_holds_while_somebody_is_asked() {
     }
 }
 
+/// The upstreams bring nothing new, and so it is somebody else who is asked.
+#[test]
+fn who_is_asked_is_given_time_however_long_nothing_new_has_come() {
+    for wire in Wire::ALL {
+        let log = Log::default();
+        let steps = || [Kept::is_silent(&log, "cache"), Kept::has(&log, "next")].map(Cached::new);
+        let mut plan = chain(wire, steps().map(Step::from));
+        plan.policy = Policy::new().no_progress_max(Duration::from_secs(1)).into();
+        let run = play(wire, plan, vec![status(401)], vec![]);
+        assert_eq!((run.text().as_str(), run.took), (BEFORE, CACHE));
+        assert_eq!(said(&log), ["cache", "let go", "next"]);
+    }
+}
+
 /// Up to the question of the first step.
 fn asking(log: &Log) -> (Recovery, std::time::Instant) {
     #[expect(clippy::disallowed_methods, reason = "an instant to start from; time is virtual")]

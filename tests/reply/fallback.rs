@@ -3,9 +3,13 @@
 use std::future::{Future, pending, ready};
 use std::num::NonZeroUsize;
 
+use futures_util::FutureExt;
 use serde_json::Value;
+use unbroken::dialect::OpenAiResponses;
 use unbroken::policy::{CACHE, HAND_OFF};
-use unbroken::{Asked, Cache, Cached, CachedAnswer, HandOff, MemoryCache, Source, Step, Ticket};
+use unbroken::{
+    Asked, Cache, Cached, CachedAnswer, HandOff, HandedOff, MemoryCache, Source, Step, Ticket,
+};
 
 use super::*;
 
@@ -89,6 +93,44 @@ async fn a_cache_in_memory_forgets_what_was_used_longest_ago_and_what_is_old() {
     let kept = CachedAnswer::new("Hello.").model("m").upstream("one");
     let text = serde_json::to_string(&kept).unwrap();
     assert_eq!(serde_json::from_str::<CachedAnswer>(&text).unwrap(), kept);
+}
+
+#[test]
+fn room_for_any_number_takes_none_before_it_is_used() {
+    let cache = MemoryCache::new(NonZeroUsize::MAX);
+    assert!(format!("{cache:?}").contains("entries: 0"));
+}
+
+/// What is asked with the same words there is another question each time.
+#[tokio::test(start_paused = true)]
+async fn what_continues_a_conversation_of_the_providers_is_not_answered_from_before() {
+    let answers = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&answers);
+    let memory =
+        Memory::new(Script::new().forever(
+            move |request| match count.fetch_add(1, Ordering::Relaxed) {
+                0 | 1 => Model::openai_responses("Paid.").respond(&request.json()),
+                _ => Exchange::reply(StatusCode::UNAUTHORIZED),
+            },
+        ));
+    let uri = http::Uri::from_static("http://r.test/v1/responses");
+    let client = Client::builder()
+        .step(Upstream::new("r", OpenAiResponses, uri))
+        .step(Cached::new(MemoryCache::new(room(8))))
+        .transport(memory)
+        .build()
+        .unwrap();
+    let ask = |conversation: Value| {
+        let request = json!({"model": "m", "input": "Yes.", "conversation": conversation});
+        client.stream(&request).finish()
+    };
+    for conversation in [json!("conv_1"), Value::Null] {
+        assert_eq!(ask(conversation).await.unwrap().text(), "Paid.");
+        others().await;
+    }
+    let error = ask(json!("conv_1")).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Authentication);
+    assert_eq!(source(&ask(Value::Null).await.unwrap()), Source::Cached);
 }
 
 /// Notes that it is gone.
@@ -199,6 +241,24 @@ async fn a_person_is_called_and_the_caller_learns_the_case() {
     let began = Instant::now();
     let error = ask(&client).finish().await.unwrap_err();
     assert_eq!((error.kind(), began.elapsed()), (ErrorKind::Authentication, HAND_OFF));
+}
+
+async fn has_a_bug(_: HandedOff) -> Result<Ticket, ()> {
+    panic!("a bug of the hook's own")
+}
+
+/// Its caller may have caught that, and still wants an end.
+#[tokio::test(start_paused = true)]
+async fn a_hook_that_panics_has_no_answer() {
+    let (memory, down) = switched();
+    down.store(1, Ordering::Relaxed);
+    let broken = HandOff::text("").enqueue(has_a_bug);
+    let client = builder(&memory).step(broken).build().unwrap();
+    let mut reply = ask(&client);
+    let next = std::panic::AssertUnwindSafe(reply.next()).catch_unwind().await;
+    assert!(next.is_err(), "it is not hidden");
+    let error = reply.finish().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Authentication);
 }
 
 /// The trial of a half-open breaker is for somebody who asks its upstream.

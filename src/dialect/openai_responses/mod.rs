@@ -120,6 +120,13 @@ impl Dialect for OpenAiResponses {
         rewrite::is_stored(request)
     }
 
+    /// What `previous_response_id` names stays as it is; a `conversation` grows
+    /// (OpenAI's own schema, in <https://docs.rs/crate/openai-client-base/0.12.0/source/docs/ConversationParam.md>, read in
+    /// November 2026).
+    fn keeps_conversation(&self, request: &Value) -> bool {
+        rewrite::keeps_conversation(request)
+    }
+
     /// A background response goes on, and is billed, until it is canceled
     /// (<https://platform.openai.com/docs/guides/background>, read in November 2026).
     fn release(&self, request: &Value, generation: &str) -> Option<Release> {

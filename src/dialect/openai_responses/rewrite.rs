@@ -100,7 +100,7 @@ fn is_structured(request: &Value) -> bool {
 
 /// Whether the provider writes what it is sent into a conversation of the caller's, where a note of ours
 /// would stay.
-fn keeps_conversation(request: &Value) -> bool {
+pub(super) fn keeps_conversation(request: &Value) -> bool {
     request.get("conversation").is_some_and(|conversation| !conversation.is_null())
 }
 
