@@ -9,7 +9,7 @@ use std::mem;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 
 use bytes::Bytes;
 use futures_core::Stream;
@@ -304,6 +304,12 @@ impl Reply {
 impl Drop for Reply {
     fn drop(&mut self) {
         if let State::Running(running) = &mut self.state {
+            // A client of the wire view that has all of the answer leaves at its end.
+            if running.engine.is_told() && !running.told {
+                running.engine.handle_input(self.shared.clock.now(), Input::Cancel);
+                let cx = &mut Context::from_waker(Waker::noop());
+                while running.poll_next(&self.shared, self.id, cx).is_ready() && !running.done {}
+            }
             while let Some(released) = running.engine.abandon() {
                 release::send(&self.shared, self.id, *released);
             }

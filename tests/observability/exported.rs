@@ -170,6 +170,26 @@ async fn what_is_denied_is_no_attempt() {
     assert_eq!(value(&text, r#"unbroken_denied_total{upstream="one"}"#), Some(4.0), "{text}");
 }
 
+/// A client of the wire view that has the terminal marker often leaves before the upstream's body ends: it has
+/// the whole answer, and the upstream gave it.
+#[tokio::test(start_paused = true)]
+async fn who_leaves_with_the_whole_answer_has_it() {
+    let recorder = recorder();
+    let _installed = metrics::set_default_local_recorder(&recorder);
+    let lingering = Memory::new(Script::new().forever(|_| model().whole().stall()));
+    let client = client(lingering, Metrics::new());
+    let mut wire = client.stream(request()).wire();
+    while !wire.is_complete() {
+        wire.next().await.unwrap().unwrap();
+    }
+    drop(wire);
+    let text = recorder.handle().render();
+    let finished = r#"unbroken_replies_total{outcome="finished",source="model"}"#;
+    assert_eq!(value(&text, finished), Some(1.0), "{text}");
+    assert_eq!(value(&text, "unbroken_active_streams"), Some(0.0), "{text}");
+    assert_eq!(client.breakers()[0].calls.all, 1, "what a breaker counts");
+}
+
 /// The manual's table of what is told has a row for every notice.
 #[test]
 fn the_manual_lists_every_notice() {
