@@ -114,6 +114,15 @@ async fn the_manual_lists_what_is_exported() {
     assert_eq!(listed, families(exported().await));
 }
 
+#[tokio::test]
+async fn each_metric_says_what_it_means() {
+    for text in [rendered().await, scraped().await] {
+        for name in families(names(&text)).into_keys() {
+            assert!(text.contains(&format!("# HELP {name} ")), "{name}");
+        }
+    }
+}
+
 /// The value of the series that is written so.
 fn value(text: &str, series: &str) -> Option<f64> {
     let mut values = text.lines().filter_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
