@@ -111,6 +111,21 @@ fn a_breaker_of_which_nothing_is_heard_resolves() {
     assert_eq!(states(&told), BOTH);
 }
 
+/// As any other measure's.
+#[test]
+fn the_window_of_a_breaker_is_from_a_minute_to_an_hour() {
+    for (asked, kept) in [(0, 60), (61, 120), (7200, 3600)] {
+        let rule = AlertRule::new("open", Measure::BreakersOpen, 0.0);
+        let (mut scene, told) = watched(vec![rule.window(Duration::from_secs(asked))]);
+        scene.breaker("a", BreakerState::Open);
+        assert_eq!(states(&told), FIRED, "{asked}");
+        scene.pass(kept - 1);
+        assert_eq!(scene.observer.check(scene.now), [], "{asked}");
+        scene.pass(1);
+        assert_eq!(scene.observer.check(scene.now).len(), 1, "{asked}");
+    }
+}
+
 #[test]
 fn too_many_seams_that_nothing_verifies() {
     let (mut scene, told) = by_default("unverified-seams");
