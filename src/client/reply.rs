@@ -3,13 +3,15 @@
 //! In: engine outputs. Out: one item a poll. Two rules are its own: bytes are read before a timer is
 //! believed, and the clock is believed, not the timer's wake-up.
 
+mod leave;
+
 use std::fmt;
 use std::future::poll_fn;
 use std::mem;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use futures_core::Stream;
@@ -301,27 +303,6 @@ impl Reply {
     }
 }
 
-impl Drop for Reply {
-    fn drop(&mut self) {
-        if let State::Running(running) = &mut self.state {
-            // A client of the wire view that has all of the answer leaves at its end.
-            if running.engine.is_told() && !running.told {
-                running.engine.handle_input(self.shared.clock.now(), Input::Cancel);
-                let cx = &mut Context::from_waker(Waker::noop());
-                while running.poll_next(&self.shared, self.id, cx).is_ready() && !running.done {}
-            }
-            while let Some(released) = running.engine.abandon() {
-                release::send(&self.shared, self.id, *released);
-            }
-            if !running.told {
-                let report = running.engine.report().clone();
-                let over = Over::new(Err(ErrorKind::Canceled), report);
-                self.shared.hear(self.id, &Notice::Over(Box::new(over)));
-            }
-        }
-    }
-}
-
 impl Stream for Reply {
     type Item = Result<Event, Error>;
 
@@ -421,8 +402,9 @@ impl Running {
     }
 
     fn hear(&mut self, shared: &Shared, reply: ReplyId, notice: &Notice) {
-        shared.hear(reply, notice);
+        // Before an observer may panic: the drop would tell it once more.
         self.told |= matches!(notice, Notice::Over(_));
+        shared.hear(reply, notice);
         if let Notice::Ended { verdict, report, .. } = notice {
             if report.outcome != Outcome::Finished {
                 self.head = None;
