@@ -8,12 +8,14 @@ mod rules;
 #[path = "observability/spans.rs"]
 mod spans;
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use http::StatusCode;
 use serde_json::{Value, json};
 use unbroken::dialect::Anthropic;
-use unbroken::observe::Observer;
+use unbroken::observe::{Observation, Observer};
 use unbroken::policy::{Backoff, BreakerPolicy, Policy};
 use unbroken::testing::{Exchange, Fault, Flaky, Memory, Model, Script};
 use unbroken::{Client, Upstream};
@@ -57,4 +59,24 @@ fn fragile(memory: Memory, observer: impl Observer) -> Client {
 fn request() -> Value {
     let ask = json!([{ "role": "user", "content": "a secret question" }]);
     json!({ "model": "claude-haiku-4-5", "max_tokens": 1024, "messages": ask })
+}
+
+/// What an observer panics at is told it once; and a lock that its panic has poisoned does not make the drop of
+/// the reply a second panic, which would end the process.
+#[tokio::test(start_paused = true)]
+async fn an_observer_that_panics_ends_its_reply_and_no_more() {
+    for at in ["FirstDelta", "Over"] {
+        let told = Arc::new(AtomicUsize::new(0));
+        let (count, lock) = (Arc::clone(&told), Mutex::new(()));
+        let client = client(broken(), move |observation: &Observation<'_>| {
+            let _held = lock.lock().unwrap();
+            if format!("{:?}", observation.notice).starts_with(at) {
+                count.fetch_add(1, Ordering::Relaxed);
+                panic!("as an observer may");
+            }
+        });
+        let reply = client.stream(request());
+        assert!(tokio::spawn(reply.finish()).await.unwrap_err().is_panic());
+        assert_eq!(told.load(Ordering::Relaxed), 1, "{at}");
+    }
 }

@@ -3,6 +3,8 @@
 //! In: engine outputs. Out: one item a poll. Two rules are its own: bytes are read before a timer is
 //! believed, and the clock is believed, not the timer's wake-up.
 
+mod leave;
+
 use std::fmt;
 use std::future::poll_fn;
 use std::mem;
@@ -301,21 +303,6 @@ impl Reply {
     }
 }
 
-impl Drop for Reply {
-    fn drop(&mut self) {
-        if let State::Running(running) = &mut self.state {
-            while let Some(released) = running.engine.abandon() {
-                release::send(&self.shared, self.id, *released);
-            }
-            if !running.told {
-                let report = running.engine.report().clone();
-                let over = Over::new(Err(ErrorKind::Canceled), report);
-                self.shared.hear(self.id, &Notice::Over(Box::new(over)));
-            }
-        }
-    }
-}
-
 impl Stream for Reply {
     type Item = Result<Event, Error>;
 
@@ -418,8 +405,9 @@ impl Running {
     }
 
     fn hear(&mut self, shared: &Shared, reply: ReplyId, notice: &Notice) {
-        shared.hear(reply, notice);
+        // Before an observer may panic: the drop would tell it once more.
         self.told |= matches!(notice, Notice::Over(_));
+        shared.hear(reply, notice);
         if let Notice::Ended { verdict, report, .. } = notice {
             if report.outcome != Outcome::Finished {
                 self.head = None;

@@ -115,7 +115,8 @@ pub enum Notice {
         report: Box<AttemptReport>,
     },
     /// A reply is over. Comes once for each that was polled, before its last item is handed out. Of one
-    /// that is dropped before its end, the client tells that it is canceled.
+    /// that is dropped before its end, the client tells that it is canceled; one whose wire view has handed
+    /// out the terminal marker is complete.
     Over(Box<Over>),
     /// The provider was told to end a generation that nobody fetches any more. Told by the client, which
     /// sends that, not by the engine.

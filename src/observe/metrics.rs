@@ -61,6 +61,10 @@ impl Metrics {
                 LOST_TOKENS,
                 "Output tokens of attempts that were cut: billed, and only partly of use.",
             ),
+            (
+                REBILLED_TOKENS,
+                "Input tokens that are billed once more because an attempt was cut, at the least.",
+            ),
             (DENIED, "Attempts that were not allowed, and not sent."),
             (ACCOUNT, "Refusals of the account or its credentials."),
             (TRANSITIONS, "Changes of breakers, by the state that they changed to."),

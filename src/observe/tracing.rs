@@ -1,8 +1,10 @@
 //! A span for each reply, and one in it for each attempt.
 //!
-//! In: notices. Out: spans of the `tracing` crate, with the names of OpenTelemetry's conventions for
-//! generative AI where there is one (<https://opentelemetry.io/docs/specs/semconv/gen-ai/gen-ai-spans/>,
-//! November 2026, status: development), and `unbroken.*` for the rest. Never keys, bodies or content.
+//! In: notices. Out: spans of the `tracing` crate, with the names of OpenTelemetry's [conventions] for
+//! generative AI where there is one (November 2026, status: development), and `unbroken.*` for the rest.
+//! Never keys, bodies or content.
+//!
+//! [conventions]: https://github.com/open-telemetry/semantic-conventions-genai/blob/main/docs/gen-ai/client-inference.md
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -144,7 +146,6 @@ impl Spans {
                 span.record("gen_ai.response.finish_reasons", reasons);
                 span.record("unbroken.source", finish.source.as_str());
                 span.record("unbroken.inferred", finish.inferred);
-                span.record("otel.status_code", "OK");
             }
             Err(kind) => failed(span, *kind),
         }
@@ -167,7 +168,7 @@ fn reply_span(reply: ReplyId, dialect: &str, upstream: &str, model: &str) -> Spa
         gen_ai.usage.input_tokens = field::Empty,
         gen_ai.usage.output_tokens = field::Empty,
         gen_ai.usage.cache_read.input_tokens = field::Empty,
-        gen_ai.usage.cache_creation.input_tokens = field::Empty,
+        gen_ai.usage.cache_write.input_tokens = field::Empty,
         gen_ai.usage.reasoning.output_tokens = field::Empty,
         error.type = field::Empty,
         unbroken.reply = reply.get(),
@@ -250,11 +251,12 @@ fn record_usage(span: &Span, usage: Usage) {
     span.record("gen_ai.usage.input_tokens", usage.input_tokens);
     span.record("gen_ai.usage.output_tokens", usage.output_tokens);
     span.record("gen_ai.usage.cache_read.input_tokens", usage.cached_input_tokens);
-    span.record("gen_ai.usage.cache_creation.input_tokens", usage.cache_write_tokens);
+    span.record("gen_ai.usage.cache_write.input_tokens", usage.cache_write_tokens);
     span.record("gen_ai.usage.reasoning.output_tokens", usage.reasoning_tokens);
 }
 
-/// A caller who went away is no failure of what was watched: its status stays unset.
+/// By the conventions only an error sets the status. A caller who went away is no failure of what was
+/// watched: it stays unset too.
 fn failed(span: &Span, kind: ErrorKind) {
     span.record("error.type", kind.as_str());
     if kind != ErrorKind::Canceled {

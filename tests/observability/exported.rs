@@ -114,6 +114,15 @@ async fn the_manual_lists_what_is_exported() {
     assert_eq!(listed, families(exported().await));
 }
 
+#[tokio::test]
+async fn each_metric_says_what_it_means() {
+    for text in [rendered().await, scraped().await] {
+        for name in families(names(&text)).into_keys() {
+            assert!(text.contains(&format!("# HELP {name} ")), "{name}");
+        }
+    }
+}
+
 /// The value of the series that is written so.
 fn value(text: &str, series: &str) -> Option<f64> {
     let mut values = text.lines().filter_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
@@ -168,6 +177,26 @@ async fn what_is_denied_is_no_attempt() {
     let sent = memory.requests().len() as f64;
     assert_eq!(value(&text, r#"unbroken_attempts_total{upstream="one"}"#), Some(sent), "{text}");
     assert_eq!(value(&text, r#"unbroken_denied_total{upstream="one"}"#), Some(4.0), "{text}");
+}
+
+/// A client of the wire view that has the terminal marker often leaves before the upstream's body ends: it has
+/// the whole answer, and the upstream gave it.
+#[tokio::test(start_paused = true)]
+async fn who_leaves_with_the_whole_answer_has_it() {
+    let recorder = recorder();
+    let _installed = metrics::set_default_local_recorder(&recorder);
+    let lingering = Memory::new(Script::new().forever(|_| model().whole().stall()));
+    let client = client(lingering, Metrics::new());
+    let mut wire = client.stream(request()).wire();
+    while !wire.is_complete() {
+        wire.next().await.unwrap().unwrap();
+    }
+    drop(wire);
+    let text = recorder.handle().render();
+    let finished = r#"unbroken_replies_total{outcome="finished",source="model"}"#;
+    assert_eq!(value(&text, finished), Some(1.0), "{text}");
+    assert_eq!(value(&text, "unbroken_active_streams"), Some(0.0), "{text}");
+    assert_eq!(client.breakers()[0].calls.all, 1, "what a breaker counts");
 }
 
 /// The manual's table of what is told has a row for every notice.

@@ -36,7 +36,7 @@ use super::{Observation, Observer};
 /// ```
 pub struct Alerts {
     errors: ErrorMetrics,
-    watched: Mutex<Vec<Watched>>,
+    watched: Mutex<Watch>,
     told: Option<Box<Tell>>,
 }
 
@@ -68,6 +68,13 @@ pub enum AlertState {
     Resolved,
 }
 
+/// The rules, and when they were looked at last.
+#[derive(Debug)]
+struct Watch {
+    rules: Vec<Watched>,
+    last: Option<Instant>,
+}
+
 #[derive(Debug)]
 struct Watched {
     rule: AlertRule,
@@ -78,8 +85,9 @@ impl Alerts {
     /// Watches for `rules`; see [`AlertRule::defaults`].
     #[must_use]
     pub fn new(rules: impl IntoIterator<Item = AlertRule>) -> Self {
-        let watched = rules.into_iter().map(|rule| Watched { rule, holds: false }).collect();
-        Self { errors: ErrorMetrics::new(), watched: Mutex::new(watched), told: None }
+        let rules = rules.into_iter().map(|rule| Watched { rule, holds: false }).collect();
+        let watched = Mutex::new(Watch { rules, last: None });
+        Self { errors: ErrorMetrics::new(), watched, told: None }
     }
 
     /// Sets who is told of every alert, in place of whoever was before; nobody by default.
@@ -94,7 +102,7 @@ impl Alerts {
     }
 
     /// Looks at every rule as of `now`: what fires or resolves, in the order of the rules. Whoever is told
-    /// of alerts is told of these too.
+    /// of alerts is told of these too. A time before the last look counts as the last one's.
     pub fn check(&self, now: Instant) -> Vec<Alert> {
         self.look(now, |_| true)
     }
@@ -103,7 +111,7 @@ impl Alerts {
     #[must_use]
     pub fn holding(&self) -> Vec<Arc<str>> {
         let watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
-        let holding = watched.iter().filter(|watched| watched.holds);
+        let holding = watched.rules.iter().filter(|watched| watched.holds);
         holding.map(|watched| Arc::clone(&watched.rule.name)).collect()
     }
 
@@ -115,7 +123,11 @@ impl Alerts {
 
     fn look(&self, now: Instant, concerns: impl Fn(Measure) -> bool) -> Vec<Alert> {
         let mut watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
-        let concerned = watched.iter_mut().filter(|watched| concerns(watched.rule.measure));
+        // What two threads tell comes in either order, and a minute that is over does not come back.
+        let now = watched.last.map_or(now, |last| now.max(last));
+        watched.last = Some(now);
+        let concerned = watched.rules.iter_mut();
+        let concerned = concerned.filter(|watched| concerns(watched.rule.measure));
         let alerts: Vec<Alert> =
             concerned.filter_map(|watched| watched.look(&self.errors, now)).collect();
         // Whoever is told may ask what holds.

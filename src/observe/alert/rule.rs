@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::super::errors::{Minute, P95, State, Waits, share};
+use super::super::errors::{Minute, P95, State, Waits, share, whole};
 use crate::engine::Notice;
 use crate::error::ErrorKind;
 use crate::event::{Join, as_millis};
@@ -133,7 +133,7 @@ impl AlertRule {
                 counted(sum(|minute| minute.attempt_errors.of(ErrorKind::RateLimited.as_str())))
             }
             Measure::BreakersOpen => {
-                let recent = |at| now.saturating_duration_since(at) < self.window;
+                let recent = |at| now.saturating_duration_since(at) < whole(self.window);
                 let told = state.breakers.iter().filter(|(_, told)| recent(told.at));
                 counted(told.count() as u64)
             }

@@ -1,6 +1,7 @@
 //! Each rule fires once, holds, and resolves once.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use super::super::scene::{Scene, end, lost};
 use super::*;
@@ -110,6 +111,21 @@ fn a_breaker_of_which_nothing_is_heard_resolves() {
     assert_eq!(states(&told), BOTH);
 }
 
+/// As any other measure's.
+#[test]
+fn the_window_of_a_breaker_is_from_a_minute_to_an_hour() {
+    for (asked, kept) in [(0, 60), (61, 120), (7200, 3600)] {
+        let rule = AlertRule::new("open", Measure::BreakersOpen, 0.0);
+        let (mut scene, told) = watched(vec![rule.window(Duration::from_secs(asked))]);
+        scene.breaker("a", BreakerState::Open);
+        assert_eq!(states(&told), FIRED, "{asked}");
+        scene.pass(kept - 1);
+        assert_eq!(scene.observer.check(scene.now), [], "{asked}");
+        scene.pass(1);
+        assert_eq!(scene.observer.check(scene.now).len(), 1, "{asked}");
+    }
+}
+
 #[test]
 fn too_many_seams_that_nothing_verifies() {
     let (mut scene, told) = by_default("unverified-seams");
@@ -204,6 +220,23 @@ fn the_window_slides_out_under_a_rule_that_holds() {
     scene.pass(60);
     assert_eq!(scene.observer.check(scene.now).len(), 1, "0 of 1");
     assert_eq!(states(&told), BOTH);
+}
+
+/// What two threads tell comes in either order, also where a minute ends in between.
+#[test]
+fn time_that_goes_back_fires_nothing_again() {
+    let (mut scene, told) = by_default("error-rate");
+    scene.fail(20, ErrorKind::Stalled);
+    scene.pass(600);
+    let late = scene.now;
+    assert_eq!(scene.observer.check(late).len(), 1);
+    assert_eq!(states(&told), BOTH);
+    scene.now -= Duration::from_millis(1);
+    scene.finish(1);
+    assert_eq!(states(&told), BOTH);
+    scene.fail(20, ErrorKind::Stalled);
+    assert_eq!(states(&told).len(), 3);
+    assert_eq!(scene.observer.check(scene.now), []);
 }
 
 #[test]

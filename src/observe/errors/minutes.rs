@@ -148,7 +148,7 @@ fn minute(start: Instant, at: Instant) -> u64 {
 }
 
 /// `window` as it is kept.
-pub(super) fn whole(window: Duration) -> Duration {
+pub(in crate::observe) fn whole(window: Duration) -> Duration {
     Duration::from_secs(60 * whole_minutes(window))
 }
 

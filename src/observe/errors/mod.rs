@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 pub use self::snapshot::{BreakerAt, ErrorSnapshot, MinuteCounts, Percentiles, ReplyCounts};
 
-pub(super) use self::minutes::{Minute, P95, Waits};
+pub(super) use self::minutes::{Minute, P95, Waits, whole};
 use self::minutes::{Minutes, WINDOW_MAX};
 pub(super) use self::snapshot::share;
 use super::breakers::Breakers;
