@@ -64,6 +64,7 @@ fn request() -> Value {
 /// What an observer panics at is told it once; and a lock that its panic has poisoned does not make the drop of
 /// the reply a second panic, which would end the process.
 #[tokio::test(start_paused = true)]
+#[expect(clippy::disallowed_methods, reason = "a task is what catches a panic")]
 async fn an_observer_that_panics_ends_its_reply_and_no_more() {
     for at in ["FirstDelta", "Over"] {
         let told = Arc::new(AtomicUsize::new(0));

@@ -288,6 +288,7 @@ async fn a_trial_that_nobody_ends_holds_its_place_for_a_while_only() {
 
 /// An answer may take longer than the breaker was open: its trial has its place all the same.
 #[tokio::test(start_paused = true)]
+#[expect(clippy::disallowed_methods, reason = "a trial under way beside others")]
 async fn a_trial_keeps_its_place_however_long_its_answer_is() {
     let healthy = Arc::new(AtomicBool::new(false));
     let heals = Arc::clone(&healthy);
