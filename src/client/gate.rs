@@ -77,6 +77,8 @@ pub(super) struct Permit {
     key: Key,
     /// None where no breaker was asked, or its word did not count.
     permit: Option<Leave>,
+    /// The attempt failed and was to be tried again: a failure, if it is not.
+    owed: bool,
     /// When the breaker last heard that the request is under way, if it is a trial.
     heard: Option<Instant>,
 }
@@ -118,19 +120,22 @@ impl Gate {
     }
 
     /// Whether `attempt` may be sent: the breaker is asked first, so that what it refuses draws on no
-    /// budget. `held`: what the attempt before it has left, if it is of the same reply.
+    /// budget. `held`: what the attempt before it has left, if it is of the same reply. A retry that the budget
+    /// refuses makes a failure of what it was to heal.
     pub(super) fn admit(
         self: &Arc<Self>,
         attempt: &Attempt,
         held: Option<Permit>,
         now: Instant,
-        tell: impl FnOnce(&Notice),
+        tell: impl Fn(&Notice),
     ) -> Option<Permit> {
         let key =
             Key { upstream: Arc::clone(&attempt.upstream), model: Arc::clone(&attempt.model) };
-        let mut permit = Permit { gate: Arc::clone(self), key, permit: None, heard: None };
+        let mut permit =
+            Permit { gate: Arc::clone(self), key, permit: None, owed: false, heard: None };
         if self.policy.failures != 0 && permit.key.model.len() <= MODEL_MAX {
             let held = held.filter(|held| held.key == permit.key);
+            permit.owed = held.as_ref().is_some_and(|held| held.owed);
             let held = held.and_then(|mut held| held.permit.take());
             let (leave, is_trial, notice) = self.leave(&permit.key, held, now);
             permit.heard = is_trial.then_some(now);
@@ -144,7 +149,12 @@ impl Gate {
                 return None;
             }
         }
-        self.affords(attempt, now).then_some(permit)
+        if self.affords(attempt, now) {
+            permit.owed = false;
+            return Some(permit);
+        }
+        permit.unretried(now).iter().for_each(tell);
+        None
     }
 
     /// Whether the upstream's budget allows `attempt`. One that asks it anew adds to the budget.
@@ -249,20 +259,39 @@ impl Permit {
     /// The attempt is over; what that changes is for observers. A trial that has neither succeeded nor
     /// failed keeps its place for the next attempt of its reply; it is given back when this is dropped.
     pub(super) fn settle(&mut self, verdict: Verdict, now: Instant) -> Option<Notice> {
-        let Leave { of, permit } = self.permit?;
-        if !matches!(verdict, Verdict::Continued | Verdict::Uncounted) {
+        let leave = self.permit?;
+        self.owed = verdict == Verdict::Retried;
+        if matches!(verdict, Verdict::Success | Verdict::Slow | Verdict::Failure | Verdict::Setback)
+        {
             self.permit = None;
         }
-        let mut breakers = lock(&self.gate.breakers);
-        let guarded = breakers.get_mut(&self.key).filter(|guarded| guarded.number == of)?;
-        let ((), notice) = guarded.act(&self.key, now, |breaker| match verdict {
+        self.act(leave, now, |breaker, permit| match verdict {
             Verdict::Success => breaker.on_success(permit, now),
             Verdict::Slow | Verdict::Failure => breaker.on_failure(permit, now),
-            Verdict::Setback => breaker.on_setback(permit, now),
+            Verdict::Retried | Verdict::Setback => breaker.on_setback(permit, now),
             Verdict::Continued => breaker.on_continued(permit, now),
             Verdict::Uncounted => {}
-        });
-        notice
+        })
+    }
+
+    /// Nothing is sent any more for the reply at this upstream: what a retry was to heal was a failure.
+    pub(super) fn unretried(&mut self, now: Instant) -> Option<Notice> {
+        let owed = mem::take(&mut self.owed);
+        let leave = self.permit.filter(|_| owed)?;
+        self.act(leave, now, |breaker, permit| breaker.on_unretried(permit, now))
+    }
+
+    /// Lets `act` at the breaker that gave `leave`, if it is not forgotten.
+    fn act(
+        &self,
+        leave: Leave,
+        now: Instant,
+        act: impl FnOnce(&mut Breaker, policy::Permit),
+    ) -> Option<Notice> {
+        let Leave { of, permit } = leave;
+        let mut breakers = lock(&self.gate.breakers);
+        let guarded = breakers.get_mut(&self.key).filter(|guarded| guarded.number == of)?;
+        guarded.act(&self.key, now, |breaker| act(breaker, permit)).1
     }
 }
 

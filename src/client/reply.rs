@@ -357,7 +357,11 @@ impl Running {
                 Output::Notice(notice) => self.hear(shared, reply, &notice),
                 Output::Done(result) => {
                     self.done = true;
-                    self.permit = None;
+                    let canceled = result.as_ref().is_err_and(Error::is_canceled);
+                    if let Some(mut permit) = self.permit.take().filter(|_| !canceled) {
+                        let change = permit.unretried(shared.clock.now());
+                        change.iter().for_each(|notice| shared.hear(reply, notice));
+                    }
                     // What the engine has left open of a success is the caller's.
                     if result.is_err() {
                         self.exchange = Exchange::None;

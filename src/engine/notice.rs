@@ -181,9 +181,11 @@ pub enum Verdict {
     /// It does not. At most once for a reply and an (upstream, model), this and
     /// [`Slow`](Self::Slow) together.
     Failure,
-    /// It did not, which counts towards the rate of failures alone, and fails a trial: it is asked
-    /// again, and what a retry heals is no failure; or the reply has counted one already; or something
-    /// new had come before it died, and it is not asked to go on.
+    /// It did not, and is asked again: what a retry heals is no failure. Counts towards the rate of failures alone,
+    /// and fails a trial. If the retry is not sent after all, and the reply is not canceled, it was a failure.
+    Retried,
+    /// It did not, which counts towards the rate of failures alone, and fails a trial: the reply has
+    /// counted a failure already; or something new had come before it died, and it is not asked to go on.
     Setback,
     /// It died after something new had come, and is asked to go on: counts towards the rate of failures
     /// alone. A trial goes on with the attempt that continues.

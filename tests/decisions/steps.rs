@@ -131,21 +131,21 @@ fn reasoning_alone_makes_no_attempt_exempt() {
 #[test]
 fn one_reply_counts_at_most_one_failure_of_an_upstream_and_only_without_new_content() {
     for wire in Wire::ALL {
-        use Verdict::{Continued, Failure, Setback, Success, Uncounted};
+        use Verdict::{Continued, Failure, Retried, Setback, Success, Uncounted};
         let run = play(wire, two(wire), vec![status(503); 3], vec![status(503), status(503)]);
         // Not before it is known how the reply fares there.
         let expected = [
-            ("one", Setback),
-            ("one", Setback),
+            ("one", Retried),
+            ("one", Retried),
             ("one", Failure),
-            ("two", Setback),
-            ("two", Setback),
+            ("two", Retried),
+            ("two", Retried),
             ("two", Success),
         ];
         assert_eq!(verdicts(&run), expected);
         let run =
             play(wire, one(wire), vec![cut(wire, 50), Exchange::headless(End::Reset)], vec![]);
-        assert_eq!(verdicts(&run), [("one", Continued), ("one", Setback), ("one", Success)]);
+        assert_eq!(verdicts(&run), [("one", Continued), ("one", Retried), ("one", Success)]);
         // The last attempt that is allowed goes on with nothing.
         let mut last = one(wire);
         last.policy = Policy::new().max_attempts(1).into();
@@ -173,7 +173,7 @@ fn one_reply_counts_at_most_one_failure_of_an_upstream_and_only_without_new_cont
 /// Off unless it is set: an answer that keeps its caller waiting, and comes to its end all the same.
 #[test]
 fn a_slow_first_word_counts_as_a_failure_where_the_caller_says_so() {
-    use Verdict::{Setback, Slow, Success};
+    use Verdict::{Retried, Slow, Success};
     let answer = |wire, delay| model(wire).whole().delay(Duration::from_secs(delay));
     let plan = |wire, slow: Option<u64>| {
         let mut plan = one(wire);
@@ -192,7 +192,7 @@ fn a_slow_first_word_counts_as_a_failure_where_the_caller_says_so() {
         // The wait is one attempt's, and not of those before it, nor between them.
         let busy = || status(503).delay(Duration::from_secs(9));
         let run = play(wire, plan(wire, Some(10)), vec![busy(), busy(), answer(wire, 9)], vec![]);
-        assert_eq!(verdicts(&run), [("one", Setback), ("one", Setback), ("one", Success)]);
+        assert_eq!(verdicts(&run), [("one", Retried), ("one", Retried), ("one", Success)]);
         // Pings are no words.
         let late = answer(wire, 0).every(Duration::from_secs(11));
         assert_eq!(
@@ -349,7 +349,7 @@ fn a_request_that_is_not_streamed_is_done_with_a_head_that_is_a_success() {
     assert_eq!(run.result.as_ref().err().map(|e| e.kind()), None);
     assert_eq!(run.requests, [request.clone(), request], "sent as it is");
     assert_eq!(run.took, Duration::from_secs(7));
-    assert_eq!(verdicts(&run), [("one", Verdict::Setback), ("one", Verdict::Success)]);
+    assert_eq!(verdicts(&run), [("one", Verdict::Retried), ("one", Verdict::Success)]);
     let finish = run.transcript.finish().unwrap();
     assert_eq!((&finish.reason, finish.inferred), (&FinishReason::Unstated, true));
 }

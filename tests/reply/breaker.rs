@@ -286,6 +286,41 @@ async fn a_trial_that_nobody_ends_holds_its_place_for_a_while_only() {
     assert_eq!(hear(ask(&client)).await.text(), TEXT);
 }
 
+/// A retry that is not sent heals nothing: what it was to heal is a failure in a row.
+#[tokio::test(start_paused = true)]
+async fn five_replies_without_a_retry_stop_the_requests() {
+    type SetUp = fn(ClientBuilder) -> ClientBuilder;
+    let set_ups: [SetUp; 3] = [
+        |client| client.budget(Budget::new(0, 0, 0.0)),
+        |client| client.policy(quick().keep_going(|_| false)),
+        |client| client.budget(Budget::new(0, 0, 0.0)).step(Canned::text("Later.")),
+    ];
+    for set_up in set_ups {
+        let memory = Moody::new(503).memory();
+        let client = set_up(builder(&memory).policy(quick())).build().unwrap();
+        for replies in 1..=5 {
+            hear(ask(&client)).await;
+            assert_eq!(memory.requests().len(), replies);
+            let state = if replies < 5 { Closed } else { Open };
+            assert_eq!(states(&client), [state], "after {replies}");
+        }
+    }
+    // Whoever is canceled while he waits says nothing about the upstream.
+    let memory = Moody::new(503).memory();
+    let slow = Backoff::new(Duration::from_secs(30), Duration::from_secs(30));
+    let client = builder(&memory).policy(Policy::new().backoff(slow)).build().unwrap();
+    for _ in 0..6 {
+        let mut reply = ask(&client);
+        tokio::time::timeout(Duration::from_millis(1), reply.next())
+            .await
+            .unwrap()
+            .unwrap()
+            .unwrap();
+        drop(reply);
+    }
+    assert_eq!(states(&client), [Closed]);
+}
+
 /// An answer may take longer than the breaker was open: its trial has its place all the same.
 #[tokio::test(start_paused = true)]
 #[expect(clippy::disallowed_methods, reason = "a trial under way beside others")]

@@ -194,8 +194,9 @@ pub(super) fn verdict(ended: &Ended, known: Circumstances) -> Verdict {
     }
     let failure = match (known.fresh, known.again) {
         (true, true) => Verdict::Continued,
-        (true, false) | (false, true) => Verdict::Setback,
-        (false, false) if known.blamed => Verdict::Setback,
+        (true, false) => Verdict::Setback,
+        (false, _) if known.blamed => Verdict::Setback,
+        (false, true) => Verdict::Retried,
         (false, false) => Verdict::Failure,
     };
     match ended.cut {

@@ -224,7 +224,7 @@ fn how_much_of_a_failure_counts() {
     let rows = [
         ((false, false, false), Failure, "the reply has its end there"),
         ((false, false, true), Setback, "one reply counts one in a row"),
-        ((false, true, false), Setback, "what a retry heals is no failure"),
+        ((false, true, false), Retried, "what a retry heals is no failure"),
         ((false, true, true), Setback, "the same again"),
         ((true, true, false), Continued, "how the answer fares is not known yet"),
         ((true, true, true), Continued, "the same again"),

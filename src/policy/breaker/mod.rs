@@ -203,6 +203,20 @@ impl Breaker {
         self.failed(permit, now, 0);
     }
 
+    /// The request had a setback, and the retry that was to heal it is not sent: it was a failure in a row after
+    /// all. The rate has it already.
+    pub fn on_unretried(&mut self, permit: Permit, now: Instant) {
+        if self.is_past(permit) || self.policy.failures == 0 {
+            return;
+        }
+        let State::Closed { failures } = &mut self.state else { return };
+        *failures = failures.saturating_add(1);
+        if *failures >= self.policy.failures {
+            let until = self.after(now);
+            self.turn(State::Open { until });
+        }
+    }
+
     /// The request failed so, and another one goes on with what had come of it: it counts towards the
     /// rate of failures alone, and a trial keeps its place.
     pub fn on_continued(&mut self, permit: Permit, now: Instant) {

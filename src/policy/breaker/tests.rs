@@ -23,7 +23,8 @@ impl Story {
 
     /// `+` asked and let through, `-` asked and refused, `s`, `f`, `b`, `a`: the first permit that is out
     /// succeeded, failed, had a setback, was abandoned; `c`, `x`: it was continued, and that was let
-    /// through or refused; `S`, `F`, `B`, `A`, `C`, `X`: the last one; `l`: the first one is alive.
+    /// through or refused; `S`, `F`, `B`, `A`, `C`, `X`: the last one; `l`: the first one is alive;
+    /// `u`: it had a setback, and no retry followed.
     fn play(&mut self, second: u64, acts: &str) -> BreakerState {
         let now = self.at(second);
         for act in acts.chars() {
@@ -35,6 +36,11 @@ impl Story {
                 '-' => {
                     let again = self.breaker.try_acquire(now).expect_err("refused");
                     assert!(again > now, "there is nothing to wait for");
+                }
+                'u' => {
+                    let permit = self.permits.remove(0);
+                    self.breaker.on_setback(permit, now);
+                    self.breaker.on_unretried(permit, now);
                 }
                 'l' => self.breaker.on_alive(self.permits[0], now),
                 _ => {
@@ -96,6 +102,8 @@ fn stories() {
             &[(0, "+f+f+f+f+f", Open), (60, "+s+s+f+f+f+f", Closed), (60, "+f", Open)]),
         ("setbacks are no failures in a row", &[(0, "+b+b+b+b+b+f+f+f+f", Closed), (0, "+f", Open)]),
         ("nor does what is continued interrupt a row", &[(0, "+f+f+f+f+ca+f", Open)]),
+        ("they are where no retry follows", &[(0, "+u+u+b+u+u", Closed), (0, "+u", Open)]),
+        ("a setback of before it opened is none", &[(0, "++f+f+f+f+f", Open), (60, "u+", HalfOpen)]),
         ("a setback fails a trial", &[(0, "+f+f+f+f+f", Open), (60, "+b-", Open)]),
         ("a trial that is alive keeps its place for another minute",
             &[(0, "+f+f+f+f+f", Open), (60, "+-", HalfOpen), (119, "l-", HalfOpen), (178, "-", HalfOpen),
