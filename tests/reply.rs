@@ -18,6 +18,8 @@ mod clocks;
 mod fallback;
 #[path = "support/sockets.rs"]
 mod sockets;
+#[path = "reply/trials.rs"]
+mod trials;
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
