@@ -250,10 +250,7 @@ impl Permit {
             return;
         }
         *heard = now;
-        let mut breakers = lock(&self.gate.breakers);
-        if let Some(guarded) = breakers.peek_mut(&self.key).filter(|guarded| guarded.number == of) {
-            guarded.breaker.on_alive(permit, now);
-        }
+        self.tell(of, |breaker| breaker.on_alive(permit, now));
     }
 
     /// The attempt is over; what that changes is for observers. A trial that has neither succeeded nor
@@ -281,6 +278,14 @@ impl Permit {
         self.act(leave, now, |breaker, permit| breaker.on_unretried(permit, now))
     }
 
+    /// Tells breaker `of`, if it is not forgotten, what changes nothing for others.
+    fn tell(&self, of: u64, tell: impl FnOnce(&mut Breaker)) {
+        let mut breakers = lock(&self.gate.breakers);
+        if let Some(guarded) = breakers.peek_mut(&self.key).filter(|guarded| guarded.number == of) {
+            tell(&mut guarded.breaker);
+        }
+    }
+
     /// Lets `act` at the breaker that gave `leave`, if it is not forgotten.
     fn act(
         &self,
@@ -298,11 +303,7 @@ impl Permit {
 impl Drop for Permit {
     fn drop(&mut self) {
         let Some(Leave { of, permit }) = self.permit else { return };
-        let mut breakers = lock(&self.gate.breakers);
-        let guarded = breakers.peek_mut(&self.key).filter(|guarded| guarded.number == of);
-        if let Some(guarded) = guarded {
-            guarded.breaker.on_abandoned(permit);
-        }
+        self.tell(of, |breaker| breaker.on_abandoned(permit));
     }
 }
 

@@ -140,9 +140,9 @@ impl Observer for Metrics {
                 }
             }
             Notice::FirstDelta { .. } => {
-                let began = self.with(|state| state.began.of(observation.reply)?.take());
-                if let Some(began) = began {
-                    histogram!(FIRST_DELTA).record(observation.at.saturating_duration_since(began));
+                let Observation { reply, at, .. } = *observation;
+                if let Some(wait) = self.with(|state| state.began.waited(reply, at)) {
+                    histogram!(FIRST_DELTA).record(wait);
                 }
             }
             Notice::Interrupted(interruption) => {

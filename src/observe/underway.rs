@@ -4,6 +4,7 @@
 //! a reply whose end is never told the rest is forgotten in time.
 
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 use super::ReplyId;
 
@@ -31,6 +32,15 @@ impl<T> Underway<T> {
     /// `reply` is over.
     pub(super) fn end(&mut self, reply: ReplyId) -> Option<T> {
         self.0.remove(&reply)
+    }
+}
+
+/// When each reply began, until its first content came.
+impl Underway<Option<Instant>> {
+    /// Its first content came `now`; how long that took, if its beginning is known.
+    pub(super) fn waited(&mut self, reply: ReplyId, now: Instant) -> Option<Duration> {
+        let began = self.of(reply)?.take()?;
+        Some(now.saturating_duration_since(began))
     }
 }
 

@@ -109,9 +109,7 @@ impl State {
                 self.began.begin(observation.reply, Some(at));
             }
             Notice::FirstDelta { .. } => {
-                let began = self.began.of(observation.reply).and_then(Option::take);
-                if let Some(began) = began {
-                    let wait = at.saturating_duration_since(began);
+                if let Some(wait) = self.began.waited(observation.reply, at) {
                     self.note(at, |minute| minute.first_delta.add(wait.as_secs_f64()));
                 }
             }
