@@ -150,6 +150,20 @@ const QUESTION: &str = "Tell me number ";
 
 /// Few, so that what stands before a cut has been said before as well.
 const WORDS: [&str; 16] = [
-    "the", "line", "is", "cut", "and", "comes", "back", "über", "Nacht", "\"whole\"", "naïve", "東京",
-    "again", "`code`", "of", "🧵",
+    "the",
+    "line",
+    "is",
+    "cut",
+    "and",
+    "comes",
+    "back",
+    "über",
+    "Nacht",
+    "\"whole\"",
+    "naïve",
+    "東京",
+    "again",
+    "`code`",
+    "of",
+    "🧵",
 ];

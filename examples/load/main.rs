@@ -173,7 +173,12 @@ async fn run(crowds: &[Crowd], upstream: &Arc<Upstream>, times: Times) {
                 loop {
                     tally.begins();
                     let asked = timeout(times.limit, asker.ask(number, &upstream)).await;
-                    tally.ends(asked.unwrap_or_else(|_| Err("it took too long".into())));
+                    let outcome = asked.unwrap_or_else(|_| Err("it took too long".into()));
+                    let failed = outcome.is_err();
+                    tally.ends(outcome);
+                    if failed {
+                        sleep(upstream.every).await;
+                    }
                     if times.began.elapsed() >= times.duration {
                         break;
                     }

@@ -82,7 +82,10 @@ impl Tally {
                 counts.exact, counts.inexact, counts.failed
             );
             println!("  at the same time      {}", counts.peak);
-            println!("  deltas a second       {:.0}", counts.late.count() as f64 / took.as_secs_f64());
+            println!(
+                "  deltas a second       {:.0}",
+                counts.late.count() as f64 / took.as_secs_f64()
+            );
             println!("  a delta is late by    {}", counts.late);
             for (cut, lost) in Cut::ALL.iter().zip(&counts.lost) {
                 println!("  {:<22}{lost}", format!("lost by {cut:?}").to_lowercase());

@@ -33,11 +33,21 @@ pub(crate) struct Upstream {
 #[derive(Default)]
 pub(crate) struct Clock {
     attempts: u64,
+    /// How much of the text has been sent.
+    said: usize,
     /// Deltas of the attempt under way whose arrival nobody has noted: up to where they say the text, and
     /// when they were sent.
     pub(crate) sent: VecDeque<(usize, Instant)>,
     /// A cut after which nothing has arrived yet.
     pub(crate) cut: Option<(Cut, Instant)>,
+}
+
+impl Clock {
+    /// The text up to `end` is sent.
+    fn sends(&mut self, end: usize) {
+        self.said = self.said.max(end);
+        self.sent.push_back((end, Instant::now()));
+    }
 }
 
 /// How an attempt is cut.
@@ -151,6 +161,11 @@ impl Upstream {
         look(&mut self.clocks[number].lock().unwrap_or_else(|poisoned| poisoned.into_inner()))
     }
 
+    /// Answer `number` is asked for anew.
+    pub(crate) fn begins(&self, number: usize) {
+        self.clock(number, |clock| *clock = Clock { attempts: clock.attempts, ..Clock::default() });
+    }
+
     /// Whether the next attempt at an answer is cut: how, and how far into its body of `length` bytes.
     fn cut(&self, number: usize, length: usize) -> Option<(Cut, usize)> {
         let attempt = self.clock(number, |clock| {
@@ -180,6 +195,8 @@ impl Upstream {
             "HTTP/1.1 {}\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n",
             exchange.status()
         );
+        // What it says once more it has at hand: what a cut costs is not to depend on the model's pace.
+        let known = self.clock(number, |clock| clock.said);
         let mut ticks = tokio::time::interval(self.every);
         let mut said = said.iter();
         let mut before = 0;
@@ -189,11 +206,11 @@ impl Upstream {
                 Step::Head => write.write_all(head.as_bytes()).await?,
                 Step::Piece { bytes, of } => {
                     let end = said.next().copied().unwrap_or(before);
-                    if end > before {
+                    if end > before.max(known) {
                         ticks.tick().await;
                     }
                     if end > before && bytes.len() == of {
-                        self.clock(number, |clock| clock.sent.push_back((end, Instant::now())));
+                        self.clock(number, |clock| clock.sends(end));
                     }
                     before = end;
                     write.write_all(&framed(&bytes, of)).await?;
