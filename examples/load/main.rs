@@ -12,8 +12,9 @@
 //! intervals, and cuts a share of all attempts at a random byte (see `upstream.rs`).
 //!
 //! Every answer is compared with the one that was to come. The exit status is 0 only if all are exact, and,
-//! with `--duration`, memory did not grow in the second half of the time. Memory and processor time are
-//! known on Linux only.
+//! with `--duration`, memory did not grow in the second half of the time. The memory of streams is the proxy's;
+//! that of replies is of this process, with the upstream's share in it. Both are known on Linux only, as is
+//! processor time.
 #![expect(clippy::disallowed_methods, reason = "a program may spawn tasks and look at the clock")]
 
 mod answers;
