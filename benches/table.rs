@@ -78,9 +78,8 @@ fn print(table: &str, measured: &[&Measured]) {
     println!("| {table} | {} |", columns.join(" | "));
     println!("|---|{}", "---:|".repeat(columns.len()));
     for group in distinct(measured, |one| one.group.as_str()) {
-        let cell = |column: &str| {
-            measured.iter().find(|one| one.group == group && one.function == column)
-        };
+        let cell =
+            |column: &str| measured.iter().find(|one| one.group == group && one.function == column);
         let first = columns.iter().find_map(|column| cell(column));
         let cells = columns.iter().map(|column| match (cell(column), first) {
             (Some(one), Some(first)) if one.function == first.function => time(one.nanoseconds),
