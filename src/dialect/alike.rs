@@ -10,61 +10,73 @@ use serde_json::value::RawValue;
 
 /// The last frame, if its text is all of it that may differ in the next one.
 #[derive(Clone, Default)]
-pub(super) struct Alike(Option<Around>);
-
-/// What stands around the text of a frame.
-#[derive(Clone)]
-struct Around {
-    /// Up to its first quotation mark, and with it.
-    before: Box<str>,
+pub(super) struct Alike {
+    /// Up to the text's first quotation mark, and with it; nothing if there is no such frame.
+    before: String,
     /// From its last quotation mark, and with it, to the padding at the frame's end.
-    after: Box<str>,
+    after: String,
 }
 
 impl Alike {
     /// `data` was read, and changes nothing if it comes again, whatever `text`, which is a piece of it, then
     /// says.
     pub(super) fn learn(&mut self, data: &str, text: Option<&RawValue>) {
-        self.0 = text.and_then(|text| Around::of(data, text.get()));
+        self.forget();
+        if let Some((before, after)) = text.and_then(|text| around(data, text.get())) {
+            self.before.push_str(before);
+            self.after.push_str(after);
+        }
     }
 
     /// Another frame came in between.
     pub(super) fn forget(&mut self) {
-        self.0 = None;
+        self.before.clear();
+        self.after.clear();
     }
 
     /// Whether `data` is the frame that was learnt, but for its text.
     pub(super) fn is(&self, data: &str) -> bool {
-        self.0.as_ref().is_some_and(|around| {
-            let rest = data.strip_prefix(&*around.before).and_then(unpadded);
-            let text = rest.and_then(|rest| rest.strip_suffix(&*around.after));
-            // An escape may be half of one, and a quotation mark the end of the text.
-            let plain = |byte: u8| byte >= b' ' && byte != b'"' && byte != b'\\';
-            text.is_some_and(|text| text.bytes().all(plain))
-        })
+        if self.before.is_empty() {
+            return false;
+        }
+        let rest = data.strip_prefix(&*self.before).and_then(unpadded);
+        rest.and_then(|rest| rest.strip_suffix(&*self.after)).is_some_and(is_plain)
     }
 }
 
-impl Around {
-    fn of(data: &str, text: &str) -> Option<Self> {
-        let start = (text.as_ptr() as usize).checked_sub(data.as_ptr() as usize)?;
-        let end = start.checked_add(text.len())?.checked_sub(1)?;
-        let (before, after) = (data.get(..=start)?, unpadded(data.get(end..)?)?);
-        let is_string = before.ends_with('"') && after.starts_with('"') && start < end;
-        is_string.then(|| Self { before: before.into(), after: after.into() })
-    }
+/// What stands around the string `text` in `data`.
+fn around<'a>(data: &'a str, text: &str) -> Option<(&'a str, &'a str)> {
+    let start = (text.as_ptr() as usize).checked_sub(data.as_ptr() as usize)?;
+    let end = start.checked_add(text.len())?.checked_sub(1)?;
+    let (before, after) = (data.get(..=start)?, unpadded(data.get(end..)?)?);
+    let is_string = before.ends_with('"') && after.starts_with('"') && start < end;
+    is_string.then_some((before, after))
 }
+
+/// Whether a string that holds this ends where it seems to: an escape may be half of one, and a quotation
+/// mark the end.
+fn is_plain(text: &str) -> bool {
+    text.bytes().all(|byte| byte >= b' ' && byte != b'"' && byte != b'\\')
+}
+
+/// Without the last brace, and without what some providers put before it to hide the length of a token:
+/// blanks, or a field of noise.
+fn unpadded(data: &str) -> Option<&str> {
+    let data = data.strip_suffix('}')?.trim_end_matches(' ');
+    let noise = data.strip_suffix('"').and_then(|data| data.rsplit_once('"'));
+    let rest = noise.filter(|(_, noise)| is_plain(noise));
+    let rest = rest.and_then(|(rest, _)| rest.strip_suffix(NOISE));
+    Some(rest.unwrap_or(data))
+}
+
+/// OpenAI's, November 2026.
+const NOISE: &str = ",\"obfuscation\":";
 
 impl fmt::Debug for Alike {
     /// Never what a provider wrote.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Alike").field(&self.0.is_some()).finish()
+        f.debug_tuple("Alike").field(&!self.before.is_empty()).finish()
     }
-}
-
-/// Without the last brace and the blanks before it, which some providers hide the length of a token with.
-fn unpadded(data: &str) -> Option<&str> {
-    Some(data.strip_suffix('}')?.trim_end_matches(' '))
 }
 
 #[cfg(test)]
@@ -93,6 +105,10 @@ mod tests {
             (r#"{"index":0,"text":"one","kind":"delta"}"#, true),
             (r#"{"index":0,"text":"","kind":"delta"}"#, true),
             (r#"{"index":0,"text":"zwölf {[,:","kind":"delta"  }"#, true),
+            (r#"{"index":0,"text":"one","kind":"delta","obfuscation":"x1Y"}"#, true),
+            (r#"{"index":0,"text":"one","kind":"delta","obfuscation":"a\"b"}"#, false),
+            (r#"{"index":0,"text":"one","kind":"delta","obfuscation":7}"#, false),
+            (r#"{"index":0,"text":"one","kind":"delta"},"obfuscation":"x"}"#, false),
             (r#"{"index":1,"text":"one","kind":"delta"}"#, false),
             (r#"{"index":0,"text":"one","kind":"end"}"#, false),
             (r#"{"index":0,"text":"one","kind":"delta","more":1}"#, false),
