@@ -29,15 +29,15 @@ pub(super) fn read<'a>(json: &'a str, plain: &'a mut String) -> Option<(&'a str,
 fn piece(json: &str) -> Option<(&str, &str)> {
     let bytes = json.as_bytes();
     // A token is shorter than what it takes to look at many bytes at once.
-    let ends = |byte: &u8| matches!(byte, b'"' | b'\\' | ..b' ');
-    let end = match bytes.iter().take(SHORT).position(ends) {
-        Some(end) => end,
-        None => SHORT + memchr2(b'"', b'\\', bytes.get(SHORT..)?)?,
-    };
-    let (text, rest) = json.split_at(end);
+    let head = bytes.get(..SHORT).unwrap_or(bytes);
+    if let Some(end) = head.iter().position(|byte| matches!(byte, b'"' | b'\\' | ..b' ')) {
+        let (text, rest) = json.split_at(end);
+        return (!rest.starts_with(|c| c < ' ')).then_some((text, rest));
+    }
+    let (text, rest) = json.split_at(SHORT + memchr2(b'"', b'\\', bytes.get(SHORT..)?)?);
     // Not `any`, which would look at them one by one.
-    let control = text.bytes().skip(SHORT).fold(false, |found, byte| found | (byte < b' '));
-    (!control && !rest.starts_with(|c| c < ' ')).then_some((text, rest))
+    let control = text.bytes().fold(false, |found, byte| found | (byte < b' '));
+    (!control).then_some((text, rest))
 }
 
 /// The character that the escape at the head of `json` stands for, and what follows it.
