@@ -29,6 +29,7 @@ mod gemini;
 mod ladder;
 mod openai_chat;
 mod openai_responses;
+mod prediction;
 mod replay;
 mod request;
 

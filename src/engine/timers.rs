@@ -42,7 +42,7 @@ impl Clocks {
         });
         let progress = self.last_new.filter(|_| !paused);
         let progress = progress.and_then(|at| after(at, policy.no_progress_max, Timer::Progress));
-        [overall, own, delta, progress].into_iter().flatten().min()
+        earlier(earlier(overall, own), earlier(delta, progress))
     }
 }
 
@@ -75,6 +75,17 @@ fn attempt_clock(
     } else {
         let default = if slow { policy::FIRST_EVENT_SLOW } else { policy::FIRST_EVENT };
         after(live.opened, timeouts.first_event.unwrap_or(default), Timer::FirstEvent)
+    }
+}
+
+/// The deadline that comes first.
+pub(super) fn earlier(
+    one: Option<(Instant, Timer)>,
+    other: Option<(Instant, Timer)>,
+) -> Option<(Instant, Timer)> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.min(other)),
+        (one, other) => one.or(other),
     }
 }
 
