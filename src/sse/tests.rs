@@ -1,6 +1,7 @@
 //! What the parser makes of bytes, row by row: each row whole, cut in two at every byte, and byte
 //! by byte.
 
+mod bounds;
 mod laws;
 mod memory;
 
