@@ -14,12 +14,36 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use criterion::measurement::WallTime;
-use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main};
+use criterion::{BenchmarkGroup, Criterion, Throughput};
 use eventsource_stream::Eventsource;
 use futures_util::{Stream, stream};
 use sse_core::{SseDecoder, SseEvent};
 use sse_stream::SseByteStream;
 use unbroken::sse::Parser;
+
+fn main() {
+    const DELTAS: usize = 1000;
+    const READ: usize = 16 * 1024;
+
+    let mut criterion = Criterion::default()
+        .sample_size(20)
+        .warm_up_time(Duration::from_millis(500))
+        .measurement_time(Duration::from_secs(2))
+        .configure_from_args();
+
+    let answer = anthropic(DELTAS);
+    let events: Vec<_> = answer.split_inclusive("\n\n").map(str::as_bytes).collect();
+    compare(&mut criterion, "16 KiB chunks", &chunks(&answer, READ));
+    compare(&mut criterion, "one event a chunk", &events);
+    // About what a packet carries: hardly an event ends where a chunk does.
+    compare(&mut criterion, "1369-byte chunks", &chunks(&answer, 1369));
+    compare(&mut criterion, "1-byte chunks", &chunks(&answer, 1));
+    compare(&mut criterion, "CRLF", &chunks(&answer.replace('\n', "\r\n"), READ));
+    compare(&mut criterion, "OpenAI frames", &chunks(&openai(DELTAS), READ));
+    compare(&mut criterion, "one 64 KiB event", &chunks(&one_event(64 * 1024), READ));
+    compare(&mut criterion, "one 2 MB event", &chunks(&one_event(2_000_000), READ));
+    criterion.final_summary();
+}
 
 /// A parser, driven over chunks that are there already.
 trait Contestant {
@@ -177,33 +201,6 @@ fn one_event(bytes: usize) -> String {
     format!("event: image\ndata: {{\"data\":\"{}\"}}\n\n", "iVBORw0KGgo=".repeat(bytes / 12))
 }
 
-fn sse(criterion: &mut Criterion) {
-    const DELTAS: usize = 1000;
-    const READ: usize = 16 * 1024;
-
-    let answer = anthropic(DELTAS);
-    let events: Vec<_> = answer.split_inclusive("\n\n").map(str::as_bytes).collect();
-    compare(criterion, "16 KiB chunks", &chunks(&answer, READ));
-    compare(criterion, "one event a chunk", &events);
-    // What one packet of a VPN leaves of a TLS record; no event ends where a chunk does.
-    compare(criterion, "1369-byte chunks", &chunks(&answer, 1369));
-    compare(criterion, "1-byte chunks", &chunks(&answer, 1));
-    compare(criterion, "CRLF", &chunks(&answer.replace('\n', "\r\n"), READ));
-    compare(criterion, "OpenAI frames", &chunks(&openai(DELTAS), READ));
-    compare(criterion, "one 64 KiB event", &chunks(&one_event(64 * 1024), READ));
-    compare(criterion, "one 2 MB event", &chunks(&one_event(2_000_000), READ));
-}
-
 fn chunks(text: &str, size: usize) -> Vec<&[u8]> {
     text.as_bytes().chunks(size).collect()
 }
-
-criterion_group! {
-    name = benches;
-    config = Criterion::default()
-        .sample_size(20)
-        .warm_up_time(Duration::from_millis(500))
-        .measurement_time(Duration::from_secs(2));
-    targets = sse
-}
-criterion_main!(benches);

@@ -4,6 +4,7 @@
 mod bounds;
 mod laws;
 mod memory;
+mod whole;
 
 use super::oracle::Owned;
 use super::{Event, LimitExceeded, Limits, Parser, Tail};
