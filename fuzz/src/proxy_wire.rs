@@ -10,7 +10,7 @@ mod rubbish;
 
 use arbitrary::Arbitrary;
 use unbroken::engine::Plan;
-use unbroken::policy::{Policy, ToolDelivery};
+use unbroken::policy::Policy;
 use unbroken::{WireOptions, WireReasoning};
 
 use crate::script::Script;
@@ -54,11 +54,9 @@ impl Asked {
         };
         let reasoning =
             [WireReasoning::Auto, WireReasoning::Live, WireReasoning::Whole, WireReasoning::Auto];
-        let mut options = WireOptions::new().reasoning(reasoning[flags >> 2 & 3]);
-        if flags & 16 != 0 {
-            options = options.tools(ToolDelivery::Live);
-        }
-        let mut policy = Policy::new().tools(options.tools).max_attempts(1 + (flags >> 6) as u32);
+        // Tool calls go out whole: of fragments no reader can tell whether they are a call.
+        let options = WireOptions::new().reasoning(reasoning[flags >> 2 & 3]);
+        let mut policy = Policy::new().max_attempts(1 + (flags >> 6) as u32);
         if flags & 32 != 0 {
             policy = policy.without_resume();
         }
