@@ -202,6 +202,10 @@ fn said(transcript: &Transcript) -> (String, Vec<(String, String)>) {
     let (texts, mut calls): (Vec<_>, Vec<_>) =
         kept(transcript).into_iter().partition(|(name, _)| name == "text");
     calls.retain(|(name, _)| name.starts_with("call"));
+    // A call that the provider itself ended in the middle is nobody's to run, whatever it says.
+    for (_, arguments) in calls.iter_mut().filter(|(name, _)| name.ends_with("(cut)")) {
+        arguments.clear();
+    }
     (texts.into_iter().map(|(_, text)| text).collect(), calls)
 }
 
