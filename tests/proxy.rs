@@ -14,6 +14,9 @@ mod dialect;
 mod google;
 #[path = "proxy/limits.rs"]
 mod limits;
+#[cfg(target_os = "linux")]
+#[path = "proxy/memory.rs"]
+mod memory;
 #[path = "proxy/passing.rs"]
 mod passing;
 #[path = "proxy/recovering.rs"]

@@ -18,6 +18,7 @@ use crate::event::{FinishReason, PartKind, Resume, Usage};
 use crate::sse;
 use crate::transcript::Transcript;
 
+mod alike;
 mod anthropic;
 mod capability;
 mod conversation;

@@ -44,13 +44,13 @@ fn run(arguments: &[&str]) -> (Option<i32>, String, String) {
 }
 
 /// A process that listens.
-struct Process {
+pub(crate) struct Process {
     child: Child,
-    address: SocketAddr,
+    pub(crate) address: SocketAddr,
 }
 
 impl Process {
-    fn start(arguments: &[&str]) -> Self {
+    pub(crate) fn start(arguments: &[&str]) -> Self {
         let mut child =
             command(&[&["--listen", "127.0.0.1:0"], arguments].concat()).spawn().unwrap();
         let mut line = String::new();
@@ -59,13 +59,17 @@ impl Process {
         Self { child, address: SocketAddr::from(([127, 0, 0, 1], port)) }
     }
 
-    fn terminate(&self) {
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub(crate) fn terminate(&self) {
         let id = self.child.id().to_string();
         assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
     }
 
     /// The exit status, and what it logged.
-    fn end(mut self) -> (Option<i32>, String) {
+    pub(crate) fn end(mut self) -> (Option<i32>, String) {
         let mut log = String::new();
         self.child.stderr.take().unwrap().read_to_string(&mut log).unwrap();
         (self.child.wait().unwrap().code(), log)

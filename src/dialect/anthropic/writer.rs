@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
+use super::super::alike::Alike;
 use super::super::request;
 use super::super::wire::{self, Word};
 use super::super::writer::{Place, Writer, costly, frame, output_tokens};
@@ -42,6 +43,8 @@ pub(super) struct MessageWriter {
     stopped: bool,
     /// The last `message_delta` that was withheld.
     conclusion: Option<Conclusion>,
+    /// The last event that went through.
+    alike: Alike,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -91,6 +94,8 @@ struct Typed<'a> {
 struct Concluding<'a> {
     #[serde(borrow)]
     stop_reason: Word<'a>,
+    #[serde(borrow)]
+    text: Option<&'a RawValue>,
 }
 
 impl MessageWriter {
@@ -107,6 +112,7 @@ impl MessageWriter {
             concluded: false,
             stopped: false,
             conclusion: None,
+            alike: Alike::default(),
         }
     }
 
@@ -276,7 +282,12 @@ impl Writer for MessageWriter {
     }
 
     fn passes(&mut self, event: &sse::Event<'_>) -> bool {
-        let Ok(passed) = wire::object::<Passed<'_>>(event.data.trim()) else {
+        let data = event.data.trim();
+        if self.alike.is(data) {
+            return true;
+        }
+        self.alike.forget();
+        let Ok(passed) = wire::object::<Passed<'_>>(data) else {
             // What is no JSON is nothing that a client reads.
             return true;
         };
@@ -311,6 +322,10 @@ impl Writer for MessageWriter {
                 self.concluded |= reason.is_some();
             }
             Kind::MessageStop => self.stopped = true,
+            // Where its own type says what it is, and not that of the event.
+            Kind::BlockDelta if passed.kind.given().is_some() => {
+                self.alike.learn(data, passed.delta.and_then(|delta| delta.text));
+            }
             Kind::BlockDelta | Kind::Unknown => {}
         }
         true
@@ -350,6 +365,7 @@ impl Writer for MessageWriter {
 
     fn write(&mut self, delta: &Delta, place: &Place, report: &Report, out: &mut Vec<u8>) {
         let kind = &place.kind;
+        self.alike.forget();
         match delta {
             Delta::Open { .. } => {
                 self.begin(report, out);

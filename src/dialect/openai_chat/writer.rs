@@ -11,6 +11,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
+use super::super::alike::Alike;
 use super::super::request;
 use super::super::wire::{self, Word};
 use super::super::writer::{Place, Writer, costly, frame, output_tokens};
@@ -41,6 +42,8 @@ pub(super) struct ChunkWriter {
     reasoning_field: &'static str,
     usage_sent: bool,
     done: bool,
+    /// The last chunk that went through.
+    alike: Alike,
 }
 
 #[derive(Clone, Debug)]
@@ -93,6 +96,8 @@ struct SeenChoice<'a> {
 #[serde(default)]
 struct SeenDelta<'a> {
     #[serde(borrow)]
+    content: Option<&'a RawValue>,
+    #[serde(borrow)]
     reasoning: Option<&'a RawValue>,
     tool_calls: Option<Vec<SeenCall>>,
 }
@@ -101,6 +106,17 @@ struct SeenDelta<'a> {
 #[serde(default)]
 struct SeenCall {
     index: Option<u32>,
+}
+
+impl<'a> Seen<'a> {
+    /// The text, if a chunk that says another one says nothing else that is new. (Calls without an index are
+    /// counted.)
+    fn only_text(&self) -> Option<&'a RawValue> {
+        let [SeenChoice { delta: Some(delta), .. }] = self.choices.as_deref()? else {
+            return None;
+        };
+        delta.content.filter(|_| delta.tool_calls.is_none())
+    }
 }
 
 impl ChunkWriter {
@@ -117,6 +133,7 @@ impl ChunkWriter {
             reasoning_field: "reasoning_content",
             usage_sent: false,
             done: false,
+            alike: Alike::default(),
         }
     }
 
@@ -195,11 +212,16 @@ impl Writer for ChunkWriter {
 
     fn passes(&mut self, event: &sse::Event<'_>) -> bool {
         let data = event.data.trim();
+        if self.alike.is(data) {
+            return true;
+        }
+        self.alike.forget();
         self.done |= data == "[DONE]";
         let Ok(seen) = wire::object::<Seen<'_>>(data) else {
             return true;
         };
         self.learn(&seen);
+        self.alike.learn(data, seen.only_text());
         if self.identity.is_none() {
             self.identity = Identity::of(&seen);
         }
@@ -254,6 +276,7 @@ impl Writer for ChunkWriter {
     fn write(&mut self, delta: &Delta, place: &Place, report: &Report, out: &mut Vec<u8>) {
         // What was counted before, by a server that counts in every chunk, is not all any more.
         self.usage_sent = false;
+        self.alike.forget();
         if let Some(piece) = self.piece(delta, place) {
             self.say(piece, place.choice, report, out);
         }
