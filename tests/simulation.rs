@@ -100,6 +100,15 @@ fn schedules_that_once_failed() {
             piece: 100,
             ..Script::usual()
         },
+        // A replay brought one event, which was held as the possible beginning of the answer, and was cut.
+        Script {
+            answer: 3,
+            delta: 5,
+            chain: vec![Ask(Provider { wire: OpenAiResponses, keeps: true, ..Provider::usual() })],
+            rules: Rules { barren: 20, progress: 1000000, ..Rules::usual() },
+            mishaps: vec![Cut(1277, Clean), Garble(1709), Cut(188, Clean)],
+            ..Script::usual()
+        },
     ] {
         must_hold(&script);
     }
