@@ -109,6 +109,15 @@ fn schedules_that_once_failed() {
             mishaps: vec![Cut(1277, Clean), Garble(1709), Cut(188, Clean)],
             ..Script::usual()
         },
+        // A replay that went on behind two calls ended as if there were none.
+        Script {
+            answer: 8,
+            delta: 48,
+            chain: vec![Ask(Provider { wire: OpenAiResponses, keeps: true, ..Provider::usual() })],
+            rules: Rules { barren: 20, progress: 1000000, ..Rules::usual() },
+            mishaps: vec![Cut(4890, Clean)],
+            ..Script::usual()
+        },
     ] {
         must_hold(&script);
     }
