@@ -118,6 +118,14 @@ fn schedules_that_once_failed() {
             mishaps: vec![Cut(4890, Clean)],
             ..Script::usual()
         },
+        // Gemini's finish reason had gone out when the stream broke off, and the answer came again behind it.
+        Script {
+            answer: 15,
+            chain: vec![Ask(Provider { wire: Gemini, ..Provider::usual() })],
+            client: Some(Auto),
+            mishaps: vec![Cut(1155, Reset)],
+            ..Script::usual()
+        },
     ] {
         must_hold(&script);
     }
