@@ -126,6 +126,28 @@ fn schedules_that_once_failed() {
             mishaps: vec![Cut(1155, Reset)],
             ..Script::usual()
         },
+        // Reasoning waited for a replay, and was still there when somebody else answered.
+        Script {
+            answer: 14,
+            chain: vec![
+                Ask(Provider { wire: GeminiInteractions, keeps: true, ..Provider::usual() }),
+                CannedText,
+            ],
+            rules: Rules { barren: 2, ..Rules::usual() },
+            mishaps: vec![Headless(Close), Cut(1042, Clean)],
+            ..Script::usual()
+        },
+        Script {
+            answer: 14,
+            delta: 1000,
+            chain: vec![
+                Ask(Provider { wire: OpenAiResponses, keeps: true, ..Provider::usual() }),
+                Ask(Provider::usual()),
+            ],
+            rules: Rules { attempts: 1, barren: 1, ..Rules::usual() },
+            mishaps: vec![Garble(1977)],
+            ..Script::usual()
+        },
     ] {
         must_hold(&script);
     }
