@@ -148,6 +148,13 @@ fn schedules_that_once_failed() {
             mishaps: vec![Garble(1977)],
             ..Script::usual()
         },
+        // The caller had an item in hand until the deadline was over, and another request went out.
+        Script {
+            rules: Rules { backoff: (0, 0), overall: Some(90), ..Rules::usual() },
+            mishaps: vec![Status(429, "api_error", None, None)],
+            tardy: 400,
+            ..Script::usual()
+        },
     ] {
         must_hold(&script);
     }
