@@ -75,9 +75,11 @@ pub(crate) const LONG: usize = 17;
 /// The place of the answer with text behind a call.
 pub(crate) const UNORDERED: usize = 12;
 
-/// Some kilobytes in which no sentence comes twice.
+/// Some kilobytes in which no sentence comes twice, and nothing begins as all of it does.
 fn long() -> String {
-    (1..=40).map(|n| format!("{n}. Point {n} of {} is “{}”.\n", 40 * n, n * n * 7919)).collect()
+    let points = (1..=40).map(|n| format!("{n}. Point {n} of {} is “{}”.\n", 40 * n, n * n * 7919));
+    let head = "Forty of them, with nothing left out:\n\n".to_owned();
+    std::iter::once(head).chain(points).collect()
 }
 
 #[test]
