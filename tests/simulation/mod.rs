@@ -3,6 +3,7 @@
 //! In: seeds. Out: nothing, or the smallest schedule that breaks a law, as a test to be pasted. A schedule is
 //! plain data (`script`), drawn from its seed (`draw`), played against scripted models (`play`, by the driver of
 //! all tests in virtual time) and judged (`laws`). Used by the tests and by the example `simulate`.
+#![allow(dead_code, reason = "the tests and the example use a part of it each")]
 
 pub(crate) mod answers;
 pub(crate) mod draw;
