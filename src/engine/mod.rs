@@ -306,7 +306,11 @@ impl Recovery {
             }
             State::Waiting(_) => {
                 let due = self.clocks.resume_at.is_none_or(|at| at <= self.now);
-                if due {
+                let deadline = self.clocks.deadline(&self.plan.policy.timeouts);
+                if due && deadline.is_some_and(|(at, _)| at <= self.now) {
+                    // A slow caller may have used up the time of the reply, and no clock was asked since.
+                    self.on_timer(Timer::Overall);
+                } else if due {
                     self.open_waiting();
                 }
                 due
@@ -464,12 +468,12 @@ impl Recovery {
     }
 
     fn on_tick(&mut self) {
-        let Some((at, timer)) = self.next_deadline() else {
-            return;
-        };
-        if at > self.now {
-            return;
+        if let Some((_, timer)) = self.next_deadline().filter(|(at, _)| *at <= self.now) {
+            self.on_timer(timer);
         }
+    }
+
+    fn on_timer(&mut self, timer: Timer) {
         match timer {
             // `advance` sees for itself that the wait is over.
             Timer::Backoff => {}

@@ -81,6 +81,7 @@ impl Seam {
                 (sent, stage.ok_or(Join::Unverified))
             }
             Expect::Align => (said.len(), Ok(Stage::Swallow { at: 0, join: Join::Aligned })),
+            Expect::Rest => (said.len(), Err(Join::Literal)),
         };
         Self {
             said,

@@ -211,6 +211,10 @@ impl Decoder for GeminiDecoder {
         }
     }
 
+    fn holds(&self) -> bool {
+        self.reason().is_some()
+    }
+
     fn end(&mut self, sink: &mut dyn FnMut(Signal<'_>)) {
         let whole = self.choices.len() >= self.expected
             && self.choices.values().all(|choice| choice.reason.is_some());
