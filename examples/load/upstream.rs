@@ -84,7 +84,10 @@ pub(crate) async fn start(upstream: Arc<Upstream>) -> io::Result<SocketAddr> {
         loop {
             match listener.accept().await {
                 Ok((stream, _)) => drop(tokio::spawn(serve(stream, Arc::clone(&upstream)))),
-                Err(error) => eprintln!("the upstream cannot accept: {error}"),
+                Err(error) => {
+                    eprintln!("the upstream cannot accept: {error}");
+                    tokio::time::sleep(Duration::from_secs(1)).await;
+                }
             }
         }
     });
