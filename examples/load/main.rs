@@ -173,7 +173,7 @@ struct Times {
 /// Asks for everything, and waits until all is over.
 async fn run(crowds: &[Crowd], upstream: &Arc<Upstream>, times: Times) {
     let all = upstream.clocks.len();
-    let ramp = RAMP.max(upstream.every * 4);
+    let ramp = RAMP.max(upstream.every * 4).max(BETWEEN * all as u32);
     let mut running = JoinSet::new();
     for crowd in crowds {
         for number in crowd.numbers.clone() {
@@ -220,8 +220,11 @@ async fn run(crowds: &[Crowd], upstream: &Arc<Upstream>, times: Times) {
 /// Time over which the answers begin, so that not all connect in the same moment.
 const RAMP: Duration = Duration::from_secs(5);
 
+/// Between the beginnings of two answers, at least.
+const BETWEEN: Duration = Duration::from_millis(2);
+
 /// Silence of an upstream after which it is taken for dead, at least.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Open files that are no connections.
 const SPARE: u64 = 50;
