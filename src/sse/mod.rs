@@ -19,6 +19,7 @@ mod peer;
 mod stray;
 #[cfg(test)]
 mod tests;
+mod whole;
 
 pub use encode::{encode, encode_comment};
 pub use limits::{DEFAULT_MAX_EVENT, DEFAULT_MAX_LINE, LimitExceeded, Limits};

@@ -1,8 +1,10 @@
 //! What the parser makes of bytes, row by row: each row whole, cut in two at every byte, and byte
 //! by byte.
 
+mod bounds;
 mod laws;
 mod memory;
+mod whole;
 
 use super::oracle::Owned;
 use super::{Event, LimitExceeded, Limits, Parser, Tail};
