@@ -68,6 +68,29 @@ fn streams_are_delivered_as_their_sidecars_say() {
     report(&wrong);
 }
 
+/// What is foretold of a stream is what reading every event of it says. A blank more or less at its
+/// beginning makes an event one that nothing is foretold of.
+#[test]
+fn what_is_foretold_is_what_is_read() {
+    let Some(corpus) = corpus() else { return };
+    let mut seen = 0;
+    for case in cases(&corpus) {
+        let Some(dialect) = case.dialect() else {
+            continue;
+        };
+        seen += 1;
+        let whole = Events::read(&case.read()).whole;
+        let foretold = decoded::said(dialect, &whole, case.choices());
+        let varied = whole.iter().enumerate().map(|(number, (kind, data))| {
+            let blanks = if number % 2 == 0 { "{ " } else { "{  " };
+            (kind.clone(), data.replacen('{', blanks, usize::from(data.starts_with('{'))))
+        });
+        let varied: Vec<_> = varied.collect();
+        assert_eq!(foretold, decoded::said(dialect, &varied, case.choices()), "{}", case.name);
+    }
+    assert!(seen >= 160, "only {seen} streams were found");
+}
+
 /// Without a fault a client of the provider's own format gets the recorded body, byte for byte.
 #[test]
 fn recorded_bodies_pass_unchanged() {

@@ -1,5 +1,9 @@
-//! The manual says what the code does: its chapter on defaults against the source.
+//! The manual says what the code does: its chapter on defaults against the source, the one on dependencies
+//! against the manifest.
 #![expect(clippy::unwrap_used, reason = "a test that cannot read the source has failed")]
+
+#[path = "manual/dependencies.rs"]
+mod dependencies;
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -11,6 +11,9 @@
 //! speak the Anthropic dialect, half Chat Completions. The upstream sends every stream a delta in fixed
 //! intervals, and cuts a share of all attempts at a random byte (see `upstream.rs`).
 //!
+//! Both ends of every connection are in this process, two open files for each answer. Where `ulimit -Hn` allows
+//! fewer, several runs of it share the load.
+//!
 //! Every answer is compared with the one that was to come. The exit status is 0 only if all are exact, and,
 //! with `--duration`, memory did not grow in the second half of the time. The memory of streams is the proxy's;
 //! that of replies is of this process, with the upstream's share in it. Both are known on Linux only, as is
@@ -31,6 +34,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use clap::Parser;
+use rlimit::increase_nofile_limit;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
@@ -71,8 +75,6 @@ struct Arguments {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    // What is not allowed is not had, and then some connections fail.
-    let _ = rlimit::increase_nofile_limit(u64::MAX);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let ran = runtime.map_err(Into::into).and_then(|runtime| runtime.block_on(load(arguments)));
     match ran {
@@ -89,6 +91,14 @@ async fn load(arguments: Arguments) -> Result<(), Box<dyn Error>> {
         (None, None) => (1000, 1000),
         (replies, streams) => (replies.unwrap_or(0), streams.unwrap_or(0)),
     };
+    // Both ends of each connection are in this process.
+    let (needed, allowed) =
+        (2 * (replies + streams) as u64 + SPARE, increase_nofile_limit(u64::MAX)?);
+    if allowed < needed {
+        return Err(
+            format!("{needed} open files are needed, and {allowed} allowed (ulimit -Hn)").into()
+        );
+    }
     let rate = arguments.rate.unwrap_or_else(|| (20_000.0 / (replies + streams) as f64).min(20.0));
     let every = Duration::try_from_secs_f64(1.0 / rate).map_err(|_| "--rate has to be above 0")?;
     let patience = (every * 4).max(PATIENCE);
@@ -163,7 +173,7 @@ struct Times {
 /// Asks for everything, and waits until all is over.
 async fn run(crowds: &[Crowd], upstream: &Arc<Upstream>, times: Times) {
     let all = upstream.clocks.len();
-    let ramp = RAMP.max(upstream.every * 4);
+    let ramp = RAMP.max(upstream.every * 4).max(BETWEEN * all as u32);
     let mut running = JoinSet::new();
     for crowd in crowds {
         for number in crowd.numbers.clone() {
@@ -210,8 +220,14 @@ async fn run(crowds: &[Crowd], upstream: &Arc<Upstream>, times: Times) {
 /// Time over which the answers begin, so that not all connect in the same moment.
 const RAMP: Duration = Duration::from_secs(5);
 
+/// Between the beginnings of two answers, at least.
+const BETWEEN: Duration = Duration::from_millis(2);
+
 /// Silence of an upstream after which it is taken for dead, at least.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Open files that are no connections.
+const SPARE: u64 = 50;
 
 /// Between two looks at the memory.
 const GLANCE: Duration = Duration::from_millis(500);

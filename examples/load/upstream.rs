@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::tcp::{ReadHalf, WriteHalf};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpSocket, TcpStream};
 use unbroken::testing::{End, Fault, Step};
 
 use crate::answers::{Answer, Answers, Dialect};
@@ -78,13 +78,19 @@ impl Cut {
 
 /// Serves on a loopback port, as long as the runtime lives.
 pub(crate) async fn start(upstream: Arc<Upstream>) -> io::Result<SocketAddr> {
-    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let socket = TcpSocket::new_v4()?;
+    socket.bind(SocketAddr::from(([127, 0, 0, 1], 0)))?;
+    // A connection that finds no place in the queue is silent for seconds.
+    let listener = socket.listen(QUEUE)?;
     let address = listener.local_addr()?;
     tokio::spawn(async move {
         loop {
             match listener.accept().await {
                 Ok((stream, _)) => drop(tokio::spawn(serve(stream, Arc::clone(&upstream)))),
-                Err(error) => eprintln!("the upstream cannot accept: {error}"),
+                Err(error) => {
+                    eprintln!("the upstream cannot accept: {error}");
+                    tokio::time::sleep(Duration::from_secs(1)).await;
+                }
             }
         }
     });
@@ -254,3 +260,6 @@ const fn random(state: &mut u64) -> u64 {
     mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     mixed ^ (mixed >> 31)
 }
+
+/// Connections that may wait to be accepted, if the system allows as many.
+const QUEUE: u32 = 4096;

@@ -16,8 +16,10 @@
 //! rest; where that is a list of things to do, `script` reads it), and add the line `replay!(x);` to
 //! the tests at the end of this file.
 
+pub mod config;
 pub mod dialect;
 pub mod engine_script;
+pub mod proxy_wire;
 pub mod script;
 pub mod seam;
 pub mod sse;
@@ -58,8 +60,10 @@ mod tests {
         };
     }
 
+    replay!(config);
     replay!(dialect);
     replay!(engine_script);
+    replay!(proxy_wire);
     replay!(seam);
     replay!(sse);
 }

@@ -241,6 +241,11 @@ impl Guarded {
 }
 
 impl Permit {
+    /// Whether the breaker waits to hear of it.
+    pub(super) const fn is_trial(&self) -> bool {
+        self.heard.is_some()
+    }
+
     /// The request is under way: a trial keeps its place, however long its answer is.
     pub(super) fn alive(&mut self, now: Instant) {
         let (Some(heard), Some(Leave { of, permit })) = (&mut self.heard, self.permit) else {

@@ -337,7 +337,8 @@ impl Running {
         reply: ReplyId,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Item, Error>>> {
-        if let Some(permit) = &mut self.permit {
+        // Only for a trial is there a clock to be read.
+        if let Some(permit) = self.permit.as_mut().filter(|permit| permit.is_trial()) {
             permit.alive(shared.clock.now());
         }
         while !self.done {

@@ -29,6 +29,7 @@ mod gemini;
 mod ladder;
 mod openai_chat;
 mod openai_responses;
+mod prediction;
 mod replay;
 mod request;
 
@@ -215,8 +216,8 @@ pub trait Decoder: Debug + Send {
     /// itself it proves nothing.
     fn end(&mut self, _sink: &mut dyn FnMut(Signal<'_>)) {}
 
-    /// Whether something of a tool call has been read that is not handed on yet: the call's name has
-    /// not come.
+    /// Whether something has been read that is not handed on yet: a tool call whose name has not come, or a
+    /// word for the end that is none before the stream has ended.
     fn holds(&self) -> bool {
         false
     }

@@ -9,9 +9,8 @@ use http::uri::PathAndQuery;
 use http::{Method, Uri};
 use serde_json::Value;
 
-use super::{Continuation, Echo, Unresumable};
+use super::{Continuation, Unresumable};
 use crate::seam::Expect;
-use crate::transcript::Transcript;
 
 /// A place in a generation that its provider keeps.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -138,19 +137,17 @@ pub struct Numbering {
 }
 
 impl Numbering {
-    /// The continuation of `transcript` by the replay of what answers `request`, from `cursor` on, where it
-    /// goes on at the very byte.
+    /// The continuation by the replay of what answers `request`, from `cursor` on, where it goes on at the very
+    /// byte.
     pub(super) fn replay(
         &self,
         request: Value,
-        transcript: &Transcript,
         cursor: Option<&Cursor>,
     ) -> Result<Continuation, Unresumable> {
         let cursor = cursor.ok_or(Unresumable)?;
         let query = format!("stream=true&{}", self.after(&cursor.after));
         let replay = Replay::below(&cursor.id, &query).ok_or(Unresumable)?;
-        let expect = Expect::Literal { sent: transcript.text_len(), echo: Echo::Never };
-        Ok(Continuation::new(request, expect).replayed(replay))
+        Ok(Continuation::new(request, Expect::Rest).replayed(replay))
     }
 
     /// What says in a query that a replay goes on after event `id`, which may be any text.

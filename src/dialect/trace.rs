@@ -42,7 +42,7 @@ pub(super) fn of_whole(
     words.join(" ")
 }
 
-fn word(signal: &Signal<'_>) -> String {
+pub(super) fn word(signal: &Signal<'_>) -> String {
     match signal {
         Signal::Alive => ".".to_owned(),
         Signal::Started { id, model } => {

@@ -208,11 +208,11 @@ pub(super) enum Body {
     /// No response head yet.
     Awaited,
     /// A success that may be a stream or not, and the blanks that are all that has come of it.
-    Unknown { head: Head, start: Vec<u8> },
+    Unknown { head: Box<Head>, start: Vec<u8> },
     /// A stream.
     Stream(Box<Wire>),
     /// A response that is not a stream; read to learn why.
-    Other { head: Head, body: Vec<u8> },
+    Other { head: Box<Head>, body: Vec<u8> },
 }
 
 /// A response head.

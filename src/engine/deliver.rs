@@ -53,10 +53,11 @@ impl Recovery {
     pub(super) fn deliver(&mut self, slot: u32, text: Text) {
         let open = self.live.as_ref().and_then(|live| live.slots.get(&slot));
         let lasting = open.is_none_or(|slot| matches!(slot.kind, PartKind::Text));
+        let part = open.and_then(|slot| slot.part);
         if !self.charge(text.len()) {
             return;
         }
-        let Some(part) = self.part_of(slot) else {
+        let Some(part) = part.or_else(|| self.part_of(slot)) else {
             return;
         };
         if let Some(live) = &mut self.live {

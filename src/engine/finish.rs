@@ -37,6 +37,10 @@ impl Recovery {
         self.close(Outcome::Finished, Cause::default(), live);
         let verdict = decide::verdict_of_end(self.is_slow(live), self.is_blamed(live));
         self.tell_ended(live, None, verdict);
+        // A replay that goes on behind the calls does not know of them.
+        let called = self.transcript.tool_calls().next().is_some();
+        let replayed = live.by == Some(Resume::Cursor) && reason == FinishReason::Stop;
+        let reason = if called && replayed { FinishReason::ToolUse } else { reason };
         self.finish(reason, inferred);
     }
 

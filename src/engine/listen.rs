@@ -6,7 +6,7 @@
 
 use std::mem;
 
-use bytes::Bytes;
+use bytes::{Buf as _, Bytes};
 
 use super::attempt::{Body, Live, Slot, without_mark};
 use super::decide::Ended;
@@ -33,7 +33,7 @@ impl Recovery {
         let Body::Stream(mut wire) = mem::replace(&mut self.body, Body::Awaited) else {
             return false;
         };
-        let chunk = wire.chunk.clone();
+        let mut chunk = mem::take(&mut wire.chunk);
         let mut rest: &[u8] = &chunk;
         match wire.parser.next_event(&mut rest) {
             Ok(Some(event)) => {
@@ -55,12 +55,14 @@ impl Recovery {
                 // The parser does not wait for the LF of a CR LF, but a client may.
                 let read = chunk.len() - rest.len();
                 let half = rest.first() == Some(&b'\n') && chunk[..read].last() == Some(&b'\r');
-                let raw = chunk.slice(..read + usize::from(half));
                 let through = is_read && self.ended.is_none() && turn != Some(Turn::Before);
                 if through && turn.is_some() {
                     self.relay_passed();
                 }
-                self.wire_frame(raw, &event, through, wire.decoder.holds());
+                if self.wire.is_some() {
+                    let raw = chunk.slice(..read + usize::from(half));
+                    self.wire_frame(raw, &event, through, wire.decoder.holds());
+                }
                 if running {
                     self.keep_fault(event.data);
                 }
@@ -77,7 +79,10 @@ impl Recovery {
             }
             Err(_) => self.cut_by(Cut::OverLimit),
         }
-        wire.chunk = chunk.slice(chunk.len() - rest.len()..);
+        let read = chunk.len() - rest.len();
+        chunk.advance(read);
+        // What is empty keeps nothing of its buffer.
+        wire.chunk = if chunk.is_empty() { Bytes::new() } else { chunk };
         self.body = Body::Stream(wire);
         true
     }

@@ -230,9 +230,9 @@ impl Recovery {
         let reasons = timers::reasons(&self.step.outline, &self.step.capabilities);
         // Before a request is sent, nobody but the caller takes time.
         let unsent = matches!(input, Input::Sent { id } if self.is_live(id));
-        if unsent || self.is_paused(reasons) {
+        if let Some(at) = self.clocks.last_new.filter(|_| unsent || self.is_paused(reasons)) {
             let passed = now.saturating_duration_since(self.now);
-            self.clocks.last_new = self.clocks.last_new.and_then(|at| at.checked_add(passed));
+            self.clocks.last_new = at.checked_add(passed);
         }
         self.now = self.now.max(now);
         match input {
@@ -306,7 +306,11 @@ impl Recovery {
             }
             State::Waiting(_) => {
                 let due = self.clocks.resume_at.is_none_or(|at| at <= self.now);
-                if due {
+                let deadline = self.clocks.deadline(&self.plan.policy.timeouts);
+                if due && deadline.is_some_and(|(at, _)| at <= self.now) {
+                    // A slow caller may have used up the time of the reply, and no clock was asked since.
+                    self.on_timer(Timer::Overall);
+                } else if due {
                     self.open_waiting();
                 }
                 due
@@ -342,9 +346,10 @@ impl Recovery {
         }
         let reasons = timers::reasons(&self.step.outline, &self.step.capabilities);
         let pings = self.step.capabilities.pings;
-        let (live, paused) = (self.live.as_ref(), self.is_paused(reasons));
+        let live = self.live.as_ref();
+        let paused = self.clocks.last_new.is_some() && self.is_paused(reasons);
         let own = self.clocks.next(live, &self.plan.policy, reasons, pings, paused);
-        own.into_iter().chain(self.asking_deadline()).chain(self.wire_deadline()).min()
+        timers::earlier(own, timers::earlier(self.asking_deadline(), self.wire_deadline()))
     }
 
     fn on_sent(&mut self) {
@@ -372,9 +377,9 @@ impl Recovery {
             live.refused = Some(self.now);
         }
         self.body = if status.is_success() {
-            Body::Unknown { head, start: Vec::new() }
+            Body::Unknown { head: Box::new(head), start: Vec::new() }
         } else {
-            Body::Other { head, body: Vec::new() }
+            Body::Other { head: Box::new(head), body: Vec::new() }
         };
     }
 
@@ -463,12 +468,12 @@ impl Recovery {
     }
 
     fn on_tick(&mut self) {
-        let Some((at, timer)) = self.next_deadline() else {
-            return;
-        };
-        if at > self.now {
-            return;
+        if let Some((_, timer)) = self.next_deadline().filter(|(at, _)| *at <= self.now) {
+            self.on_timer(timer);
         }
+    }
+
+    fn on_timer(&mut self, timer: Timer) {
         match timer {
             // `advance` sees for itself that the wait is over.
             Timer::Backoff => {}

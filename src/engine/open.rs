@@ -144,7 +144,7 @@ impl Recovery {
                     }
                     Resume::Align | Resume::Cursor => None,
                 };
-                let seam = Seam::new(&said, continuation.expect);
+                let seam = Seam::new(said, continuation.expect);
                 (Some(by), Arc::new(continuation.request), Some(seam), straddle)
             }
         };

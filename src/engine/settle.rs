@@ -125,6 +125,17 @@ impl Recovery {
         }));
     }
 
+    /// The answer comes from its start, of the same model or of somebody else: reasoning that was finished, and
+    /// waited for a replay to go on behind it, is no part of that.
+    pub(super) fn let_go(&mut self) {
+        let parts = self.transcript.parts().iter().zip(0_u32..);
+        let kept = parts.filter(|(part, _)| part.state() != PartState::Abandoned);
+        let kept: Vec<u32> = kept.map(|(_, index)| index).collect();
+        for part in kept {
+            self.emit(Event::Delta(Delta::Abandon { part }));
+        }
+    }
+
     /// Where the provider's own replay would go on from here.
     fn keep_place(&mut self, live: &Live, ended: &Ended, body: &Body) {
         self.keep_stored(live, body);
@@ -448,6 +459,9 @@ impl Recovery {
         }
         self.interrupted(&fallen, told, next.delay);
         // Not before it is certain that there is an attempt to say it anew.
+        if next.by.is_none() && !next.anew {
+            self.let_go();
+        }
         if next.anew {
             self.ledger.rewound();
             self.course.open_text.clear();

@@ -212,6 +212,7 @@ impl Recovery {
     }
 
     fn say(&mut self, own: Own) {
+        self.let_go();
         self.wire_speaks(own.name);
         if !mem::replace(&mut self.course.started, true) {
             self.emit(Event::Started(Head {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::dialect::{Capabilities, Outline};
 use crate::event::Timer;
-use crate::policy::{self, Policy};
+use crate::policy::{self, Policy, Timeouts};
 
 use super::attempt::Live;
 
@@ -31,7 +31,7 @@ impl Clocks {
         paused: bool,
     ) -> Option<(Instant, Timer)> {
         let timeouts = &policy.timeouts;
-        let overall = timeouts.overall.and_then(|wait| after(self.started, wait, Timer::Overall));
+        let overall = self.deadline(timeouts);
         let own = match live {
             None => self.resume_at.map(|at| (at, Timer::Backoff)),
             Some(live) => attempt_clock(live, policy, reasons || !pings, pings),
@@ -42,7 +42,12 @@ impl Clocks {
         });
         let progress = self.last_new.filter(|_| !paused);
         let progress = progress.and_then(|at| after(at, policy.no_progress_max, Timer::Progress));
-        [overall, own, delta, progress].into_iter().flatten().min()
+        earlier(earlier(overall, own), earlier(delta, progress))
+    }
+
+    /// When the reply must be over.
+    pub(super) fn deadline(&self, timeouts: &Timeouts) -> Option<(Instant, Timer)> {
+        timeouts.overall.and_then(|wait| after(self.started, wait, Timer::Overall))
     }
 }
 
@@ -75,6 +80,17 @@ fn attempt_clock(
     } else {
         let default = if slow { policy::FIRST_EVENT_SLOW } else { policy::FIRST_EVENT };
         after(live.opened, timeouts.first_event.unwrap_or(default), Timer::FirstEvent)
+    }
+}
+
+/// The deadline that comes first.
+pub(super) fn earlier(
+    one: Option<(Instant, Timer)>,
+    other: Option<(Instant, Timer)>,
+) -> Option<(Instant, Timer)> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.min(other)),
+        (one, other) => one.or(other),
     }
 }
 

@@ -1,8 +1,8 @@
 //! The manual: chapters to read, and no code.
 //!
 //! In: nothing. Out: nothing. It must never say more than the code does: `tests/manual.rs` compares
-//! the chapter on defaults with the source, `tests/errors.rs` plays the table of the one on errors to the
-//! engine, and the examples are compiled and run.
+//! the chapters on defaults and on dependencies with the source, `tests/errors.rs` plays the table of the
+//! one on errors to the engine, and the examples are compiled and run.
 //!
 //! - [`architecture`]: the floors of the crate, and who answers which question
 //! - [`recovery`]: what is done when a stream breaks
@@ -16,6 +16,7 @@
 //! - [`observability`]: spans, numbers, rates and alerts
 //! - [`proxy`]: streams that survive for clients in any language
 //! - [`defaults`]: every constant, its value and its reason
+//! - [`dependencies`]: what the crate depends on, how much, and why
 //! - [`testing`]: faults for your own tests
 
 #[doc = include_str!("architecture.md")]
@@ -53,6 +54,9 @@ pub mod proxy {}
 
 #[doc = include_str!("defaults.md")]
 pub mod defaults {}
+
+#[doc = include_str!("dependencies.md")]
+pub mod dependencies {}
 
 #[doc = include_str!("testing.md")]
 pub mod testing {}

@@ -6,8 +6,8 @@
 
 use std::borrow::Cow;
 
-use super::fence::{Fence, is_fence};
-use super::fold::{counts, fold, push_folded, unfolded_len};
+use super::fence::{Fence, is_fence, may_open};
+use super::fold::{counts, end_of, fold, push_folded, unfolded_len};
 use super::overlap::{Habit, Overlap, overlap};
 use super::preamble::{More, Peel, aside, leads_over, opens, preamble, without_wraps};
 use super::quote::stands_once;
@@ -116,14 +116,14 @@ impl Anchored {
                 reading => return reading,
             }
         }
-        let context = match self.context.take() {
+        let mut context = match self.context.take() {
             Some(context) => context,
-            None => Context::of(said, sent, self),
+            None => Context::of(sent, self),
         };
         let reading = if context.once && self.behind_preamble(&context) {
             Reading::Found(Found::at(self.held.len(), Join::Anchor))
         } else {
-            match self.without_anchor(&context, sent, more) {
+            match self.without_anchor(&mut context, said, sent, more) {
                 Reading::Found(found)
                     if found.join == Join::Unverified && context.once && more == More::Perhaps =>
                 {
@@ -226,14 +226,21 @@ impl Anchored {
     }
 
     /// What is held is when the anchor is not to be expected any more.
-    fn without_anchor(&mut self, context: &Context, sent: &str, more: More) -> Reading {
+    fn without_anchor(
+        &mut self,
+        context: &mut Context,
+        said: &str,
+        sent: &str,
+        more: More,
+    ) -> Reading {
         let mut off = Found::UNVERIFIED;
         for layer in [Layer::Bare, Layer::Preamble, Layer::Fence] {
             let text = self.held.get(off.end..).unwrap_or_default();
             let peel = match layer {
                 Layer::Bare => Peel::Off { lead: 0, end: 0 },
                 Layer::Preamble => preamble(text, more),
-                Layer::Fence => match &context.fence {
+                Layer::Fence if !may_open(text) => Peel::None,
+                Layer::Fence => match context.fence.get_or_insert_with(|| Fence::open_in(said)) {
                     Some(fence) => fence.reopened(text, more),
                     None => Peel::None,
                 },
@@ -293,13 +300,14 @@ struct Context {
     before: String,
     /// It begins a line of it.
     begins_line: bool,
-    fence: Option<Fence>,
+    /// The block that it stands in, once that has been asked.
+    fence: Option<Option<Fence>>,
 }
 
 impl Context {
-    fn of(said: &str, sent: &str, expected: &Anchored) -> Self {
+    fn of(sent: &str, expected: &Anchored) -> Self {
         let anchor = expected.anchor.as_str();
-        let folded = fold(sent);
+        let folded = fold(end_of(sent, anchor.len() + expected.window));
         let before = folded.strip_suffix(anchor).unwrap_or_default();
         let mut from = before.len().saturating_sub(expected.window);
         while !before.is_char_boundary(from) {
@@ -307,13 +315,13 @@ impl Context {
         }
         let typed = sent.strip_suffix(expected.typed.as_str());
         Self {
-            once: counts(anchor) && stands_once(&folded, anchor),
+            once: counts(anchor) && stands_once(sent, anchor),
             before: before[from..].to_owned(),
             begins_line: typed.is_none_or(|before| {
                 let before = before.trim_end_matches([' ', '\t']);
                 before.is_empty() || before.ends_with('\n')
             }),
-            fence: Fence::open_in(said),
+            fence: None,
         }
     }
 }

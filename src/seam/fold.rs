@@ -27,6 +27,30 @@ pub(super) fn push_folded(folded: &mut String, c: char) {
     }
 }
 
+/// The end of `text` whose folded form has at least so many bytes, if it has them.
+pub(super) fn end_of(text: &str, folded: usize) -> &str {
+    let (mut bytes, mut blank) = (0, false);
+    for (at, c) in text.char_indices().rev() {
+        if bytes >= folded {
+            return text.get(at + c.len_utf8()..).unwrap_or_default();
+        }
+        let one = match c {
+            c if c.is_whitespace() => usize::from(!blank),
+            '\u{2018}'..='\u{201f}' => 1,
+            '\u{2026}' => 3,
+            c => c.len_utf8(),
+        };
+        bytes += one;
+        blank = c.is_whitespace();
+    }
+    text
+}
+
+/// Whether folding leaves `c` as it is, and makes it of nothing else.
+pub(super) const fn is_verbatim(c: char) -> bool {
+    !matches!(c, '\'' | '"' | '.' | ' ')
+}
+
 /// Bytes of `text` whose folded form is the first `folded` bytes of that of `text`.
 pub(super) fn unfolded_len(text: &str, folded: usize) -> Option<usize> {
     let mut so_far = String::with_capacity(folded);
@@ -41,17 +65,20 @@ pub(super) fn unfolded_len(text: &str, folded: usize) -> Option<usize> {
 
 /// Whether `text` is long enough that its coming again is no coincidence.
 pub(super) fn counts(text: &str) -> bool {
-    text.len() >= SHORT_MATCH_BYTES && coincidences(text) >= SHORT_MATCH_CHARS
+    text.len() >= SHORT_MATCH_BYTES && coincidences(text, SHORT_MATCH_CHARS) >= SHORT_MATCH_CHARS
 }
 
 /// Characters of `text` that come independently of each other: what is joined to the one before it
 /// (U+200D and what follows it, variation selectors, combining marks, skin tones, tags, the second
-/// half of a flag) does not count.
-pub(super) fn coincidences(text: &str) -> usize {
+/// half of a flag) does not count. No more than `most` are counted.
+pub(super) fn coincidences(text: &str, most: usize) -> usize {
     let mut count = 0;
     let mut joined = false;
     let mut half_flag = false;
     for c in text.chars() {
+        if count == most {
+            break;
+        }
         let flag = matches!(c, '\u{1f1e6}'..='\u{1f1ff}');
         if !(extends(c) || joined || (flag && half_flag)) {
             count += 1;

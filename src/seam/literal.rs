@@ -21,7 +21,7 @@ impl Literal {
     pub(super) fn new(sent: &str, echo: Echo) -> Result<Self, Join> {
         let too_short = match echo {
             Echo::Never => sent.len() < LONG_MATCH,
-            Echo::Unknown => coincidences(sent) < SHORT_MATCH_CHARS,
+            Echo::Unknown => coincidences(sent, SHORT_MATCH_CHARS) < SHORT_MATCH_CHARS,
             Echo::Always => sent.is_empty(),
         };
         if too_short {

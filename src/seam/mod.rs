@@ -66,23 +66,25 @@ impl Seam {
     /// Where `sent` is no position of `said`, or more than whitespace follows it, all but the
     /// whitespace at the end counts as sent.
     #[must_use]
-    pub fn new(said: &str, expect: Expect) -> Self {
+    pub fn new(said: impl Into<String>, expect: Expect) -> Self {
+        let said = said.into();
         let (sent, stage) = match expect {
             Expect::Literal { sent, echo } => {
-                let sent = sent_bytes(said, sent);
+                let sent = sent_bytes(&said, sent);
                 let literal = Literal::new(said.get(..sent).unwrap_or_default(), echo);
                 (sent, literal.map(Stage::Literal))
             }
             Expect::Anchor { sent, anchor } => {
-                let sent = sent_bytes(said, sent);
+                let sent = sent_bytes(&said, sent);
                 let anchored = Anchored::new(&anchor).filter(|_| sent > 0);
                 let stage = anchored.map(|anchored| Stage::Anchored(Box::new(anchored)));
                 (sent, stage.ok_or(Join::Unverified))
             }
             Expect::Align => (said.len(), Ok(Stage::Swallow { at: 0, join: Join::Aligned })),
+            Expect::Rest => (said.len(), Err(Join::Literal)),
         };
         Self {
-            said: said.to_owned(),
+            said,
             sent,
             trimmed: 0,
             stage: stage.unwrap_or_else(|join| Stage::Rest { at: sent, join }),
@@ -346,5 +348,7 @@ const LONG_MATCH: usize = 24;
 
 #[cfg(test)]
 mod properties;
+#[cfg(test)]
+mod searches;
 #[cfg(test)]
 mod tests;

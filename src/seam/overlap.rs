@@ -1,7 +1,9 @@
 //! What of a text stands in it more than once, and where a text goes on in another.
 //!
-//! In: the sent text and the head of the new one. Out: lengths in bytes. Linear in the sent text,
-//! with little memory, and asked only when a match was seen.
+//! In: the sent text and the head of the new one. Out: lengths in bytes. The sent text is searched, once
+//! and without a copy, and only when a match was seen.
+
+use memchr::memmem;
 
 use super::preamble::More;
 use super::{HOLD_MAX, LONG_MATCH};
@@ -19,41 +21,25 @@ impl Habit {
     pub(super) fn of(text: &str) -> Self {
         let text = text.as_bytes();
         let head = text.get(..HEAD_MAX).unwrap_or(text);
-        Self { head_again: longest_again(head, text), repetition: is_repetition(text) }
+        let head_again = longest_again(head, text);
+        // The first half of a repetition stands in it again.
+        let half = text.len().div_ceil(2).min(head.len());
+        Self { head_again, repetition: head_again >= half && is_repetition(text) }
     }
 }
 
-/// Bytes of the longest head of `head` that stands in `text` later than at its beginning, by the
-/// search of Knuth, Morris and Pratt.
+/// Bytes of the longest head of `head` that stands in `text` later than at its beginning.
 fn longest_again(head: &[u8], text: &[u8]) -> usize {
-    // `borders[n]`: bytes of the longest proper head of `head[..=n]` that is also its end.
-    let mut borders = Vec::with_capacity(head.len());
-    borders.push(0);
-    for byte in head.iter().skip(1) {
-        let next = advance(head, &borders, borders.last().copied().unwrap_or(0), *byte);
-        borders.push(next);
-    }
-    let mut longest = 0;
-    let mut matched = 0;
-    for byte in text.iter().skip(1) {
-        matched = advance(head, &borders, matched, *byte);
-        longest = longest.max(matched);
+    let (mut longest, mut at) = (0, 1);
+    // Nothing of the text is searched twice: what has a longer head again comes later.
+    while let Some(longer) = head.get(..=longest) {
+        let rest = text.get(at..).unwrap_or_default();
+        let Some(found) = memmem::find(rest, longer) else { break };
+        let again = rest.iter().skip(found).zip(head);
+        longest = again.take_while(|(one, other)| one == other).count();
+        at += found + 1;
     }
     longest
-}
-
-/// Bytes of `head` that match up to and with `byte`, if `matched` did before it.
-fn advance(head: &[u8], borders: &[usize], matched: usize, byte: u8) -> usize {
-    let mut matched = matched;
-    loop {
-        if head.get(matched) == Some(&byte) {
-            return matched + 1;
-        }
-        if matched == 0 {
-            return 0;
-        }
-        matched = borders.get(matched - 1).copied().unwrap_or(0);
-    }
 }
 
 fn is_repetition(text: &[u8]) -> bool {
@@ -62,7 +48,7 @@ fn is_repetition(text: &[u8]) -> bool {
         return false;
     };
     // A phrase of at most half the text, repeated, first returns where it is repeated.
-    let Some(period) = memchr::memmem::find(later, head).map(|at| at + 1) else {
+    let Some(period) = memmem::find(later, head).map(|at| at + 1) else {
         return false;
     };
     text.get(period..).is_some_and(|shifted| text.starts_with(shifted))
@@ -86,7 +72,9 @@ pub(super) fn overlap(text: &str, sent: &str, reach: usize, more: More) -> Overl
     let may_come = |end: &str| more == More::Perhaps && end.starts_with(text);
     match ends.find(|(_, end)| text.starts_with(end) || may_come(end)) {
         Some((_, end)) if !text.starts_with(end) => Overlap::Open,
-        Some((at, end)) if sent.find(end) == Some(at) => Overlap::Found(end.len()),
+        Some((at, end)) if memmem::find(sent.as_bytes(), end.as_bytes()) == Some(at) => {
+            Overlap::Found(end.len())
+        }
         _ => Overlap::None,
     }
 }

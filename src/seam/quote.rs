@@ -3,7 +3,9 @@
 //! In: what is sent. Out: its end, verbatim. It must never begin or end in the middle of what reads
 //! as one character, nor with a space: models drop those.
 
-use super::fold::{JOINER, extends, fold};
+use memchr::memmem;
+
+use super::fold::{JOINER, end_of, extends, fold, is_verbatim, push_folded};
 
 /// The end of `sent` that a model is to repeat: its last 40 or so characters, from a non-space on
 /// (the beginning of a word, if there is one near) and without the whitespace at its end. Where
@@ -14,8 +16,7 @@ use super::fold::{JOINER, extends, fold};
 #[must_use]
 pub fn anchor_of(sent: &str) -> &str {
     let sent = sent.trim_end();
-    let folded = fold(sent);
-    let once = |at: &usize| stands_once(&folded, &fold(&sent[*at..]));
+    let once = |at: &usize| stands_once(sent, &fold(&sent[*at..]));
     let mut short = sent.len();
     let mut long = Vec::new();
     let mut words = Vec::new();
@@ -38,9 +39,43 @@ pub fn anchor_of(sent: &str) -> &str {
     &sent[start.unwrap_or(short)..]
 }
 
-/// Whether the end of `folded` is `anchor`, and nothing before it is.
-pub(super) fn stands_once(folded: &str, anchor: &str) -> bool {
-    folded.find(anchor).map(|at| at + anchor.len()) == Some(folded.len())
+/// Whether the folded end of `text` is `anchor`, and nothing before it is.
+///
+/// An answer may be long: it is not folded for that, but searched for the longest piece of the anchor that
+/// stands in it as it is typed.
+pub(super) fn stands_once(text: &str, anchor: &str) -> bool {
+    if !fold(end_of(text, anchor.len())).ends_with(anchor) {
+        return false;
+    }
+    let pieces = anchor.split(|c| !is_verbatim(c));
+    let Some(piece) = pieces.max_by_key(|piece| piece.len()).filter(|piece| !piece.is_empty())
+    else {
+        let folded = fold(text);
+        return folded.find(anchor).map(|at| at + anchor.len()) == Some(folded.len());
+    };
+    let (before, after) = anchor.split_at(piece.as_ptr() as usize - anchor.as_ptr() as usize);
+    let (finder, mut at) = (memmem::Finder::new(piece), 0);
+    while let Some(found) = text.as_bytes().get(at..).and_then(|rest| finder.find(rest)) {
+        let (head, tail) = text.split_at(at + found);
+        if fold(end_of(head, before.len())).ends_with(before)
+            && !ends_at(tail, after).unwrap_or(true)
+        {
+            return false;
+        }
+        // It may overlap itself.
+        at += found + piece.chars().next().map_or(1, char::len_utf8);
+    }
+    true
+}
+
+/// Whether `text`, folded, is `end`, or goes on after it. None if it begins otherwise.
+fn ends_at(text: &str, end: &str) -> Option<bool> {
+    let mut folded = String::with_capacity(end.len() + 2);
+    let mut rest = text.chars();
+    while folded.len() < end.len() {
+        push_folded(&mut folded, rest.next()?);
+    }
+    folded.starts_with(end).then(|| folded.len() == end.len() && rest.next().is_none())
 }
 
 /// Fewest characters of an anchor where there are as many.

@@ -29,6 +29,9 @@ pub enum Expect {
     },
     /// The answer from its beginning.
     Align,
+    /// The rest from the very byte on, as a provider replays it: whatever comes is new, also where it
+    /// begins as the answer did.
+    Rest,
 }
 
 /// What a seam makes of the text so far.
@@ -67,6 +70,7 @@ impl fmt::Debug for Expect {
                 f.debug_struct("Anchor").field("sent", sent).field("anchor", &anchor.len()).finish()
             }
             Self::Align => f.write_str("Align"),
+            Self::Rest => f.write_str("Rest"),
         }
     }
 }

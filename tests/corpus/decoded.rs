@@ -26,6 +26,30 @@ pub(crate) struct Answer {
     undecodable: u64,
 }
 
+/// All that a decoder says of events, texts included.
+pub(crate) fn said(
+    dialect: &dyn Dialect,
+    events: &[(String, String)],
+    choices: u32,
+) -> Vec<(String, String)> {
+    let mut outline = dialect.outline(&Value::Null);
+    outline.choices = choices;
+    let mut decoder = dialect.decoder(&outline, &dialect.capabilities("", ""));
+    let mut said = Vec::new();
+    for (kind, data) in events {
+        let event = sse::Event::new(data).event(kind);
+        let read = decoder.decode(&event, &mut |signal| {
+            let text = match &signal {
+                Signal::Append { text, .. } => text.to_string(),
+                _ => String::new(),
+            };
+            said.push((format!("{signal:?}"), text));
+        });
+        said.push((format!("{read:?}"), format!("{:?}", decoder.cursor())));
+    }
+    said
+}
+
 impl Answer {
     pub(crate) fn decode(dialect: &dyn Dialect, events: &Events, choices: u32) -> Self {
         let mut outline = dialect.outline(&Value::Null);

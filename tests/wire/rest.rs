@@ -75,6 +75,31 @@ fn a_rejection_behind_text_is_told_in_the_providers_words() {
     assert!(text_of(&run).contains("{\"error\":\"engine died\"}"), "{}", text_of(&run));
 }
 
+/// An upstream goes on with a block that another one has closed for the client, whose frame was lost.
+#[test]
+fn reasoning_that_goes_on_behind_text_has_a_block_of_its_own() {
+    let block = json!({"type": "thinking", "thinking": "", "signature": ""});
+    let message = json!({"id": "msg_1", "model": "m", "content": [], "usage": {}});
+    let says = |index, kind: &str, field: &str, words: &str| json!({"type": "content_block_delta", "index": index, "delta": {"type": kind, field: words}});
+    let frames = [
+        json!({"type": "message_start", "message": message}),
+        json!({"type": "content_block_start", "index": 0, "content_block": block}),
+        says(0, "thinking_delta", "thinking", "Hm. "),
+        says(1, "text_delta", "text", "Hello there my friend"),
+        says(0, "thinking_delta", "thinking", "So?"),
+        says(0, "signature_delta", "signature", "c2ln"),
+        says(1, "text_delta", "text", ", how are you?"),
+    ];
+    let frame =
+        |data: &Value| format!("event: {}\ndata: {data}\n\n", data["type"].as_str().unwrap());
+    let body: String = frames.iter().map(frame).collect();
+    let gone = Exchange::json(http::StatusCode::UNAUTHORIZED, &json!({}));
+    let run = play(plan(Wire::Anthropic, json!({})), &[Exchange::stream(body).reset(), gone]);
+    let said = client::anthropic(bytes(&run)).kept;
+    let said: Vec<&str> = said.iter().map(|(_, content)| &**content).collect();
+    assert_eq!(said, ["Hm. ", "Hello there my friend", "So?", ", how are you?"]);
+}
+
 /// A client would take the answer for whole.
 #[test]
 fn a_gap_is_no_end_in_order() {

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
+use super::super::prediction::Steady;
 use super::super::wire::{self, Text};
 use super::super::{DecodeError, Decoder, Fault, Signal, fault};
 use super::block::{
@@ -29,7 +30,7 @@ type Sink<'s> = dyn FnMut(Signal<'_>) + 's;
 
 /// The decoder of one attempt.
 #[derive(Default)]
-pub(super) struct AnthropicDecoder {
+pub(in crate::dialect) struct AnthropicDecoder {
     /// The message that is being sent, if it has an id.
     message: Option<Arc<str>>,
     /// Open blocks of that message by their index.
@@ -98,6 +99,9 @@ impl Decoder for AnthropicDecoder {
         Ok(())
     }
 }
+
+/// A delta of text changes nothing of a block that is open; only its start and its stop do.
+impl Steady for AnthropicDecoder {}
 
 impl AnthropicDecoder {
     fn begin(&mut self, frame: &Frame<'_>, sink: &mut Sink<'_>) {

@@ -20,8 +20,9 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use serde_json::{Value, json};
 
-use self::decode::AnthropicDecoder;
+pub(super) use self::decode::AnthropicDecoder;
 use self::writer::MessageWriter;
+use super::prediction::Predicted;
 use super::writer::frame_of;
 use super::{
     Capabilities, Continuation, Decoder, Dialect, Fault, InvalidRequest, Outline, Release, Rewrite,
@@ -77,7 +78,7 @@ impl Dialect for Anthropic {
     }
 
     fn decoder(&self, _: &Outline, _: &Capabilities) -> Box<dyn Decoder> {
-        Box::new(AnthropicDecoder::default())
+        Box::new(Predicted::new(AnthropicDecoder::default()))
     }
 
     fn resumes(

@@ -186,14 +186,22 @@ impl MessageWriter {
     }
 
     fn append(&mut self, kind: &PartKind, text: &str, out: &mut Vec<u8>) {
-        let delta = match kind {
+        match kind {
             PartKind::Text | PartKind::Refusal => {
                 let index = self.text_block(out);
-                return delta_of(index, &json!({ "type": "text_delta", "text": text }), out);
+                delta_of(index, &json!({ "type": "text_delta", "text": text }), out);
             }
-            PartKind::Reasoning => json!({ "type": "thinking_delta", "thinking": text }),
+            PartKind::Reasoning => {
+                // Something else may have come in between, where an upstream's blocks take turns.
+                if self.last(Block::Thinking).is_none() {
+                    self.open(kind, out);
+                }
+                let delta = json!({ "type": "thinking_delta", "thinking": text });
+                self.add(Block::Thinking, &delta, out);
+            }
             PartKind::ToolCall { .. } => {
-                json!({ "type": "input_json_delta", "partial_json": text })
+                let delta = json!({ "type": "input_json_delta", "partial_json": text });
+                self.add(Block::Other, &delta, out);
             }
             PartKind::ServerCall { .. }
             | PartKind::ServerResult { .. }
@@ -202,11 +210,19 @@ impl MessageWriter {
                 if let Ok(block) = serde_json::from_str::<&RawValue>(text) {
                     self.start(Block::Other, block, out);
                 }
-                return;
             }
-        };
-        if let Some(open) = self.open.last() {
-            delta_of(open.index, &delta, out);
+        }
+    }
+
+    /// The last block that is open, if it is one of a kind.
+    fn last(&self, block: Block) -> Option<u64> {
+        self.open.last().filter(|open| open.block == block).map(|open| open.index)
+    }
+
+    /// Adds `delta` to the last block, if that is one of its kind.
+    fn add(&self, block: Block, delta: &Value, out: &mut Vec<u8>) {
+        if let Some(index) = self.last(block) {
+            delta_of(index, delta, out);
         }
     }
 
@@ -220,18 +236,17 @@ impl MessageWriter {
     }
 
     fn annotate(&mut self, kind: &PartKind, annotation: &Annotation, out: &mut Vec<u8>) {
-        let delta = match (kind, annotation) {
+        match (kind, annotation) {
             (PartKind::Text, Annotation::Citation(citation)) => {
                 let citation: Option<Value> = serde_json::from_str(citation).ok();
-                json!({ "type": "citations_delta", "citation": citation })
+                let delta = json!({ "type": "citations_delta", "citation": citation });
+                self.add(Block::Text, &delta, out);
             }
             (PartKind::Reasoning, Annotation::Signature(signature)) => {
-                json!({ "type": "signature_delta", "signature": **signature })
+                let delta = json!({ "type": "signature_delta", "signature": **signature });
+                self.add(Block::Thinking, &delta, out);
             }
-            _ => return,
-        };
-        if let Some(open) = self.open.last() {
-            delta_of(open.index, &delta, out);
+            _ => {}
         }
     }
 
@@ -241,7 +256,7 @@ impl MessageWriter {
             PartKind::Reasoning => Block::Thinking,
             _ => Block::Other,
         };
-        if self.open.last().is_some_and(|open| open.block == block) {
+        if self.last(block).is_some() {
             self.only(None, out);
         }
     }

@@ -9,7 +9,8 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 
-use super::super::wire::{self, Count};
+use super::super::prediction::Steady;
+use super::super::wire::{self, Count, Few};
 use super::super::{DecodeError, Decoder, Fault, FaultClass, Outline, Signal, fault};
 use super::frame::{Candidate, Frame, FunctionCall, Part, PromptFeedback, UsageMetadata, kind_of};
 use super::pieces::Pieces;
@@ -20,7 +21,7 @@ use crate::sse;
 type Sink<'s> = dyn FnMut(Signal<'_>) + 's;
 
 /// The decoder of one attempt.
-pub(super) struct GeminiDecoder {
+pub(in crate::dialect) struct GeminiDecoder {
     /// Candidates asked for.
     expected: usize,
     choices: BTreeMap<u32, Choice>,
@@ -69,7 +70,7 @@ impl fmt::Debug for GeminiDecoder {
 }
 
 impl GeminiDecoder {
-    pub(super) fn new(outline: &Outline) -> Self {
+    pub(in crate::dialect) fn new(outline: &Outline) -> Self {
         Self {
             expected: outline.choices as usize,
             choices: BTreeMap::new(),
@@ -94,7 +95,9 @@ impl GeminiDecoder {
             sink(Signal::Started { id, model });
         }
         let candidates = frame.candidates.unwrap_or_default();
-        if let Some(fault) = blocked(frame.prompt_feedback).filter(|_| candidates.is_empty()) {
+        if let Some(fault) =
+            blocked(frame.prompt_feedback).filter(|_| candidates.iter().next().is_none())
+        {
             self.fault(fault, sink);
             return Ok(());
         }
@@ -116,8 +119,8 @@ impl GeminiDecoder {
         }
         let choice = self.choices.entry(number).or_default();
         let mut out = Out { next: &mut self.next_slot, choice: number, sink };
-        let parts = candidate.content.as_ref().and_then(|content| content.parts.as_deref());
-        for raw in parts.unwrap_or_default() {
+        let parts = candidate.content.as_ref().and_then(|content| content.parts.as_ref());
+        for raw in parts.into_iter().flat_map(Few::iter) {
             choice.part(raw.get(), &mut out)?;
         }
         choice.cite(&candidate, &mut out);
@@ -208,6 +211,10 @@ impl Decoder for GeminiDecoder {
         }
     }
 
+    fn holds(&self) -> bool {
+        self.reason().is_some()
+    }
+
     fn end(&mut self, sink: &mut dyn FnMut(Signal<'_>)) {
         let whole = self.choices.len() >= self.expected
             && self.choices.values().all(|choice| choice.reason.is_some());
@@ -220,6 +227,26 @@ impl Decoder for GeminiDecoder {
             choice.give_up(&mut out);
         }
         sink(Signal::Finish { reason });
+    }
+}
+
+/// A text changes nothing of a candidate whose text is open and not signed. Its reason, which may come with
+/// text, stays what it was.
+impl Steady for GeminiDecoder {
+    const ASIDE: Option<&'static str> = Some("usageMetadata");
+
+    fn repeat(
+        &mut self,
+        slot: u32,
+        text: &str,
+        aside: Option<&str>,
+        sink: &mut dyn FnMut(Signal<'_>),
+    ) -> bool {
+        let counts = aside.map(serde_json::from_str::<UsageMetadata>).transpose();
+        let Ok(counts) = counts else { return false };
+        sink(Signal::Append { slot, text: Cow::Borrowed(text) });
+        self.count(counts.unwrap_or_default(), sink);
+        true
     }
 }
 

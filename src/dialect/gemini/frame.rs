@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use super::super::wire::{Count, Text, Word};
+use super::super::wire::{Count, Few, Text, Word};
 use crate::event::PartKind;
 
 /// One event.
@@ -18,7 +18,7 @@ pub(super) struct Frame<'a> {
     #[serde(borrow)]
     pub(super) model_version: Word<'a>,
     #[serde(borrow)]
-    pub(super) candidates: Option<Vec<Candidate<'a>>>,
+    pub(super) candidates: Option<Few<Candidate<'a>>>,
     #[serde(borrow)]
     pub(super) prompt_feedback: Option<&'a RawValue>,
     #[serde(borrow)]
@@ -62,7 +62,7 @@ impl<'a> Candidate<'a> {
 #[serde(default)]
 pub(super) struct Content<'a> {
     #[serde(borrow)]
-    pub(super) parts: Option<Vec<&'a RawValue>>,
+    pub(super) parts: Option<Few<&'a RawValue>>,
 }
 
 /// `candidates[].content.parts[]`.
@@ -177,4 +177,14 @@ pub(super) struct UsageMetadata {
     pub(super) cached_content_token_count: Count,
     pub(super) candidates_token_count: Count,
     pub(super) thoughts_token_count: Count,
+    // Not read. Known by name they are passed over without an allocation, which an unknown list of
+    // objects takes, in every frame.
+    #[serde(rename = "promptTokensDetails")]
+    _prompt: Count,
+    #[serde(rename = "candidatesTokensDetails")]
+    _candidates: Count,
+    #[serde(rename = "cacheTokensDetails")]
+    _cache: Count,
+    #[serde(rename = "toolUsePromptTokensDetails")]
+    _tools: Count,
 }

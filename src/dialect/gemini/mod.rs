@@ -22,9 +22,12 @@ use http::{HeaderMap, HeaderName, StatusCode, Uri};
 use serde_json::{Value, json};
 
 pub use self::interactions::GeminiInteractions;
+#[cfg(test)]
+pub(super) use self::interactions::InteractionDecoder;
 
-use self::decode::GeminiDecoder;
+pub(super) use self::decode::GeminiDecoder;
 use self::writer::ResponseWriter;
+use super::prediction::Predicted;
 use super::writer::frame_of;
 use super::{
     Capabilities, Continuation, Decoder, Dialect, Fault, InvalidRequest, Outline, Rewrite,
@@ -89,7 +92,7 @@ impl Dialect for Gemini {
     }
 
     fn decoder(&self, outline: &Outline, _: &Capabilities) -> Box<dyn Decoder> {
-        Box::new(GeminiDecoder::new(outline))
+        Box::new(Predicted::new(GeminiDecoder::new(outline)))
     }
 
     fn resumes(

@@ -9,7 +9,8 @@ use std::fmt;
 
 use serde_json::value::RawValue;
 
-use super::super::wire::{self, Count, Word};
+use super::super::prediction::Steady;
+use super::super::wire::{self, Count, Few, Word};
 use super::super::{Capabilities, DecodeError, Decoder, Outline, Signal, fault};
 use super::choice::{Progress, Slots};
 use super::frame::{Choice, Chunk, Delta, Groq, Usage as RawUsage};
@@ -20,7 +21,7 @@ use crate::sse;
 type Sink<'s> = dyn FnMut(Signal<'_>) + 's;
 
 /// The decoder of one attempt.
-pub(super) struct ChatDecoder {
+pub(in crate::dialect) struct ChatDecoder {
     /// Choices asked for.
     expected: usize,
     done_is_proof: bool,
@@ -53,7 +54,7 @@ impl fmt::Debug for ChatDecoder {
 }
 
 impl ChatDecoder {
-    pub(super) fn new(outline: &Outline, capabilities: &Capabilities) -> Self {
+    pub(in crate::dialect) fn new(outline: &Outline, capabilities: &Capabilities) -> Self {
         Self {
             expected: outline.choices as usize,
             done_is_proof: capabilities.done_is_proof,
@@ -113,11 +114,18 @@ impl Decoder for ChatDecoder {
     }
 }
 
+/// A text changes nothing of a choice whose text is open: a call, another channel and a reason close it,
+/// and an id, a model and usage are said when they are news.
+impl Steady for ChatDecoder {
+    /// OpenAI's, and Mistral's.
+    const FILLERS: &'static [&'static str] = &["obfuscation", "p"];
+}
+
 impl ChatDecoder {
     fn read(&mut self, chunk: Chunk<'_>, sink: &mut Sink<'_>) -> Result<(), DecodeError> {
         self.start(&chunk, sink);
         let mut finished = false;
-        for choice in chunk.choices.unwrap_or_default() {
+        for choice in chunk.choices.into_iter().flatten() {
             finished |= self.choice(choice, sink)?;
         }
         let groq = wire::lenient::<Groq<'_>>(chunk.x_groq).unwrap_or_default();
@@ -229,7 +237,7 @@ impl ChatDecoder {
 
 /// The error in a chunk: its own, a choice's, or the whole chunk where that is one by its type.
 fn error_of<'a>(chunk: &Chunk<'a>, event: &str, data: &'a str) -> Option<&'a str> {
-    let choices = chunk.choices.iter().flatten().filter_map(|choice| choice.error);
+    let choices = chunk.choices.iter().flat_map(Few::iter).filter_map(|choice| choice.error);
     let errors = chunk.error.into_iter().chain(choices);
     let says_error = |word: &Word<'_>| word.given() == Some("error");
     let is_error = event == "error" || says_error(&chunk.object) || says_error(&chunk.kind);

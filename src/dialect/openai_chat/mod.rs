@@ -19,8 +19,9 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use serde_json::{Value, json};
 
-use self::decode::ChatDecoder;
+pub(super) use self::decode::ChatDecoder;
 use self::writer::ChunkWriter;
+use super::prediction::Predicted;
 use super::writer::frame_of;
 use super::{
     Capabilities, Continuation, Decoder, Dialect, Fault, InvalidRequest, Outline, Release, Rewrite,
@@ -69,7 +70,7 @@ impl Dialect for OpenAiChat {
     }
 
     fn decoder(&self, outline: &Outline, capabilities: &Capabilities) -> Box<dyn Decoder> {
-        Box::new(ChatDecoder::new(outline, capabilities))
+        Box::new(Predicted::new(ChatDecoder::new(outline, capabilities)))
     }
 
     fn resumes(

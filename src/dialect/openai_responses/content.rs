@@ -20,7 +20,7 @@ pub(super) struct Block {
     item: u64,
     content: u64,
     kind: PartKind,
-    slot: u32,
+    pub(super) slot: u32,
     said: bool,
     citations: usize,
 }

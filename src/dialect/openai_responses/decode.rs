@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use serde_json::value::RawValue;
 
+use super::super::prediction::Steady;
 use super::super::wire;
 use super::super::{Cursor, DecodeError, Decoder, Fault, FaultClass, Signal, fault};
 use super::content::Block;
@@ -25,7 +26,7 @@ pub(super) type Sink<'s> = dyn FnMut(Signal<'_>) + 's;
 
 /// The decoder of one attempt.
 #[derive(Default)]
-pub(super) struct ResponsesDecoder {
+pub(in crate::dialect) struct ResponsesDecoder {
     started: bool,
     /// Items that are not done, by their place in the output.
     pub(super) open: BTreeMap<u64, Open>,
@@ -93,8 +94,7 @@ impl Decoder for ResponsesDecoder {
         if !said {
             sink(Signal::Alive);
         }
-        let whole = self.open.values().all(|open| matches!(open, Open::Message { .. }));
-        self.place.pass(number, whole);
+        self.pass(number);
         Ok(())
     }
 
@@ -123,7 +123,40 @@ impl Decoder for ResponsesDecoder {
     }
 }
 
+/// A delta of words changes nothing of its block or thought once one has come, but for the place.
+impl Steady for ResponsesDecoder {
+    const FILLERS: &'static [&'static str] = &["obfuscation"];
+
+    const ASIDE: Option<&'static str> = Some("sequence_number");
+
+    fn repeat(
+        &mut self,
+        slot: u32,
+        text: &str,
+        aside: Option<&str>,
+        sink: &mut dyn FnMut(Signal<'_>),
+    ) -> bool {
+        let number = aside.map(serde_json::from_str::<u64>).transpose();
+        let Ok(number) = number else { return false };
+        if self.place.is_before(number) {
+            return false;
+        }
+        sink(Signal::Append { slot, text: Cow::Borrowed(text) });
+        if self.text.as_ref().is_some_and(|block| block.slot == slot) {
+            self.place.write();
+        }
+        self.pass(number);
+        true
+    }
+}
+
 impl ResponsesDecoder {
+    /// An event has been read.
+    fn pass(&mut self, number: Option<u64>) {
+        let whole = self.open.values().all(|open| matches!(open, Open::Message { .. }));
+        self.place.pass(number, whole);
+    }
+
     fn read(
         &mut self,
         kind: Kind,

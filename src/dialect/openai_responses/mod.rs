@@ -22,8 +22,9 @@ use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode};
 use serde_json::{Map, Value, json};
 
-use self::decode::ResponsesDecoder;
+pub(super) use self::decode::ResponsesDecoder;
 use self::writer::ResponseWriter;
+use super::prediction::Predicted;
 use super::writer::frame_of;
 use super::{
     Capabilities, Continuation, Decoder, Dialect, Fault, FaultClass, InvalidRequest, Numbering,
@@ -89,7 +90,7 @@ impl Dialect for OpenAiResponses {
     }
 
     fn decoder(&self, _: &Outline, _: &Capabilities) -> Box<dyn Decoder> {
-        Box::new(ResponsesDecoder::default())
+        Box::new(Predicted::new(ResponsesDecoder::default()))
     }
 
     fn resumes(

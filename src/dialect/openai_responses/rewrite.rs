@@ -51,7 +51,7 @@ pub(super) fn rewrite(
             let replay = Replay::below(&cursor.id, "").ok_or(Unresumable)?;
             return Ok(Continuation::new(next, Expect::Align).replayed(replay));
         }
-        Resume::Cursor => return NUMBERING.replay(next, transcript, context.cursor),
+        Resume::Cursor => return NUMBERING.replay(next, context.cursor),
         Resume::Instruct => {
             added = history::partial(transcript);
             added.push(sent.note(&context.wording.instruct));

@@ -454,8 +454,15 @@ impl Wire {
         if self.verbatim {
             if through {
                 let tail = mem::take(&mut self.partial);
-                each_event(&tail, |event| _ = self.writer.passes(event));
-                self.frames.push(tail.into());
+                let mut fails = false;
+                each_event(&tail, |event| {
+                    fails |= self.dialect.failure_in(event.data.as_bytes()).is_some();
+                    _ = fails || self.writer.passes(event);
+                });
+                // The answer is complete: an error behind its end is nobody's business.
+                if !fails {
+                    self.frames.push(tail.into());
+                }
             }
             out.extend_from_slice(&self.release(report));
         } else {

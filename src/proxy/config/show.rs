@@ -16,11 +16,11 @@ impl fmt::Display for Config {
         writeln!(f, "reasoning = {:?}", reasoning(self))?;
         writeln!(f, "tools = {:?}", tools(self))?;
         match &self.fallback {
-            Some(target) => writeln!(f, "upstream = {:?}", target.base.to_string())?,
+            Some(target) => writeln!(f, "upstream = {}", text(&target.base.to_string()))?,
             None => writeln!(f, "# a request that no route matches is refused (404)")?,
         }
         match self.token.as_ref().map(|token| token.env.as_deref()) {
-            Some(Some(env)) => writeln!(f, "client_token_env = {env:?}")?,
+            Some(Some(env)) => writeln!(f, "client_token_env = {}", text(env))?,
             Some(None) => writeln!(f, "# clients need a token")?,
             None => {}
         }
@@ -28,7 +28,7 @@ impl fmt::Display for Config {
             show_target(target, f)?;
         }
         for route in &self.routes {
-            writeln!(f, "\n[[routes]]\nmodel = {:?}  # {}", route.model, route.wire.name())?;
+            writeln!(f, "\n[[routes]]\nmodel = {}  # {}", text(&route.model), route.wire.name())?;
             f.write_str("chain = [\n")?;
             route.chain.iter().try_for_each(|link| show_link(link, f))?;
             f.write_str("]\n")?;
@@ -53,13 +53,13 @@ const fn tools(config: &Config) -> &'static str {
 }
 
 fn show_target(target: &Target, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    writeln!(f, "\n[upstreams.{:?}]", &*target.name)?;
+    writeln!(f, "\n[upstreams.{}]", text(&target.name))?;
     if let Some(wire) = target.wire {
         writeln!(f, "dialect = {:?}", wire.name())?;
     }
-    writeln!(f, "url = {:?}", target.base.to_string())?;
+    writeln!(f, "url = {}", text(&target.base.to_string()))?;
     match &target.key_env {
-        Some(env) => writeln!(f, "api_key_env = {env:?}")?,
+        Some(env) => writeln!(f, "api_key_env = {}", text(env))?,
         None if target.has_own_key() => writeln!(f, "# its key is in its headers")?,
         None if target.headers.is_empty() => {
             writeln!(f, "# called with the client's own credentials")?;
@@ -90,13 +90,13 @@ fn show_target(target: &Target, f: &mut fmt::Formatter<'_>) -> fmt::Result {
 fn show_link(link: &Link, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     match link {
         Link::Upstream { target, model: Some(model) } => {
-            writeln!(f, "    {{ upstream = {:?}, model = {:?} }},", &*target.name, &**model)
+            writeln!(f, "    {{ upstream = {}, model = {} }},", text(&target.name), text(model))
         }
         Link::Upstream { target, model: None } => {
-            writeln!(f, "    {{ upstream = {:?} }},  # the request's own model", &*target.name)
+            writeln!(f, "    {{ upstream = {} }},  # the request's own model", text(&target.name))
         }
-        Link::Canned(text) => writeln!(f, "    {{ canned = {text:?} }},"),
-        Link::HandOff(text) => writeln!(f, "    {{ handoff = {text:?} }},"),
+        Link::Canned(words) => writeln!(f, "    {{ canned = {} }},", text(words)),
+        Link::HandOff(words) => writeln!(f, "    {{ handoff = {} }},", text(words)),
     }
 }
 
@@ -136,4 +136,21 @@ fn show_policy(policy: &Policy, f: &mut fmt::Formatter<'_>) -> fmt::Result {
 
 fn quoted(wait: Duration) -> String {
     format!("\"{}\"", humantime::format_duration(wait).to_string().replace(' ', ""))
+}
+
+/// `words` as TOML writes them, whose escapes are not those of Rust.
+fn text(words: &str) -> String {
+    let mut text = String::from("\"");
+    for c in words.chars() {
+        match c {
+            '"' | '\\' => text.extend(['\\', c]),
+            '\n' => text.push_str("\\n"),
+            '\r' => text.push_str("\\r"),
+            '\t' => text.push_str("\\t"),
+            c if c.is_control() => text.push_str(&format!("\\u{:04X}", u32::from(c))),
+            c => text.push(c),
+        }
+    }
+    text.push('"');
+    text
 }

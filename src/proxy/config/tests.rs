@@ -129,6 +129,23 @@ fn what_is_shown_has_names_and_no_values() {
     let _: toml::Table = toml::from_str(&config.to_string()).unwrap();
 }
 
+/// Rust escapes them in another way than TOML does.
+#[test]
+fn what_is_shown_of_odd_names_is_what_the_file_says() {
+    let odd = r#"spare\u0000\u200b\t\"\\\n"#;
+    let whole = WHOLE.replace("\"spare-1\"", &format!("\"{odd}\""));
+    let whole = whole.replace("Try again.", odd).replace("claude-haiku-4-5", odd);
+    let config = parse(&whole.replace("claude-*", odd)).unwrap();
+    let shown: toml::Table = toml::from_str(&config.to_string()).unwrap();
+    let odd: toml::Value =
+        toml::from_str::<toml::Table>(&format!("odd = \"{odd}\"")).unwrap()["odd"].clone();
+    assert_eq!(shown["routes"][0]["model"], odd);
+    assert_eq!(shown["routes"][0]["chain"][1]["upstream"], odd);
+    assert_eq!(shown["routes"][0]["chain"][1]["model"], odd);
+    assert_eq!(shown["routes"][0]["chain"][2]["canned"], odd);
+    assert!(shown["upstreams"].get(odd.as_str().unwrap()).is_some());
+}
+
 /// The message for [`WHOLE`] with `from` replaced by `to`.
 fn message(from: &str, to: &str) -> String {
     assert!(WHOLE.contains(from), "{from}");

@@ -3,11 +3,13 @@
 //! In: the events of one attempt, which may go on in the middle of an interaction. Out: signals. It must never take the end of all steps, or of the
 //! stream, for the end of the answer: only `interaction.completed` says that. Law kept: *Truth*.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 
 use serde_json::value::RawValue;
 
+use super::super::super::prediction::Steady;
 use super::super::super::{Cursor, DecodeError, Decoder, Fault, FaultClass, Signal, fault, wire};
 use super::frame::{Frame, Interaction, Metadata, Usage as RawUsage};
 use super::place::Place;
@@ -19,7 +21,7 @@ type Sink<'s> = dyn FnMut(Signal<'_>) + 's;
 
 /// The decoder of one attempt.
 #[derive(Default)]
-pub(super) struct InteractionDecoder {
+pub(in crate::dialect) struct InteractionDecoder {
     /// Open steps by their index.
     open: BTreeMap<u64, Step>,
     next_slot: u32,
@@ -84,8 +86,7 @@ impl Decoder for InteractionDecoder {
         if !spoke {
             sink(Signal::Alive);
         }
-        // Not before it has been read: what cannot be read would have to come again.
-        self.place.pass(event_id, self.open.values().all(Step::is_text));
+        self.pass(event_id);
         Ok(())
     }
 
@@ -102,7 +103,36 @@ impl Decoder for InteractionDecoder {
     }
 }
 
+/// A text changes nothing of its step, but for the place.
+impl Steady for InteractionDecoder {
+    const ASIDE: Option<&'static str> = Some("event_id");
+
+    fn repeat(
+        &mut self,
+        slot: u32,
+        text: &str,
+        aside: Option<&str>,
+        sink: &mut dyn FnMut(Signal<'_>),
+    ) -> bool {
+        let event_id = aside.map(serde_json::from_str::<wire::Word<'_>>).transpose();
+        let Ok(event_id) = event_id else { return false };
+        let event_id = event_id.as_ref().and_then(wire::Word::given);
+        // Nothing is awaited any more where a frame has been read.
+        sink(Signal::Append { slot, text: Cow::Borrowed(text) });
+        if self.open.values().any(|step| step.slot == slot && step.is_text()) {
+            self.place.write();
+        }
+        self.pass(event_id);
+        true
+    }
+}
+
 impl InteractionDecoder {
+    /// An event has been read. Not before: what cannot be read would have to come again.
+    fn pass(&mut self, event_id: Option<&str>) {
+        self.place.pass(event_id, self.open.values().all(Step::is_text));
+    }
+
     /// Both names of every event: the API has renamed contents to steps.
     fn read(
         &mut self,

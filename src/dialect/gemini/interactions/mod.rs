@@ -23,8 +23,9 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, Method, StatusCode};
 use serde_json::{Value, json};
 
-use self::decode::InteractionDecoder;
+pub(in crate::dialect) use self::decode::InteractionDecoder;
 use self::writer::InteractionWriter;
+use super::super::prediction::Predicted;
 use super::super::writer::frame_of;
 use super::super::{
     Capabilities, Continuation, Decoder, Dialect, Fault, InvalidRequest, Numbering, Outline,
@@ -88,7 +89,7 @@ impl Dialect for GeminiInteractions {
     }
 
     fn decoder(&self, _: &Outline, _: &Capabilities) -> Box<dyn Decoder> {
-        Box::new(InteractionDecoder::default())
+        Box::new(Predicted::new(InteractionDecoder::default()))
     }
 
     fn resumes(

@@ -18,7 +18,7 @@ pub(super) struct Place {
     /// The event that is awaited before anything is read: the replay has begun at the beginning.
     awaited: Option<Arc<str>>,
     /// The last event with nothing but text open.
-    safe: Option<Arc<str>>,
+    safe: Option<String>,
     /// Text has come since then: there is no place that brings neither too little nor too much.
     muddled: bool,
 }
@@ -28,7 +28,7 @@ impl Place {
         Self {
             id: Some(Arc::clone(&cursor.id)),
             attached: true,
-            safe: Some(Arc::clone(&cursor.after)),
+            safe: Some(cursor.after.to_string()),
             ..Self::default()
         }
     }
@@ -41,7 +41,7 @@ impl Place {
     /// Whether an event has been read by an earlier attempt. `begins`: it is the first of an interaction.
     pub(super) fn is_before(&mut self, begins: bool, event: Option<&str>) -> bool {
         if self.attached && begins {
-            self.awaited.clone_from(&self.safe);
+            self.awaited = self.safe.as_deref().map(Arc::from);
         }
         let Some(awaited) = &self.awaited else { return false };
         if event == Some(&**awaited) {
@@ -68,7 +68,11 @@ impl Place {
     /// An event has been read. `whole`: nothing is open but text.
     pub(super) fn pass(&mut self, event: Option<&str>, whole: bool) {
         if let Some(event) = event.filter(|_| whole) {
-            (self.safe, self.muddled) = (Some(Arc::from(event)), false);
+            // Every event of a text has one: what the last one took is used again.
+            let safe = self.safe.get_or_insert_default();
+            safe.clear();
+            safe.push_str(event);
+            self.muddled = false;
         }
     }
 

@@ -46,7 +46,7 @@ pub(super) fn rewrite(
     let mut added = Vec::new();
     let expect = match by {
         Resume::Align => return Ok(Continuation::new(next, Expect::Align)),
-        Resume::Cursor => return NUMBERING.replay(next, transcript, context.cursor),
+        Resume::Cursor => return NUMBERING.replay(next, context.cursor),
         Resume::Instruct => {
             added = history::partial(transcript);
             added.push(history::user(&sent.words(&context.wording.instruct)));

@@ -1,0 +1,215 @@
+//! Bodies of any bytes.
+//!
+//! In: a script of bodies, each a list of things to say. A byte says which: a frame of an answer, in order
+//! and as it is; one that is changed (3 bytes); bytes as they are (a length, then they); the end of the body, and
+//! how (1 byte). Checked: the laws of every run; that what the client gets ends between two events;
+//! and that, read as an upstream of its format would be, it says what the transcript says.
+
+use std::collections::VecDeque;
+use std::time::Instant;
+
+use http::{HeaderMap, StatusCode};
+use unbroken::engine::{Input, Output, Plan, Recovery};
+use unbroken::sse::Parser;
+use unbroken::testing::{Answer, Deltas};
+use unbroken::{AttemptId, Transcript, TransportErrorKind};
+
+use super::Asked;
+use crate::script::{ANTHROPIC, CHAT, Script};
+use crate::support::kept;
+use crate::support::wires::Wire;
+
+pub(super) fn run(asked: &Asked, script: &mut Script<'_>) {
+    let mut frames: Vec<String> = frames(asked.wire);
+    let in_order = frames.len();
+    frames.extend(more(asked.wire).iter().map(|frame| (*frame).to_owned()));
+    let frames: Vec<&str> = frames.iter().map(String::as_str).collect();
+    let mut bodies = Vec::new();
+    while bodies.len() < BODIES_MAX && !script.0.is_empty() {
+        bodies.push(body(script, &frames, in_order));
+    }
+    if let Some(played) = play(asked.wired(), bodies) {
+        check(asked, &played);
+    }
+}
+
+/// What an upstream sends to one request.
+struct Body {
+    bytes: Vec<u8>,
+    /// Bytes of a chunk; 0 for all in one.
+    pieces: usize,
+    end: End,
+}
+
+#[derive(Clone)]
+enum End {
+    Clean,
+    Broken(TransportErrorKind),
+    Silent,
+}
+
+impl Body {
+    fn inputs(self, id: AttemptId) -> VecDeque<Input> {
+        let head = Input::Head { id, status: StatusCode::OK, headers: HeaderMap::new() };
+        let mut inputs = VecDeque::from([head]);
+        let pieces = if self.pieces == 0 { usize::MAX } else { self.pieces };
+        let chunk = |bytes: &[u8]| Input::Chunk { id, bytes: bytes.to_vec().into() };
+        inputs.extend(self.bytes.chunks(pieces).map(chunk));
+        match self.end {
+            End::Clean => inputs.push_back(Input::End { id, error: None }),
+            End::Broken(error) => inputs.push_back(Input::End { id, error: Some(error) }),
+            End::Silent => {}
+        }
+        inputs
+    }
+}
+
+/// What came of it.
+struct Played {
+    result: Result<(), unbroken::Error>,
+    transcript: Transcript,
+    /// What the client got.
+    bytes: Vec<u8>,
+}
+
+/// One request after another gets these; what follows them is refused. Nothing, if the chain's vendors have no
+/// translation between them.
+fn play(plan: Plan, bodies: Vec<Body>) -> Option<Played> {
+    let mut now = Instant::now();
+    let mut engine = Recovery::new(plan, now).ok()?;
+    let (mut bodies, mut inputs) = (bodies.into_iter(), VecDeque::new());
+    let mut bytes = Vec::new();
+    for _ in 0..STEPS_MAX {
+        match engine.poll_output() {
+            Output::Open(attempt) => {
+                let id = attempt.id;
+                let refused = Input::End { id, error: Some(TransportErrorKind::Connect) };
+                let body = bodies.next().map(|body| body.inputs(id));
+                inputs = body.unwrap_or_else(|| VecDeque::from([refused]));
+            }
+            Output::Abort(_) => inputs.clear(),
+            Output::Wire(more) => bytes.extend_from_slice(&more),
+            Output::Done(result) => {
+                let transcript = engine.transcript().clone();
+                return Some(Played { result, transcript, bytes });
+            }
+            Output::Wait { until, .. } => {
+                let input = inputs.pop_front().unwrap_or_else(|| {
+                    now = now.max(until.expect("it waits for nothing"));
+                    Input::Tick
+                });
+                engine.handle_input(now, input);
+            }
+            Output::Event(_) | Output::Notice(_) | Output::Release(_) => {}
+            Output::Ask(_) | Output::Withdraw | Output::Put(_) => {}
+        }
+    }
+    panic!("it never comes to an end");
+}
+
+/// What an upstream of the format says in a full answer, in order.
+fn frames(wire: Wire) -> Vec<String> {
+    let arguments = serde_json::json!({"path": "a", "n": [1, 2]});
+    let mut answer =
+        Answer::new().reasoning("Hm. 短く。", "c2ln").text("Hello wörld, how are you?\n\n");
+    answer = answer.tool_call("call_1", "look", &arguments).finish("tool_use");
+    let body = wire.says(answer, Deltas::Chars(9)).whole().body();
+    let mut parser = Parser::default();
+    let mut rest: &[u8] = &body;
+    let mut frames = Vec::new();
+    while let Ok(Some(event)) = parser.next_event(&mut rest) {
+        frames.push(match event.event {
+            "message" => event.data.to_owned(),
+            name => format!("{name}|{}", event.data),
+        });
+    }
+    frames
+}
+
+/// What else is known of it.
+fn more(wire: Wire) -> &'static [&'static str] {
+    match wire {
+        Wire::Anthropic => ANTHROPIC,
+        Wire::OpenAiChat => CHAT,
+        _ => &[],
+    }
+}
+
+fn body(script: &mut Script<'_>, frames: &[&str], in_order: usize) -> Body {
+    let (mut bytes, mut next, mut end) = (Vec::new(), 0, End::Clean);
+    while let Some(what) = script.byte() {
+        match what {
+            0..=127 => {
+                if next < in_order {
+                    bytes.extend(Script(&[next as u8]).frame(frames));
+                }
+                next += 1;
+            }
+            128..=215 => bytes.extend(script.frame(frames)),
+            216..=231 => {
+                let count = script.number();
+                bytes.extend(script.bytes(count));
+            }
+            // One is left out.
+            232..=239 => next += 1,
+            _ => {
+                let broken = End::Broken(TransportErrorKind::Body);
+                end = script.one_of(&[End::Clean, broken, End::Silent]);
+                break;
+            }
+        }
+    }
+    Body { bytes, pieces: script.number(), end }
+}
+
+fn check(asked: &Asked, played: &Played) {
+    let bytes = &played.bytes[..];
+    let story = || format!("{:?}\n{}", played.result, String::from_utf8_lossy(bytes));
+    if bytes.is_empty() {
+        assert!(played.result.is_err(), "an end that nobody sees");
+        return;
+    }
+    assert!(ends_between_events(bytes), "half an event\n{}", story());
+    let mut plan = asked.plan();
+    plan.chain = plan.chain.iter().take(1).cloned().collect();
+    plan.policy = asked.policy.clone().max_attempts(1).into();
+    let body = Body { bytes: bytes.to_vec(), pieces: 0, end: End::Clean };
+    let read = play(plan, vec![body]).expect("it was asked before");
+    // After a whole call an error is an end that is inferred.
+    let proved = read.transcript.finish().is_some_and(|finish| !finish.inferred);
+    let ended = read.result.is_ok() && (proved || played.result.is_ok());
+    assert_eq!(ended, played.result.is_ok(), "the end, read as {:?}\n{}", read.result, story());
+    assert_eq!(said(&read.transcript), said(&played.transcript), "the content\n{}", story());
+}
+
+/// Whether no event is torn. The blank line behind the last one may be missing, as servers forget it.
+fn ends_between_events(bytes: &[u8]) -> bool {
+    let mut parser = Parser::default();
+    let mut rest = bytes;
+    while let Ok(Some(_)) = parser.next_event(&mut rest) {}
+    let mut end: &[u8] = b"\n\n";
+    let whole = match parser.next_event(&mut end) {
+        Ok(Some(last)) => {
+            last.data == "[DONE]" || serde_json::from_str::<serde_json::Value>(last.data).is_ok()
+        }
+        _ => true,
+    };
+    whole
+}
+
+/// All the text, and the calls: not every format can say which of the two came first.
+fn said(transcript: &Transcript) -> (String, Vec<(String, String)>) {
+    let (texts, mut calls): (Vec<_>, Vec<_>) =
+        kept(transcript).into_iter().partition(|(name, _)| name == "text");
+    calls.retain(|(name, _)| name.starts_with("call"));
+    // A call that the provider itself ended in the middle is nobody's to run, whatever it says.
+    for (_, arguments) in calls.iter_mut().filter(|(name, _)| name.ends_with("(cut)")) {
+        arguments.clear();
+    }
+    (texts.into_iter().map(|(_, text)| text).collect(), calls)
+}
+
+const BODIES_MAX: usize = 4;
+
+/// Outputs and inputs of a run.
+const STEPS_MAX: usize = 100_000;
