@@ -11,18 +11,20 @@ pub(super) fn read<'a>(json: &'a str, plain: &'a mut String) -> Option<(&'a str,
         return (!text.is_empty()).then_some((text, rest));
     }
     plain.clear();
-    plain.push_str(text);
+    push(plain, text)?;
     while !rest.starts_with('"') {
         let (c, after) = escaped(rest)?;
         plain.push(c);
         let (text, next) = piece(after)?;
-        plain.push_str(text);
-        if plain.len() > PLAIN_MAX {
-            return None;
-        }
+        push(plain, text)?;
         rest = next;
     }
     Some((plain, rest))
+}
+
+/// Adds `text`, unless that makes too much of it: what is not kept takes no room.
+fn push(plain: &mut String, text: &str) -> Option<()> {
+    (plain.len() + text.len() <= PLAIN_MAX).then(|| plain.push_str(text))
 }
 
 /// What stands before the next quote or backslash.

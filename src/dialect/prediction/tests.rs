@@ -432,3 +432,12 @@ fn a_place_follows_what_is_foretold() {
     assert_eq!(reads, 4);
     assert!(said[7].contains("\"8\""), "{said:#?}");
 }
+
+#[test]
+fn a_long_text_with_escapes_is_left_to_the_decoder_and_takes_no_room() {
+    let mut plain = String::new();
+    for json in [format!("{}\\n\"", "a".repeat(1 << 20)), format!("\\n{}\"", "a".repeat(1 << 20))] {
+        assert_eq!(string::read(&json, &mut plain), None);
+        assert!(plain.capacity() < 4096, "{}", plain.capacity());
+    }
+}
