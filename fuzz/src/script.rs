@@ -3,7 +3,9 @@
 //! In: what a fuzzer or a hand wrote. Out: numbers and frames. It must never run out with an error:
 //! a script that is over says so.
 
+use bytes::Bytes;
 use serde_json::{Value, json};
+use unbroken::testing::{End, Exchange, Fault};
 
 /// What is left of a script.
 #[derive(Debug)]
@@ -33,6 +35,28 @@ impl<'a> Script<'a> {
     pub fn one_of<T: Clone>(&mut self, choices: &[T]) -> T {
         let at = self.number() % choices.len();
         choices[at].clone()
+    }
+
+    /// What goes wrong with an answer of `length` bytes, by four bytes: what, where (two) and how it ends. The
+    /// rest of the first one picks a frame, or what comes in place of the answer.
+    pub fn fault(
+        &mut self,
+        length: usize,
+        end: impl FnOnce(usize) -> End,
+        frame: impl FnOnce(usize) -> Bytes,
+        instead: impl FnOnce(usize) -> Exchange,
+    ) -> Fault {
+        let kind = self.number();
+        let at = (self.number() * 256 + self.number()) % (length + 1);
+        let end = end(self.number());
+        let pick = kind / 8;
+        match kind % 8 {
+            0..=2 => Fault::Cut { at, end },
+            3 => Fault::BeforeHead(end),
+            4 | 5 => Fault::Insert { at, frame: frame(pick), end },
+            6 => Fault::Garble { at },
+            _ => Fault::instead(instead(pick)),
+        }
     }
 
     /// An event of `frames`, changed: three bytes say which one, how and where.

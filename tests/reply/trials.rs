@@ -7,6 +7,17 @@ use unbroken::policy::BreakerState::{Closed, HalfOpen, Open};
 use super::breaker::{Moody, kinds, listening, once, states};
 use super::*;
 
+/// A client whose upstream has failed for long enough, and is well again when the first trial may go.
+async fn half_open() -> Client {
+    let moody = Moody::new(503);
+    let memory = moody.memory();
+    let client = builder(&memory).policy(once()).build().unwrap();
+    kinds(&client, 5).await;
+    tokio::time::advance(Duration::from_secs(60)).await;
+    moody.turn(200);
+    client
+}
+
 /// An answer of which every attempt dies in its middle, and a trial is one answer.
 #[tokio::test(start_paused = true)]
 async fn a_trial_that_is_continued_keeps_its_place() {
@@ -90,12 +101,7 @@ async fn half_open_lets_one_through_and_two_successes_close() {
 
 #[tokio::test(start_paused = true)]
 async fn a_dropped_reply_gives_its_trial_back() {
-    let moody = Moody::new(503);
-    let memory = moody.memory();
-    let client = builder(&memory).policy(once()).build().unwrap();
-    kinds(&client, 5).await;
-    tokio::time::advance(Duration::from_secs(60)).await;
-    moody.turn(200);
+    let client = half_open().await;
     for _ in 0..3 {
         let mut trial = ask(&client);
         first_text(&mut trial).await;
@@ -109,12 +115,7 @@ async fn a_dropped_reply_gives_its_trial_back() {
 /// A reply that nobody polls any more must not keep an upstream out of use for ever.
 #[tokio::test(start_paused = true)]
 async fn a_trial_that_nobody_ends_holds_its_place_for_a_while_only() {
-    let moody = Moody::new(503);
-    let memory = moody.memory();
-    let client = builder(&memory).policy(once()).build().unwrap();
-    kinds(&client, 5).await;
-    tokio::time::advance(Duration::from_secs(60)).await;
-    moody.turn(200);
+    let client = half_open().await;
     let mut left = ask(&client);
     first_text(&mut left).await;
     tokio::time::advance(Duration::from_secs(59)).await;

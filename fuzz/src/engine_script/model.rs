@@ -12,7 +12,7 @@ use unbroken::dialect::{Anthropic, Declared, Echo, OpenAiChat, Prefill};
 use unbroken::engine::{Plan, Refusal};
 use unbroken::policy::{Delivery, Policy, ToolDelivery};
 use unbroken::testing::{
-    ANTHROPIC_PING, Answer, Behaviour, COMMENT_PING, Deltas, End, Exchange, Fault, Flaky, Model,
+    ANTHROPIC_PING, Answer, Behaviour, COMMENT_PING, Deltas, End, Exchange, Flaky, Model,
     anthropic_error, openai_error,
 };
 use unbroken::{FinishReason, Resume, Upstream};
@@ -27,7 +27,14 @@ pub(super) fn run(script: &mut Script<'_>) {
     let length = setup.model.whole().body().len();
     let mut faults = Vec::new();
     while faults.len() < FAULTS_MAX && !script.0.is_empty() {
-        faults.push(fault(script, length, setup.chat));
+        let chat = setup.chat;
+        let fault = script.fault(
+            length,
+            |pick| end(pick, chat),
+            |pick| frame(pick, chat),
+            |pick| instead(pick, chat),
+        );
+        faults.push(fault);
     }
     let flaky = Flaky::new(setup.model.clone(), faults);
     let cut = play(setup.plan(), |request, _| {
@@ -200,20 +207,6 @@ fn comparable(run: &Run, folds: bool) -> Vec<(String, String)> {
 fn blanks(mut text: String, without: bool) -> String {
     text.retain(|c| !without || !c.is_whitespace());
     text
-}
-
-fn fault(script: &mut Script<'_>, length: usize, chat: bool) -> Fault {
-    let kind = script.number();
-    let at = (script.number() * 256 + script.number()) % (length + 1);
-    let end = end(script.number(), chat);
-    let pick = kind / 8;
-    match kind % 8 {
-        0..=2 => Fault::Cut { at, end },
-        3 => Fault::BeforeHead(end),
-        4 | 5 => Fault::Insert { at, frame: frame(pick, chat), end },
-        6 => Fault::Garble { at },
-        _ => Fault::instead(instead(pick, chat)),
-    }
 }
 
 fn frame(pick: usize, chat: bool) -> bytes::Bytes {

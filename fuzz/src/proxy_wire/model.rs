@@ -54,17 +54,16 @@ pub(super) fn run(asked: &Asked, script: &mut Script<'_>) {
 }
 
 fn fault(script: &mut Script<'_>, length: usize, wire: Wire) -> Fault {
-    let kind = script.number();
-    let at = (script.number() * 256 + script.number()) % (length + 1);
-    let end = end(script.number(), wire);
-    let pick = kind / 8;
-    match kind % 8 {
-        0..=2 => Fault::Cut { at, end },
-        3 => Fault::BeforeHead(end),
-        4 | 5 => Fault::Insert { at, frame: wire.error(CODES[pick % CODES.len()]), end },
+    let fault = script.fault(
+        length,
+        |pick| end(pick, wire),
+        |pick| wire.error(CODES[pick % CODES.len()]),
+        |pick| instead(pick, wire),
+    );
+    match fault {
         // The last marker of a stream of Chat may be missing altogether.
-        6 => Fault::Garble { at: at.min(length.saturating_sub(20)) },
-        _ => Fault::instead(instead(pick, wire)),
+        Fault::Garble { at } => Fault::Garble { at: at.min(length.saturating_sub(20)) },
+        fault => fault,
     }
 }
 
