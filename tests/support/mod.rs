@@ -157,7 +157,12 @@ impl Run {
             }
             lasting
         };
-        let (mut seen, kept) = (lasting(seen.kept), lasting(self.kept()));
+        // A call that was broken off before its arguments may go through as it came, and is not written anew: it
+        // would read as one that needs none.
+        let mut told = self.kept();
+        told.retain(|(name, content)| !(name.ends_with(" (cut)") && content.is_empty()));
+        let (mut seen, told, all) = (lasting(seen.kept), lasting(told), lasting(self.kept()));
+        let kept = if seen == told { told } else { all };
         // Chat does not say where a call ends: of a stream that failed, its last one may be all there and is not whole.
         if failed && chat && seen.len() > kept.len() {
             let last = seen.pop();

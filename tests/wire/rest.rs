@@ -135,3 +135,22 @@ fn half_a_pair_is_no_cut() {
     let calls = run.transcript.tool_calls().count();
     assert_eq!((run.report.skipped_frames() > 0, calls), (true, 0));
 }
+
+/// The model's room was used up behind the name of a call: with no arguments it would read as a call that
+/// needs none.
+#[test]
+fn a_call_that_was_broken_off_before_its_arguments_is_not_told() {
+    for (arguments, told) in [("", false), ("{\"pa", true)] {
+        let function = json!({"name": "look", "arguments": arguments});
+        let call = json!({"tool_calls": [{"index": 0, "id": "call_1", "type": "function", "function": function}]});
+        let rest = words("I look. ") + &say(call) + &chunk(json!({}), json!("length")) + DONE;
+        let all =
+            [Exchange::stream(hello("Hello there my friend, ")).reset(), Exchange::stream(rest)];
+        let run = play(plan(Wire::OpenAiChat, json!({})), &all);
+        let said = text_of(&run);
+        assert!(run.result.is_ok(), "{said}");
+        assert!(run.kept().iter().any(|(name, _)| name == "call look (cut)"), "{:?}", run.kept());
+        assert_eq!(said.contains("call_1"), told, "{said}");
+        assert!(said.contains("\"length\""), "{said}");
+    }
+}

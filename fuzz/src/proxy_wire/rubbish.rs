@@ -201,11 +201,9 @@ fn ends_between_events(bytes: &[u8]) -> bool {
 fn said(transcript: &Transcript) -> (String, Vec<(String, String)>) {
     let (texts, mut calls): (Vec<_>, Vec<_>) =
         kept(transcript).into_iter().partition(|(name, _)| name == "text");
-    calls.retain(|(name, _)| name.starts_with("call"));
-    // A call that the provider itself ended in the middle is nobody's to run, whatever it says.
-    for (_, arguments) in calls.iter_mut().filter(|(name, _)| name.ends_with("(cut)")) {
-        arguments.clear();
-    }
+    // A call that the provider broke off before its arguments is none that a client has to hear of.
+    let nothing = |name: &str, said: &str| name.ends_with("(cut)") && said.is_empty();
+    calls.retain(|(name, said)| name.starts_with("call") && !nothing(name, said));
     (texts.into_iter().map(|(_, text)| text).collect(), calls)
 }
 

@@ -346,6 +346,8 @@ impl Wire {
         let part = delta.part();
         let begins = |said: &Delta| matches!(said, Delta::Open { .. }) && said.part() == part;
         let unwritten = self.said.iter().any(begins);
+        let says = |said: &Delta| matches!(said, Delta::Append { .. }) && said.part() == part;
+        let speaks = self.said.iter().any(says);
         let Some(known) = self.parts.get_mut(part as usize).filter(|_| unwritten) else {
             return false;
         };
@@ -355,6 +357,10 @@ impl Wire {
             Delta::Close { .. } => {
                 let reasons = matches!(known.place.kind, PartKind::Reasoning);
                 reasons && self.holds_reasoning && !self.verbatim && !known.signed
+            }
+            // What nobody may run would read as a call without arguments.
+            Delta::Truncate { .. } => {
+                matches!(known.place.kind, PartKind::ToolCall { .. }) && !speaks
             }
             _ => false,
         };
