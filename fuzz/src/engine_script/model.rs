@@ -106,16 +106,17 @@ impl Setup {
         };
         // In an answer of one word, a shorter anchor or another beginning looks like the rest.
         let monotonous = answer_text.starts_with("ha ha");
+        // After a short text a restart looks like the anchor, and a search like another search.
+        let searches = answer_text.starts_with("I will search");
         let honest_note = match on_note {
             Behaviour::Exact
             | Behaviour::Anchor
             | Behaviour::AnchorFolded
             | Behaviour::RefusePrefill => true,
-            Behaviour::AnchorHalf
-            | Behaviour::Preface
-            | Behaviour::Refence
-            | Behaviour::Restart
-            | Behaviour::Echo => !monotonous,
+            Behaviour::AnchorHalf | Behaviour::Preface | Behaviour::Refence | Behaviour::Echo => {
+                !monotonous
+            }
+            Behaviour::Restart => !monotonous && !searches,
             _ => false,
         };
         Self {
