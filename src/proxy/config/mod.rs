@@ -181,8 +181,16 @@ pub struct Problem {
 }
 
 impl Problem {
-    fn new(words: impl Into<String>) -> Self {
-        Self { words: words.into() }
+    /// In one line: a name of the file that is quoted in `words` may hold anything.
+    fn new(words: impl AsRef<str>) -> Self {
+        let mut line = String::new();
+        for character in words.as_ref().chars() {
+            match character.is_control() {
+                true => line.extend(character.escape_default()),
+                false => line.push(character),
+            }
+        }
+        Self { words: line }
     }
 
     /// At the line that byte `at` of `text` is on.

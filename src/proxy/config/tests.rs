@@ -151,6 +151,7 @@ fn message(from: &str, to: &str) -> String {
     assert!(WHOLE.contains(from), "{from}");
     let message = parse(&WHOLE.replacen(from, to, 1)).expect_err(to);
     assert!(!message.contains("sk-"), "{message}");
+    assert!(!message.contains(char::is_control), "more than a line: {message:?}");
     message
 }
 
@@ -184,6 +185,7 @@ fn a_message_names_the_line_and_what_to_do() {
         ("\"3s\"", "3", 34..=34, "expected a string"),
         ("max_attempts = 5", "max_attempts = \"sk-5\"", 37..=37, "expected u32"),
         ("max_attempts = 5", "max_tries = 5", 37..=37, "max_tries"),
+        ("max_attempts = 5", "\"max\\u000btries\" = 5", 37..=37, "max\\u{b}tries"),
         ("max_attempts = 5", "max_attempts = sk-5", 37..=37, "TOML"),
         ("client_token_env = \"KEY_A\"", "client_token_env = \"NONE\"", 2..=2, "NONE is not set"),
         ("client_token_env = \"KEY_A\"", "client_token_env = \"BROKEN\"", 2..=2, "line break"),
