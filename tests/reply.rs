@@ -361,6 +361,7 @@ async fn the_observer_hears_what_happens() {
     let expected = [
         "began one",
         "opened 1 None",
+        "answering 1",
         "first delta of 1",
         "ended 1 Cut(Reset) Continued",
         "interrupted 1 Resume { by: Prefill }",
@@ -369,6 +370,7 @@ async fn the_observer_hears_what_happens() {
         "refused Prefill",
         "interrupted 2 Resume { by: Instruct }",
         "opened 3 Some(Instruct)",
+        "answering 3",
         "resumed 3 Instruct",
         "ended 3 Finished Success",
         "over Ok(Stop)",
@@ -429,6 +431,7 @@ fn word(notice: &Notice) -> String {
         Notice::FirstDelta { attempt: Some(attempt) } => {
             format!("first delta of {}", attempt.get())
         }
+        Notice::Answering { attempt } => format!("answering {}", attempt.get()),
         Notice::Over(over) => format!("over {:?}", over.result.clone().map(|end| end.reason)),
         Notice::Opened { attempt, by, .. } => format!("opened {} {by:?}", attempt.get()),
         Notice::Interrupted(cut) => format!("interrupted {} {:?}", cut.attempt.get(), cut.next),

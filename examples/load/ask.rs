@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use tokio_stream::StreamExt as _;
 use unbroken::client::Reqwest;
 use unbroken::dialect::{Anthropic, OpenAiChat};
-use unbroken::policy::{BreakerPolicy, Policy, Timeouts};
+use unbroken::policy::{Policy, Timeouts};
 use unbroken::{Client, Delta, Event, Upstream as Target};
 
 use crate::answers::{Answers, Dialect};
@@ -31,10 +31,7 @@ pub(crate) struct Asker {
 impl Asker {
     /// One that goes on after a cut. An upstream that is silent for `patience` is dead.
     pub(crate) fn recovering(url: &str, patience: Duration) -> Result<Self, Box<dyn Error>> {
-        // All begin together, so the first calls that end are those that were cut: of these all have failed, and
-        // the rate says nothing about the upstream. A row of failures still opens the breaker.
-        let breaker = BreakerPolicy::new().rate(0.0);
-        Self::new(url, Policy::new().timeouts(timeouts(patience)).breaker(breaker))
+        Self::new(url, Policy::new().timeouts(timeouts(patience)))
     }
 
     /// One that heals nothing.

@@ -11,7 +11,6 @@ use std::time::Duration;
 /// `unbroken proxy`. Dropped, it is killed.
 pub(crate) struct Proxy {
     process: Child,
-    config: PathBuf,
     pub(crate) url: String,
 }
 
@@ -24,20 +23,14 @@ impl Proxy {
     ) -> Result<Self, Box<dyn Error>> {
         let binary = binary.map_or_else(beside, Ok)?;
         let patience = format!("{}ms", patience.as_millis());
-        let config =
-            std::env::temp_dir().join(format!("unbroken-load-{}.toml", std::process::id()));
-        // As that of the library's own client: see `Asker::recovering`.
-        fs::write(&config, "[policy]\nbreaker_rate = 0.0\n")?;
         let process = Command::new(&binary)
             .args(["proxy", "--listen", "127.0.0.1:0", "--upstream", upstream])
             .args(["--idle-timeout", &patience, "--first-event-timeout", &patience])
-            .arg("--config")
-            .arg(&config)
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
             .map_err(|error| format!("{}: {error}", binary.display()))?;
-        let mut proxy = Self { process, config, url: String::new() };
+        let mut proxy = Self { process, url: String::new() };
         let mut port = String::new();
         BufReader::new(proxy.process.stdout.as_mut().ok_or("no output")?).read_line(&mut port)?;
         proxy.url = format!("http://127.0.0.1:{}", port.trim());
@@ -62,7 +55,6 @@ impl Drop for Proxy {
     fn drop(&mut self) {
         let _ = self.process.kill();
         let _ = self.process.wait();
-        let _ = fs::remove_file(&self.config);
     }
 }
 

@@ -258,6 +258,13 @@ impl Permit {
         self.tell(of, |breaker| breaker.on_alive(permit, now));
     }
 
+    /// The answer has begun.
+    pub(super) fn answering(&self) {
+        if let Some(Leave { of, permit }) = self.permit {
+            self.tell(of, |breaker| breaker.on_answering(permit));
+        }
+    }
+
     /// The attempt is over; what that changes is for observers. A trial that has neither succeeded nor
     /// failed keeps its place for the next attempt of its reply; it is given back when this is dropped.
     pub(super) fn settle(&mut self, verdict: Verdict, now: Instant) -> Option<Notice> {

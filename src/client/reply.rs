@@ -413,6 +413,9 @@ impl Running {
         // Before an observer may panic: the drop would tell it once more.
         self.told |= matches!(notice, Notice::Over(_));
         shared.hear(reply, notice);
+        if let (Notice::Answering { .. }, Some(permit)) = (notice, &self.permit) {
+            permit.answering();
+        }
         if let Notice::Ended { verdict, report, .. } = notice {
             if report.outcome != Outcome::Finished {
                 self.head = None;

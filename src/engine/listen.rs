@@ -318,7 +318,10 @@ impl Recovery {
             return;
         };
         live.last_said = self.now;
-        live.first_content.get_or_insert(self.now);
+        if live.first_content.is_none() {
+            live.first_content = Some(self.now);
+            self.queue.push_back(Output::Notice(Notice::Answering { attempt: live.id }));
+        }
         let Some(open) = live.slots.get_mut(&slot) else {
             return;
         };

@@ -40,6 +40,12 @@ pub enum Notice {
         /// The rung; none for the caller's own request.
         by: Option<Resume>,
     },
+    /// The first text, reasoning or tool arguments of an attempt are read: its upstream serves. What it says need
+    /// not be new.
+    Answering {
+        /// The attempt.
+        attempt: AttemptId,
+    },
     /// A tool call is coming in and will be delivered when it is whole.
     Progress {
         /// The attempt.

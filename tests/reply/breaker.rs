@@ -95,6 +95,28 @@ async fn most_of_many_calls_that_fail_stop_the_requests() {
     assert_eq!((report.calls.failed, report.calls.all), (17, 20));
 }
 
+/// Of many answers that began together the cut ones end first, and they are not all there is to know.
+#[tokio::test(start_paused = true)]
+async fn answers_under_way_are_calls_that_have_not_failed() {
+    let (half, asked) = (length() / 2, AtomicUsize::new(0));
+    let memory = Memory::new(Script::new().forever(move |request| {
+        let exchange =
+            model().respond(&request.json()).pieces_of(32).every(Duration::from_millis(50));
+        let number = asked.fetch_add(1, Ordering::Relaxed);
+        if number % 2 == 1 && number < 60 { exchange.cut_at(half).reset() } else { exchange }
+    }));
+    let (told, observer) = listening();
+    let client = builder(&memory).observer(observer).build().unwrap();
+    let replies = (0..60).map(|_| hear(ask(&client)));
+    for heard in futures_util::future::join_all(replies).await {
+        assert_eq!(heard.text(), TEXT);
+    }
+    assert_eq!(memory.requests().len(), 90);
+    assert_eq!(*told.lock().unwrap(), [], "30 of 60 are not most of them");
+    let calls = client.breakers().remove(0).calls;
+    assert_eq!((calls.failed, calls.all), (30, 90), "all have ended");
+}
+
 /// Retries count towards the rate, and are stopped by it: one reply is not asked to finish what it began.
 #[tokio::test(start_paused = true)]
 async fn a_retry_is_refused_by_a_breaker_that_opened_meanwhile() {

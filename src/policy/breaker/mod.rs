@@ -19,6 +19,7 @@ mod rules;
 mod tests;
 mod window;
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
@@ -48,10 +49,10 @@ pub enum BreakerState {
 /// [`Breaker::on_failure`], [`Breaker::on_setback`] or [`Breaker::on_abandoned`]. Where another request is
 /// to go on in its place, that is [`Breaker::on_continued`] if it failed, and then
 /// [`Breaker::try_continue`], or else [`Breaker::on_abandoned`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Permit(u64);
 
-/// A circuit breaker, as a value: time is an argument, and its memory does not grow with the calls.
+/// A circuit breaker, as a value: time is an argument, and its memory grows with the calls under way alone.
 ///
 /// What is told of a permit that was given before the breaker last changed its state counts for
 /// nothing: an old request says nothing about the upstream of today.
@@ -77,6 +78,8 @@ pub struct Breaker {
     state: State,
     /// What became of the calls while it was closed last.
     window: Window,
+    /// Those that it let through since, whose answer has begun and has no end yet.
+    answering: BTreeSet<Permit>,
     /// The number of the next permit.
     next: u64,
     /// The first permit that was given in this state.
@@ -111,7 +114,8 @@ impl Breaker {
     #[must_use]
     pub const fn new(policy: BreakerPolicy) -> Self {
         let window = Window::new(policy.window);
-        Self { policy, state: State::Closed { failures: 0 }, window, next: 0, since: 0 }
+        let state = State::Closed { failures: 0 };
+        Self { policy, state, window, answering: BTreeSet::new(), next: 0, since: 0 }
     }
 
     /// Asks for leave to send one request.
@@ -157,6 +161,15 @@ impl Breaker {
     /// time where that is longer.
     pub fn on_alive(&mut self, permit: Permit, now: Instant) {
         self.renew(permit, now);
+    }
+
+    /// The answer to the request has begun: the upstream serves, and until its end this is one of the
+    /// [calls](Self::calls) that did not fail. Without it, the first to end of many long answers that began
+    /// together would be the ones that were cut, and they would be all that the rate knows of.
+    pub fn on_answering(&mut self, permit: Permit) {
+        if matches!(self.state, State::Closed { .. }) && !self.is_past(permit) {
+            self.answering.insert(permit);
+        }
     }
 
     /// Whether the request of `permit` is a trial that has a place.
@@ -228,6 +241,7 @@ impl Breaker {
     /// Nobody will know how the request went, or it says nothing about the upstream: a trial gives its
     /// place back.
     pub fn on_abandoned(&mut self, permit: Permit) {
+        self.answering.remove(&permit);
         if let State::HalfOpen { trials, .. } = &mut self.state {
             trials.retain(|trial| trial.permit != permit);
         }
@@ -253,11 +267,13 @@ impl Breaker {
         }
     }
 
-    /// The calls of the window that ends at `now`. What is let through by a breaker that is not closed
-    /// is not among them.
+    /// The calls that ended in the window that ends at `now`, and those whose answer is under way. What is
+    /// let through by a breaker that is not closed is not among them.
     #[must_use]
     pub fn calls(&self, now: Instant) -> Calls {
-        self.window.calls(now)
+        let answering = u32::try_from(self.answering.len()).unwrap_or(u32::MAX);
+        let ended = self.window.calls(now);
+        Calls { all: ended.all.saturating_add(answering), ..ended }
     }
 
     /// How long it is still open; none if it is not.
@@ -286,11 +302,12 @@ impl Breaker {
         if self.is_past(permit) || self.policy.failures == 0 {
             return;
         }
+        self.answering.remove(&permit);
         let opens = match &mut self.state {
             State::Closed { failures } => {
                 *failures = failures.saturating_add(in_a_row);
                 self.window.record(now, true);
-                *failures >= self.policy.failures || self.policy.is_over(self.window.calls(now))
+                *failures >= self.policy.failures || self.policy.is_over(self.calls(now))
             }
             State::Open { .. } => false,
             State::HalfOpen { .. } => true,
@@ -314,6 +331,7 @@ impl Breaker {
 
     fn turn(&mut self, state: State) {
         self.state = state;
+        self.answering.clear();
         self.since = self.next;
     }
 

@@ -24,7 +24,7 @@ impl Story {
     /// `+` asked and let through, `-` asked and refused, `s`, `f`, `b`, `a`: the first permit that is out
     /// succeeded, failed, had a setback, was abandoned; `c`, `x`: it was continued, and that was let
     /// through or refused; `S`, `F`, `B`, `A`, `C`, `X`: the last one; `l`: the first one is alive;
-    /// `u`: it had a setback, and no retry followed.
+    /// `u`: it had a setback, and no retry followed; `.`: the last one's answer begins.
     fn play(&mut self, second: u64, acts: &str) -> BreakerState {
         let now = self.at(second);
         for act in acts.chars() {
@@ -43,6 +43,7 @@ impl Story {
                     self.breaker.on_unretried(permit, now);
                 }
                 'l' => self.breaker.on_alive(self.permits[0], now),
+                '.' => self.breaker.on_answering(*self.permits.last().expect("it is asked")),
                 _ => {
                     let at = if act.is_lowercase() { 0 } else { self.permits.len() - 1 };
                     let permit = self.permits.remove(at);
@@ -137,6 +138,15 @@ fn stories_of_the_rate() {
         ("what dies once in every answer and is healed still serves", vec![(0, "+cs".repeat(200), Closed)]),
         ("what dies without end does not", vec![(0, "+".to_owned() + &"c".repeat(19), Closed), (0, "x".into(), Open)]),
         ("what is abandoned is no call", vec![(0, "+a".repeat(40) + &"+b".repeat(19), Closed)]),
+        ("answers under way that are not cut are calls that did not fail",
+            vec![(0, "+.".repeat(25), Closed), (600, "c".repeat(95), Closed), (600, "x".into(), Open)]),
+        ("what is dropped in its middle is no call any more",
+            vec![(0, "+.".repeat(25), Closed), (1, "a".repeat(25) + &"+b".repeat(19), Closed), (1, "+b".into(), Open)]),
+        ("and what says nothing is none yet",
+            vec![(0, "+".repeat(25), Closed), (1, "+B".repeat(19), Closed), (1, "+B".into(), Open)]),
+        ("an answer of before it opened is none of those after it closed",
+            vec![(0, "+.".repeat(9) + &"+F".repeat(5), Open), (60, "+S+S".into(), Closed),
+                 (60, "+B".repeat(19), Closed), (60, "+B".into(), Open)]),
         ("a success opens nothing: the next failure does",
             vec![(0, "+b".repeat(19) + "+s", Closed), (0, "+b".into(), Open)]),
         ("calls of a window ago are forgotten",
@@ -254,6 +264,8 @@ struct Naive {
     start: Option<Instant>,
     /// When, and whether it failed.
     outcomes: Vec<(Instant, bool)>,
+    /// The names of those whose answer has begun while it was closed.
+    answering: Vec<usize>,
     /// How often it has changed its state.
     age: usize,
 }
@@ -273,6 +285,7 @@ impl Naive {
             self.start = None;
         }
         self.state = state;
+        self.answering.clear();
         self.age += 1;
     }
 
@@ -301,7 +314,8 @@ impl Naive {
         let start = self.start.unwrap_or(now);
         let number = |at: Instant| at.duration_since(start).as_nanos() / twelfth;
         let young = self.outcomes.iter().filter(|(at, _)| number(now) - number(*at) < 12);
-        (young.clone().count() as u32, young.filter(|(_, failed)| *failed).count() as u32)
+        let all = young.clone().count() + self.answering.len();
+        (all as u32, young.filter(|(_, failed)| *failed).count() as u32)
     }
 
     fn record(&mut self, now: Instant, failed: bool) {
@@ -369,6 +383,7 @@ enum Act {
     SetBack(usize),
     Continue(usize),
     Abandon(usize),
+    Answer(usize),
 }
 
 fn acts() -> impl Strategy<Value = Vec<Act>> {
@@ -381,6 +396,7 @@ fn acts() -> impl Strategy<Value = Vec<Act>> {
         6 => (0_usize..4).prop_map(Act::SetBack),
         3 => (0_usize..4).prop_map(Act::Continue),
         2 => (0_usize..4).prop_map(Act::Abandon),
+        4 => (0_usize..4).prop_map(Act::Answer),
     ];
     proptest::collection::vec(act, 0..300)
 }
@@ -401,7 +417,7 @@ proptest! {
         let mut breaker = Breaker::new(policy);
         let mut now = Instant::now();
         let state = NaiveState::Closed(0);
-        let mut naive = Naive { policy, state, start: None, outcomes: Vec::new(), age: 0 };
+        let mut naive = Naive { policy, state, start: None, outcomes: Vec::new(), answering: Vec::new(), age: 0 };
         // What is out: the permit, its name, and how old the breaker was.
         let mut out: Vec<(Permit, usize, usize)> = Vec::new();
         for (name, act) in acts.into_iter().enumerate() {
@@ -425,12 +441,14 @@ proptest! {
                 Act::Succeed(at) if at < out.len() => {
                     let (permit, name, age) = out.remove(at);
                     breaker.on_success(permit, now);
+                    naive.answering.retain(|of| *of != name);
                     if age == naive.age {
                         naive.succeed(name, now);
                     }
                 }
                 Act::Fail(at) | Act::SetBack(at) if at < out.len() => {
-                    let (permit, _, age) = out.remove(at);
+                    let (permit, name, age) = out.remove(at);
+                    naive.answering.retain(|of| *of != name);
                     let full = matches!(act, Act::Fail(_));
                     match full {
                         true => breaker.on_failure(permit, now),
@@ -442,6 +460,7 @@ proptest! {
                 }
                 Act::Continue(at) if at < out.len() => {
                     let (permit, old, age) = out.remove(at);
+                    naive.answering.retain(|of| *of != old);
                     breaker.on_continued(permit, now);
                     if age == naive.age && matches!(naive.state, NaiveState::Closed(_)) {
                         naive.fail(now, 0);
@@ -465,8 +484,17 @@ proptest! {
                 Act::Abandon(at) if at < out.len() => {
                     let (permit, name, age) = out.remove(at);
                     breaker.on_abandoned(permit);
+                    naive.answering.retain(|of| *of != name);
                     if age == naive.age {
                         naive.give_back(name);
+                    }
+                }
+                Act::Answer(at) if at < out.len() => {
+                    let (permit, name, age) = out[at];
+                    breaker.on_answering(permit);
+                    let counts = matches!(naive.state, NaiveState::Closed(_)) && age == naive.age;
+                    if counts && !naive.answering.contains(&name) {
+                        naive.answering.push(name);
                     }
                 }
                 _ => {}
@@ -480,5 +508,6 @@ proptest! {
             breaker.on_abandoned(permit);
         }
         prop_assert_eq!(breaker.trials(now), 0, "no permit is lost");
+        prop_assert!(breaker.answering.is_empty(), "nor is one that counts");
     }
 }

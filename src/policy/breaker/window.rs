@@ -13,7 +13,7 @@ const BUCKETS: usize = 12;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize)]
 #[non_exhaustive]
 pub struct Calls {
-    /// All of which it is known how they went.
+    /// All that ended in the window, and those under way whose answer has begun.
     pub all: u32,
     /// Those that failed.
     pub failed: u32,
