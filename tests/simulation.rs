@@ -155,6 +155,18 @@ fn schedules_that_once_failed() {
             tardy: 400,
             ..Script::usual()
         },
+        // A caller who wants nothing continued got a replay from the place of the cut, and all before it was gone.
+        Script {
+            answer: 16,
+            chain: vec![Ask(Provider {
+                wire: GeminiInteractions,
+                keeps: true,
+                ..Provider::usual()
+            })],
+            rules: Rules { resume: false, ..Rules::usual() },
+            mishaps: vec![Cut(775, Clean)],
+            ..Script::usual()
+        },
     ] {
         must_hold(&script);
     }

@@ -331,7 +331,7 @@ impl Recovery {
 
     /// The provider's own replay of what it is saying, if it can still be had from here.
     pub(super) fn replay(&self) -> Option<(Resume, Continuation)> {
-        self.step.cursor.as_ref()?;
+        self.step.cursor.as_ref().filter(|_| self.is_resumable())?;
         self.best_rung(&self.step).filter(|(by, _)| *by == Resume::Cursor)
     }
 

@@ -167,7 +167,7 @@ impl Recovery {
     /// That replay, unless `ended` says that it is not to be had.
     fn replay_after(&self, ended: &Ended, live: &Live) -> Option<(Resume, Continuation)> {
         let gone = decide::is_ours(ended, live.by.is_some());
-        self.replay().filter(|_| !gone && self.is_resumable())
+        self.replay().filter(|_| !gone)
     }
 
     /// What a response that is no stream says about the end.

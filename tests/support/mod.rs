@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 use unbroken::engine::{Notice, Put};
-use unbroken::{Delta, Error, ErrorKind, Event, PartKind, PartState, Report, Transcript};
+use unbroken::{Delta, Error, ErrorKind, Event, Part, PartKind, PartState, Report, Transcript};
 
 #[allow(unused_imports, reason = "each test file uses a part of it")]
 pub(crate) use drive::{poll_once, run, run_gated};
@@ -159,9 +159,10 @@ impl Run {
         };
         // A call that was broken off before its arguments may go through as it came, and is not written anew: it
         // would read as one that needs none.
-        let mut told = self.kept();
+        let kept = named(self.transcript.kept().filter(|part| !is_open_call(part)));
+        let mut told = kept.clone();
         told.retain(|(name, content)| !(name.ends_with(" (cut)") && content.is_empty()));
-        let (mut seen, told, all) = (lasting(seen.kept), lasting(told), lasting(self.kept()));
+        let (mut seen, told, all) = (lasting(seen.kept), lasting(told), lasting(kept));
         let kept = if seen == told { told } else { all };
         // Chat does not say where a call ends: of a stream that failed, its last one may be all there and is not whole.
         if failed && chat && seen.len() > kept.len() {
@@ -221,10 +222,20 @@ pub(crate) fn words_of(panic: &(dyn Any + Send)) -> String {
     text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no words").to_owned()
 }
 
+/// A call that was still coming when the reply failed: no client has it whole, so that none runs it.
+fn is_open_call(part: &Part) -> bool {
+    matches!(part.kind(), PartKind::ToolCall { .. }) && part.state() == PartState::Open
+}
+
 /// What of a transcript outlasts; adjacent texts are one.
 pub(crate) fn kept(transcript: &Transcript) -> Vec<(String, String)> {
+    named(transcript.kept())
+}
+
+/// These parts by what they are; adjacent texts are one.
+fn named<'a>(parts: impl Iterator<Item = &'a Part>) -> Vec<(String, String)> {
     let mut all: Vec<(String, String)> = Vec::new();
-    for part in transcript.kept() {
+    for part in parts {
         let name = match part.kind() {
             PartKind::Text => "text".to_owned(),
             PartKind::Reasoning => "reasoning".to_owned(),
