@@ -40,7 +40,7 @@ impl Recovery {
                 let running = self.ended.is_none();
                 let turn = self.relay.as_mut().map(|relay| relay.take(&event));
                 let is_read = match turn {
-                    None => self.decode(&mut *wire.decoder, &event, &chunk) || self.is_past(),
+                    None => self.decode(&mut *wire.decoder, &event, &chunk),
                     Some(Turn::Unreadable) => self.is_past(),
                     Some(Turn::Before) => true,
                     // What is no news to the client either way is its own to read.
@@ -199,8 +199,8 @@ impl Recovery {
         }
         if self.is_past() {
             // What the provider still has to say is passed on, but for an error, which would cost the
-            // client the answer that it has.
-            if matches!(signal, Signal::Fault(_)) {
+            // client the answer that it has, and for what it would take for more of that.
+            if !matches!(signal, Signal::Alive | Signal::Usage(_) | Signal::Terminal) {
                 self.ended = Some(End::Complete);
             }
             return;

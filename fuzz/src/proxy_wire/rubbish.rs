@@ -179,7 +179,14 @@ fn check(asked: &Asked, played: &Played) {
     let proved = read.transcript.finish().is_some_and(|finish| !finish.inferred);
     let ended = read.result.is_ok() && (proved || played.result.is_ok());
     assert_eq!(ended, played.result.is_ok(), "the end, read as {:?}\n{}", read.result, story());
-    assert_eq!(said(&read.transcript), said(&played.transcript), "the content\n{}", story());
+    let (seen, mut told) = (said(&read.transcript), said(&played.transcript));
+    // Chat does not say where a call ends: of a stream that failed nobody can tell that its last one is whole.
+    if asked.wire == Wire::OpenAiChat && !ended && told.1.len() == seen.1.len() + 1 {
+        let last = told.1.pop().map(|(name, _)| name).unwrap_or_default();
+        let name = last.trim_start_matches("call ").trim_end_matches(" (cut)");
+        assert!(String::from_utf8_lossy(bytes).contains(name), "a call is missing\n{}", story());
+    }
+    assert_eq!(seen, told, "the content\n{}", story());
 }
 
 /// Whether no event is torn. The blank line behind the last one may be missing, as servers forget it.

@@ -294,11 +294,17 @@ impl Writer for MessageWriter {
         let index = passed.index.unwrap_or_default();
         let is_open = self.open.iter().any(|open| open.index == index);
         let kind = Kind::of(passed.kind.given().unwrap_or(event.event));
+        let reason = passed.delta.as_ref().and_then(|delta| delta.stop_reason.given());
         let fits = match kind {
-            Kind::MessageStart | Kind::Unknown => true,
-            Kind::BlockStart => self.started,
-            Kind::BlockDelta | Kind::BlockStop => is_open,
-            Kind::MessageDelta | Kind::MessageStop => self.started,
+            Kind::Unknown => true,
+            // The vendor's own clients fail on a second one.
+            Kind::MessageStart => !self.started,
+            Kind::BlockStart => self.started && !self.concluded,
+            Kind::BlockDelta => is_open && !self.concluded,
+            Kind::BlockStop => is_open && !self.stopped,
+            // The first reason is the one that counts.
+            Kind::MessageDelta if reason.is_some() => self.started && !self.concluded,
+            Kind::MessageDelta | Kind::MessageStop => self.started && !self.stopped,
         };
         if !fits {
             return false;
@@ -317,10 +323,7 @@ impl Writer for MessageWriter {
                 self.next_index = self.next_index.max(index.saturating_add(1));
             }
             Kind::BlockStop => self.open.retain(|open| open.index != index),
-            Kind::MessageDelta => {
-                let reason = passed.delta.as_ref().and_then(|delta| delta.stop_reason.given());
-                self.concluded |= reason.is_some();
-            }
+            Kind::MessageDelta => self.concluded |= reason.is_some(),
             Kind::MessageStop => self.stopped = true,
             // Where its own type says what it is, and not that of the event.
             Kind::BlockDelta if passed.kind.given().is_some() => {

@@ -216,6 +216,10 @@ impl Writer for ChunkWriter {
             return true;
         }
         self.alike.forget();
+        // Nothing of an answer follows its marker.
+        if self.done && !data.is_empty() {
+            return false;
+        }
         self.done |= data == "[DONE]";
         let Ok(seen) = wire::object::<Seen<'_>>(data) else {
             return true;

@@ -239,6 +239,10 @@ impl Writer for ResponseWriter {
         if !self.started && !matches!(kind, Kind::Begun | Kind::Unknown) {
             return false;
         }
+        // Nothing of a response follows its last event.
+        if self.concluded && kind != Kind::Unknown {
+            return false;
+        }
         let index = seen.output_index.0.unwrap_or_default();
         let open = self.open.iter().position(|draft| draft.index == index);
         match kind {

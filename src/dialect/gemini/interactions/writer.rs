@@ -149,8 +149,13 @@ impl Writer for InteractionWriter {
     }
 
     fn passes(&mut self, event: &sse::Event<'_>) -> bool {
-        self.done |= event.data.trim() == "[DONE]";
-        let Ok(seen) = wire::object::<Seen<'_>>(event.data.trim()) else {
+        let data = event.data.trim();
+        // Nothing of an answer follows its marker.
+        if self.done && !data.is_empty() {
+            return false;
+        }
+        self.done |= data == "[DONE]";
+        let Ok(seen) = wire::object::<Seen<'_>>(data) else {
             return true;
         };
         self.learn(&seen);
