@@ -72,3 +72,59 @@ fn what_follows_the_last_word_does_not_go_through() {
         }
     }
 }
+
+/// It would be said twice: the item is done with all its text once more.
+#[test]
+fn an_item_that_is_announced_again_is_said_once() {
+    let answer = Answer::new().text("Hello there my friend.");
+    let whole = Wire::OpenAiResponses.says(answer, Deltas::Chars(9)).whole().body();
+    let whole = String::from_utf8(whole.to_vec()).unwrap();
+    let events: Vec<&str> = whole.split_inclusive("\n\n").collect();
+    let place = |kind: &str| events.iter().position(|event| event.contains(kind)).unwrap();
+    let added = events[place("response.output_item.added")];
+    let mut again = events.clone();
+    again.insert(place("response.output_text.done"), added);
+    let run = play(plan(Wire::OpenAiResponses, json!({})), &[Exchange::stream(again.concat())]);
+    assert!(run.result.is_ok());
+    assert_eq!(run.text().matches("Hello").count(), 1, "{}", run.text());
+    assert_eq!(text_of(&run).matches("response.output_item.added").count(), 2);
+}
+
+/// The provider never said that the call is whole: written anew it would be, for whoever reads it.
+#[test]
+fn a_call_that_nobody_closed_is_not_written_as_a_whole_one() {
+    for reason in ["max_tokens", "tool_use"] {
+        let said = [start(), text(0), says(0, "Hello there my friend, "), call(1)];
+        let input = delta(1, "input_json_delta", "partial_json", "{\"a\":1}");
+        let dead = frames(&said[..3]);
+        let whole =
+            frames(&[&said[..2], &[says(0, "how are you?"), stop(0), call(1), input]].concat());
+        let whole = whole + &frames(&end(reason));
+        let all = [Exchange::stream(dead).reset(), Exchange::stream(whole)];
+        let run = play(plan(Wire::Anthropic, json!({})), &all);
+        assert!(run.result.is_ok());
+        assert!(run.kept().iter().any(|(name, _)| name == "call x (cut)"), "{:?}", run.kept());
+        assert!(!text_of(&run).contains("tool_use\",\"id"), "{}", text_of(&run));
+    }
+}
+
+/// What counts up is taken over from frames that say any number.
+#[test]
+fn the_last_of_all_numbers_is_a_number() {
+    let number = u64::MAX;
+    let say = |fields: serde_json::Value| format!("data: {fields}\n\n");
+    let response = json!({"id": "resp_1", "object": "response", "created_at": 1, "model": "m",
+        "status": "in_progress", "output": []});
+    let begun =
+        json!({"type": "response.created", "sequence_number": number, "response": response});
+    let dead = say(begun)
+        + &say(json!({"type": "response.output_item.added", "sequence_number": number,
+            "output_index": number, "item": {"type": "message", "id": "msg_1", "content": []}}))
+        + &say(json!({"type": "response.output_text.delta", "sequence_number": number,
+            "output_index": number, "content_index": 0, "delta": "Hello "}));
+    // Not for the strict client: of such numbers there is no next one.
+    let plan = plan(Wire::OpenAiResponses, json!({"n": 1}));
+    let whole = Wire::OpenAiResponses.says(Answer::new().text("Hello there."), Deltas::Chars(9));
+    let run = play(plan, &[Exchange::stream(dead).reset(), whole.whole()]);
+    assert_eq!(run.result.as_ref().err().map(|error| error.kind()), None);
+}

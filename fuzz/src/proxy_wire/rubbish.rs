@@ -5,18 +5,18 @@
 //! how (1 byte). Checked: the laws of every run; that what the client gets ends between two events;
 //! and that, read as an upstream of its format would be, it says what the transcript says.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Instant;
 
 use http::{HeaderMap, StatusCode};
 use unbroken::engine::{Input, Output, Plan, Recovery};
 use unbroken::sse::Parser;
 use unbroken::testing::{Answer, Deltas};
-use unbroken::{AttemptId, Transcript, TransportErrorKind};
+use unbroken::{AttemptId, PartKind, Transcript, TransportErrorKind};
 
 use super::Asked;
 use crate::script::{ANTHROPIC, CHAT, Script};
-use crate::support::kept;
+use crate::support::{is_broken_off, kept};
 use crate::support::wires::Wire;
 
 pub(super) fn run(asked: &Asked, script: &mut Script<'_>) {
@@ -204,14 +204,16 @@ fn ends_between_events(bytes: &[u8]) -> bool {
     whole
 }
 
-/// All the text, and the calls: not every format can say which of the two came first.
-fn said(transcript: &Transcript) -> (String, Vec<(String, String)>) {
-    let (texts, mut calls): (Vec<_>, Vec<_>) =
-        kept(transcript).into_iter().partition(|(name, _)| name == "text");
-    // A call that the provider broke off before its arguments is none that a client has to hear of.
-    let nothing = |name: &str, said: &str| name.ends_with("(cut)") && said.is_empty();
-    calls.retain(|(name, said)| name.starts_with("call") && !nothing(name, said));
-    (texts.into_iter().map(|(_, text)| text).collect(), calls)
+/// All the text of each choice, which is an answer of its own, and the calls: not every format can say which
+/// of the two came first.
+fn said(transcript: &Transcript) -> (BTreeMap<u32, String>, Vec<(String, String)>) {
+    let mut texts: BTreeMap<u32, String> = BTreeMap::new();
+    for part in transcript.kept().filter(|part| *part.kind() == PartKind::Text) {
+        texts.entry(part.choice()).or_default().push_str(part.text());
+    }
+    let mut calls = kept(transcript);
+    calls.retain(|(name, said)| name.starts_with("call") && !is_broken_off(name, said));
+    (texts, calls)
 }
 
 const BODIES_MAX: usize = 4;

@@ -151,7 +151,13 @@ impl MessageWriter {
         self.open.last().map(|open| open.index)
     }
 
-    fn start(&mut self, block: Block, content: &(impl Serialize + ?Sized), out: &mut Vec<u8>) {
+    /// Begins a block, and says its index.
+    fn start(
+        &mut self,
+        block: Block,
+        content: &(impl Serialize + ?Sized),
+        out: &mut Vec<u8>,
+    ) -> u64 {
         #[derive(Serialize)]
         struct Start<'a, C: ?Sized> {
             r#type: &'static str,
@@ -163,7 +169,8 @@ impl MessageWriter {
         let start = Start { r#type: "content_block_start", index, content_block: content };
         frame(start.r#type, &start, out);
         self.open.push(Open { index, block });
-        self.next_index += 1;
+        self.next_index = self.next_index.saturating_add(1);
+        index
     }
 
     fn open(&mut self, kind: &PartKind, out: &mut Vec<u8>) {
@@ -171,11 +178,11 @@ impl MessageWriter {
             PartKind::Text | PartKind::Refusal => _ = self.text_block(out),
             PartKind::Reasoning => {
                 let block = json!({ "type": "thinking", "thinking": "", "signature": "" });
-                self.start(Block::Thinking, &block, out);
+                _ = self.start(Block::Thinking, &block, out);
             }
             PartKind::ToolCall { id, name } => {
                 let block = json!({ "type": "tool_use", "id": **id, "name": **name, "input": {} });
-                self.start(Block::Other, &block, out);
+                _ = self.start(Block::Other, &block, out);
             }
             // Such a block is its own JSON, which is to come.
             PartKind::ServerCall { .. }
@@ -208,7 +215,7 @@ impl MessageWriter {
             | PartKind::RedactedReasoning
             | PartKind::Opaque { .. } => {
                 if let Ok(block) = serde_json::from_str::<&RawValue>(text) {
-                    self.start(Block::Other, block, out);
+                    _ = self.start(Block::Other, block, out);
                 }
             }
         }
@@ -231,8 +238,7 @@ impl MessageWriter {
         if let Some(index) = self.only(Some(Block::Text), out) {
             return index;
         }
-        self.start(Block::Text, &json!({ "type": "text", "text": "" }), out);
-        self.next_index - 1
+        self.start(Block::Text, &json!({ "type": "text", "text": "" }), out)
     }
 
     fn annotate(&mut self, kind: &PartKind, annotation: &Annotation, out: &mut Vec<u8>) {

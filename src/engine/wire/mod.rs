@@ -24,6 +24,7 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use self::tail::{Tail, each_event};
+use super::deliver::is_json;
 use crate::dialect::{Dialect, Place, Writer};
 use crate::event::{Annotation, Delta, Event, Finish, PartKind, Resume};
 use crate::policy::ToolDelivery;
@@ -346,8 +347,6 @@ impl Wire {
         let part = delta.part();
         let begins = |said: &Delta| matches!(said, Delta::Open { .. }) && said.part() == part;
         let unwritten = self.said.iter().any(begins);
-        let says = |said: &Delta| matches!(said, Delta::Append { .. }) && said.part() == part;
-        let speaks = self.said.iter().any(says);
         let Some(known) = self.parts.get_mut(part as usize).filter(|_| unwritten) else {
             return false;
         };
@@ -358,9 +357,10 @@ impl Wire {
                 let reasons = matches!(known.place.kind, PartKind::Reasoning);
                 reasons && self.holds_reasoning && !self.verbatim && !known.signed
             }
-            // What nobody may run would read as a call without arguments.
+            // What nobody may run would read as a whole call.
             Delta::Truncate { .. } => {
-                matches!(known.place.kind, PartKind::ToolCall { .. }) && !speaks
+                matches!(known.place.kind, PartKind::ToolCall { .. })
+                    && is_json(&text_of(&self.said, part))
             }
             _ => false,
         };
@@ -509,6 +509,16 @@ impl fmt::Debug for Wire {
             .field("begun", &self.begun)
             .finish_non_exhaustive()
     }
+}
+
+/// What was said of a part.
+fn text_of(said: &[Delta], part: u32) -> String {
+    let pieces = said.iter().filter(|said| said.part() == part);
+    let text = |delta: &Delta| match delta {
+        Delta::Append { text, .. } => text.to_string(),
+        _ => String::new(),
+    };
+    pieces.map(text).collect()
 }
 
 const fn is_reasoning(kind: &PartKind) -> bool {

@@ -92,7 +92,7 @@ impl InteractionWriter {
     fn start(&mut self, step: &Value, is_text: bool, out: &mut Vec<u8>) -> u64 {
         self.stop(out);
         let index = self.next_index;
-        self.next_index += 1;
+        self.next_index = self.next_index.saturating_add(1);
         self.open = Some((index, is_text));
         emit("step.start", json!({ "index": index, "step": step }), out);
         index
