@@ -128,3 +128,17 @@ fn the_last_of_all_numbers_is_a_number() {
     let run = play(plan, &[Exchange::stream(dead).reset(), whole.whole()]);
     assert_eq!(run.result.as_ref().err().map(|error| error.kind()), None);
 }
+
+/// The item has all its text once more, in a list in which the place of a piece is none.
+#[test]
+fn a_text_in_a_place_that_its_item_does_not_have_is_said_once() {
+    let answer = Answer::new().text("Hello there my friend.");
+    let whole = Wire::OpenAiResponses.says(answer, Deltas::Chars(9)).whole().body();
+    let whole = String::from_utf8(whole.to_vec()).unwrap();
+    for place in ["1", "7", "18446744073709551615"] {
+        let astray = whole.replace("\"content_index\":0", &format!("\"content_index\":{place}"));
+        let run = play(plan(Wire::OpenAiResponses, json!({"n": 1})), &[Exchange::stream(astray)]);
+        assert!(run.result.is_ok());
+        assert_eq!(run.text(), "Hello there my friend.");
+    }
+}
