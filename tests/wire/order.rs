@@ -4,7 +4,7 @@
 use serde_json::json;
 use unbroken::testing::{Answer, Deltas, Exchange};
 
-use super::found::{block, call, delta, end, frames, plan, play, says, start, stop, text};
+use super::found::{block, call, chunk, delta, end, frames, plan, play, says, start, stop, text};
 use super::support::subjects::Wire;
 use super::{bytes, text_of};
 
@@ -140,5 +140,47 @@ fn a_text_in_a_place_that_its_item_does_not_have_is_said_once() {
         let run = play(plan(Wire::OpenAiResponses, json!({"n": 1})), &[Exchange::stream(astray)]);
         assert!(run.result.is_ok());
         assert_eq!(run.text(), "Hello there my friend.");
+    }
+}
+
+/// A call of which nobody knows that it is whole, behind the end of an answer.
+#[test]
+fn a_call_that_begins_behind_the_end_and_is_never_whole_does_not_go_through() {
+    let function = json!({"name": "look", "arguments": ""});
+    let begun = json!({"tool_calls": [{"index": 0, "id": "call_1", "type": "function", "function": function}]});
+    let piece = json!({"tool_calls": [{"index": 0, "function": {"arguments": "{\"a\""}}]});
+    let hello = chunk(json!({"role": "assistant", "content": "Hello."}), json!(null));
+    let other = json!({"id": "c1", "object": "chat.completion.chunk", "created": 1, "model": "m",
+        "choices": [{"index": 1, "delta": {}, "finish_reason": "stop"}]});
+    let other = format!("data: {other}\n\n");
+    let whole = hello + &chunk(json!({}), json!("stop"));
+    for body in [
+        whole.clone() + &chunk(begun.clone(), json!(null)),
+        whole
+            + &chunk(begun.clone(), json!(null))
+            + &chunk(piece, json!(null))
+            + "data: [DONE]\n\n",
+        other + &chunk(json!({"content": "Hello."}), json!(null)) + &chunk(begun, json!(null)),
+    ] {
+        let run = play(plan(Wire::OpenAiChat, json!({"n": 1})), &[Exchange::stream(body)]);
+        assert!(run.result.is_ok());
+        assert_eq!(run.kept(), [("text".to_owned(), "Hello.".to_owned())]);
+        assert!(!text_of(&run).contains("call_1"), "{}", text_of(&run));
+    }
+}
+
+/// A server that forgets the last blank line is passed on as it is; what its last event says is said.
+#[test]
+fn the_last_event_of_a_complete_answer_is_read_where_it_is_passed_on() {
+    let hello = chunk(json!({"role": "assistant", "content": "Hello."}), json!("stop"));
+    let more = chunk(json!({"content": " And more."}), json!(null));
+    let garbled = "data: {\"choices\":[{\"delta\":{\"content\":7}}]}\n\n";
+    for (last, said) in [(more.as_str(), "Hello. And more."), (garbled, "Hello.")] {
+        let body = hello.clone() + last.trim_end() + "\n";
+        let run = play(plan(Wire::OpenAiChat, json!({"n": 1})), &[Exchange::stream(body)]);
+        assert!(run.result.is_ok());
+        assert_eq!(run.text(), said);
+        assert_eq!(text_of(&run).contains("And more."), said.contains("And more."));
+        assert!(!text_of(&run).contains("\"content\":7"), "{}", text_of(&run));
     }
 }

@@ -97,6 +97,8 @@ pub(super) struct Wire {
     continues: bool,
     /// The attempt's stream has ended in order.
     ended: bool,
+    /// Frames wait that came behind the end of the answer: they are of a call that may never be whole.
+    behind: bool,
     /// Bytes of the frame that is coming in.
     partial: Vec<u8>,
     /// Frames that wait, in order, and comments between them.
@@ -154,6 +156,7 @@ impl Wire {
             native: false,
             continues: false,
             ended: false,
+            behind: false,
             partial: Vec::new(),
             frames: Vec::new(),
             waiting: 0,
@@ -181,7 +184,7 @@ impl Wire {
         self.continues = !matches!(by, None | Some(Resume::Cursor)) || !self.native;
         let first = by.is_none() && !self.begun && self.said.is_empty();
         self.verbatim = self.native && (first || self.relays);
-        self.ended = false;
+        (self.ended, self.behind) = (false, false);
         self.fresh = true;
         self.drop_frames();
     }
@@ -455,6 +458,9 @@ impl Wire {
 
     /// The answer is complete.
     fn finish(&mut self, finish: &Finish, report: &Report, out: &mut Vec<u8>) {
+        if self.behind {
+            self.cut(report, out);
+        }
         let tail = Tail::of(&self.partial);
         let through = self.verbatim && self.ended && tail != Tail::Torn;
         if self.verbatim {
@@ -463,7 +469,7 @@ impl Wire {
                 let mut fails = false;
                 each_event(&tail, |event| {
                     fails |= self.dialect.failure_in(event.data.as_bytes()).is_some();
-                    _ = fails || self.writer.passes(event);
+                    fails = fails || !self.writer.passes(event);
                 });
                 // The answer is complete: an error behind its end is nobody's business.
                 if !fails {
