@@ -31,7 +31,8 @@ fn what_follows_the_reason_to_stop_is_no_part_of_a_message() {
     ] {
         let whole = frames(&[&said[..], std::slice::from_ref(&last)].concat());
         let mixed = frames(&[&said[..], &more, std::slice::from_ref(&last)].concat());
-        for body in [mixed.clone(), mixed[..mixed.len() - frames(&[last.clone()]).len()].into()] {
+        let ending = frames(std::slice::from_ref(&last)).len();
+        for body in [mixed.clone(), mixed[..mixed.len() - ending].into()] {
             let run = play(plan(Wire::Anthropic, json!({})), &[Exchange::stream(body)]);
             assert!(run.result.is_ok());
             assert_eq!(run.kept(), [("text".to_owned(), "Hello there my friend.".to_owned())]);

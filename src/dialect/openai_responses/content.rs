@@ -169,7 +169,7 @@ impl ResponsesDecoder {
         sink: &mut Sink<'_>,
     ) {
         self.close_text(sink);
-        let parts: Vec<Part<'_>> = parts(item.content).into_iter().collect();
+        let parts: Vec<Part<'_>> = parts(item.content).collect();
         // A place that the item does not have is that of the next part whose own one has not come.
         let astray: BTreeSet<u64> =
             seen.iter().copied().filter(|at| *at >= parts.len() as u64).collect();
