@@ -91,7 +91,8 @@ fn what_is_foretold_is_what_is_read() {
     assert!(seen >= 160, "only {seen} streams were found");
 }
 
-/// Without a fault a client of the provider's own format gets the recorded body, byte for byte.
+/// Without a fault a client of the provider's own format gets the recorded body, byte for byte; but of a body
+/// in which another message begins, on which the vendor's own clients fail, one message.
 #[test]
 fn recorded_bodies_pass_unchanged() {
     let Some(corpus) = corpus() else { return };
@@ -107,7 +108,10 @@ fn recorded_bodies_pass_unchanged() {
                 break;
             }
             seen += 1;
-            if played.wire != case.read() {
+            let spliced = case.name.contains("spliced-message-start");
+            let begins =
+                String::from_utf8_lossy(&played.wire).matches("event: message_start").count();
+            if played.wire != case.read() && !(spliced && begins == 1) {
                 wrong.push(format!("{}, {reasoning:?}, {chunk} bytes at a time", case.name));
             }
         }

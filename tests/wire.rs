@@ -6,6 +6,8 @@
 
 #[path = "wire/found.rs"]
 mod found;
+#[path = "wire/order.rs"]
+mod order;
 #[path = "wire/rest.rs"]
 mod rest;
 mod support;

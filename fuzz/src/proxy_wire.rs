@@ -4,6 +4,9 @@
 //! such a model, that the client gets one legal stream, as a strict client reads it, that says what
 //! the transcript says; whatever comes, that what the client reads is no other answer than the
 //! transcript's, with an end if there is one and an error in the format's own shape if there is none.
+//!
+//! Out of it: tool calls that go out as they come (`ToolDelivery::Live`). A fragment that is out cannot be taken
+//! back, so the client has of an answer that breaks off what the transcript has not; tests by hand look at that.
 
 mod model;
 mod rubbish;

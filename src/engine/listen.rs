@@ -8,7 +8,7 @@ use std::mem;
 
 use bytes::{Buf as _, Bytes};
 
-use super::attempt::{Body, Live, Slot, without_mark};
+use super::attempt::{Body, Live, Slot, Wire, without_mark};
 use super::decide::Ended;
 use super::deliver::{is_json, shared};
 use super::relay::Turn;
@@ -40,7 +40,7 @@ impl Recovery {
                 let running = self.ended.is_none();
                 let turn = self.relay.as_mut().map(|relay| relay.take(&event));
                 let is_read = match turn {
-                    None => self.decode(&mut *wire.decoder, &event, &chunk) || self.is_past(),
+                    None => self.decode(&mut *wire.decoder, &event, &chunk),
                     Some(Turn::Unreadable) => self.is_past(),
                     Some(Turn::Before) => true,
                     // What is no news to the client either way is its own to read.
@@ -130,8 +130,26 @@ impl Recovery {
         }
         if wire.parser.tail() == sse::Tail::Clean {
             wire.decoder.end(&mut |signal| self.hear(signal, &none));
+        } else {
+            self.read_unended(&mut wire);
         }
         self.body = Body::Stream(wire);
+    }
+
+    /// Servers forget the blank line behind their last event. Where the answer is complete, a client of the wire
+    /// view gets that event as it is; so it is read.
+    fn read_unended(&mut self, wire: &mut Wire) {
+        let complete = self.live.as_ref().is_some_and(|live| live.finish.is_some());
+        let mut end: &[u8] = b"\n\n";
+        if !complete || !self.wire_reads_on() {
+            return;
+        }
+        if let Ok(Some(event)) = wire.parser.next_event(&mut end) {
+            let is_read = self.decode(&mut *wire.decoder, &event, &Bytes::new());
+            if !is_read || self.ended.is_some() {
+                self.wire_torn();
+            }
+        }
     }
 
     /// A body that is no stream has ended in order: it may be the whole answer, where that was asked for.
@@ -199,8 +217,8 @@ impl Recovery {
         }
         if self.is_past() {
             // What the provider still has to say is passed on, but for an error, which would cost the
-            // client the answer that it has.
-            if matches!(signal, Signal::Fault(_)) {
+            // client the answer that it has, and for what it would take for more of that.
+            if !matches!(signal, Signal::Alive | Signal::Usage(_) | Signal::Terminal) {
                 self.ended = Some(End::Complete);
             }
             return;

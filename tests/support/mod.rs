@@ -157,11 +157,10 @@ impl Run {
             }
             lasting
         };
-        // A call that was broken off before its arguments may go through as it came, and is not written anew: it
-        // would read as one that needs none.
+        // Such a call may go through as it came, and is not written anew: it would read as a whole one.
         let kept = named(self.transcript.kept().filter(|part| !is_open_call(part)));
         let mut told = kept.clone();
-        told.retain(|(name, content)| !(name.ends_with(" (cut)") && content.is_empty()));
+        told.retain(|(name, content)| !is_broken_off(name, content));
         let (mut seen, told, all) = (lasting(seen.kept), lasting(told), lasting(kept));
         let kept = if seen == told { told } else { all };
         // Chat does not say where a call ends: of a stream that failed, its last one may be all there and is not whole.
@@ -250,6 +249,13 @@ fn named<'a>(parts: impl Iterator<Item = &'a Part>) -> Vec<(String, String)> {
         }
     }
     all
+}
+
+/// Whether this, of what was kept, is a call that the provider broke off and that would read as a whole one,
+/// where nothing says that it is none.
+pub(crate) fn is_broken_off(name: &str, content: &str) -> bool {
+    let reads = content.is_empty() || serde_json::from_str::<Value>(content).is_ok();
+    name.ends_with(" (cut)") && reads
 }
 
 /// SplitMix64: small and seedable.

@@ -37,43 +37,43 @@ pub(crate) fn play(plan: Plan, exchanges: &[Exchange]) -> Run {
     })
 }
 
-fn frames(events: &[Value]) -> String {
+pub(crate) fn frames(events: &[Value]) -> String {
     let frame =
         |data: &Value| format!("event: {}\ndata: {data}\n\n", data["type"].as_str().unwrap());
     events.iter().map(frame).collect()
 }
 
-fn start() -> Value {
+pub(crate) fn start() -> Value {
     json!({"type": "message_start", "message": {"id": "msg_1", "type": "message", "role": "assistant",
         "content": [], "model": "claude-haiku-4-5", "stop_reason": null, "stop_sequence": null,
         "usage": {"input_tokens": 25, "output_tokens": 1}}})
 }
 
-fn block(index: u32, block: Value) -> Value {
+pub(crate) fn block(index: u32, block: Value) -> Value {
     json!({"type": "content_block_start", "index": index, "content_block": block})
 }
 
-fn text(index: u32) -> Value {
+pub(crate) fn text(index: u32) -> Value {
     block(index, json!({"type": "text", "text": ""}))
 }
 
-fn call(index: u32) -> Value {
+pub(crate) fn call(index: u32) -> Value {
     block(index, json!({"type": "tool_use", "id": "t1", "name": "x", "input": {}}))
 }
 
-fn delta(index: u32, kind: &str, field: &str, value: &str) -> Value {
+pub(crate) fn delta(index: u32, kind: &str, field: &str, value: &str) -> Value {
     json!({"type": "content_block_delta", "index": index, "delta": {"type": kind, field: value}})
 }
 
-fn says(index: u32, words: &str) -> Value {
+pub(crate) fn says(index: u32, words: &str) -> Value {
     delta(index, "text_delta", "text", words)
 }
 
-fn stop(index: u32) -> Value {
+pub(crate) fn stop(index: u32) -> Value {
     json!({"type": "content_block_stop", "index": index})
 }
 
-fn end(reason: &str) -> [Value; 2] {
+pub(crate) fn end(reason: &str) -> [Value; 2] {
     let delta = json!({"stop_reason": reason, "stop_sequence": null});
     [
         json!({"type": "message_delta", "delta": delta, "usage": {"output_tokens": 9}}),

@@ -3,7 +3,8 @@
 //! In: the events of one attempt. Out: signals. It must never forget a block that was not closed,
 //! nor close one that the provider did not. Several messages may come in one stream (programmatic
 //! tool calling, corrupt splices): each has block numbers of its own, so the blocks of an earlier
-//! one that were open stay so. Law kept: *Truth*.
+//! one that were open stay so. Behind the reason to stop there is no more of an answer: what claims to be is
+//! not read. Law kept: *Truth*.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -87,7 +88,11 @@ impl Decoder for AnthropicDecoder {
             self.fault(fault::of_frame(error), sink);
             return Ok(());
         }
-        match Kind::of(frame.kind.given().unwrap_or(event.event)) {
+        let kind = Kind::of(frame.kind.given().unwrap_or(event.event));
+        if self.is_out_of_order(&kind, &frame) {
+            return Err(DecodeError);
+        }
+        match kind {
             Kind::BlockDelta => self.append(data, frame, sink)?,
             Kind::BlockStart => self.start(&frame, sink)?,
             Kind::BlockStop => self.stop(frame.index.unwrap_or_default(), sink),
@@ -104,16 +109,32 @@ impl Decoder for AnthropicDecoder {
 impl Steady for AnthropicDecoder {}
 
 impl AnthropicDecoder {
+    /// Whether an event is more of an answer whose reason to stop has come: whatever happens after that, the
+    /// message is complete.
+    fn is_out_of_order(&self, kind: &Kind, frame: &Frame<'_>) -> bool {
+        let more = match kind {
+            Kind::BlockStart | Kind::BlockDelta => true,
+            Kind::MessageStart => self.is_another(frame),
+            _ => false,
+        };
+        more && self.finished.is_some()
+    }
+
+    /// Whether another message than the one being sent begins. The same id twice is benign.
+    fn is_another(&self, frame: &Frame<'_>) -> bool {
+        let message: Message<'_> = wire::lenient(frame.message).unwrap_or_default();
+        let id = message.id.given();
+        self.message.is_some() && id.is_some() && self.message.as_deref() != id
+    }
+
     fn begin(&mut self, frame: &Frame<'_>, sink: &mut Sink<'_>) {
         let Some(message) = wire::lenient::<Message<'_>>(frame.message) else {
             return sink(Signal::Alive);
         };
         let id = message.id.given();
-        // The same id twice is benign; another one is another message.
-        if self.message.is_some() && id.is_some() && self.message.as_deref() != id {
+        if self.is_another(frame) {
             self.open.clear();
             self.held.clear();
-            self.finished = None;
             self.counts.next_message();
         }
         if id.is_some() {

@@ -151,7 +151,13 @@ impl MessageWriter {
         self.open.last().map(|open| open.index)
     }
 
-    fn start(&mut self, block: Block, content: &(impl Serialize + ?Sized), out: &mut Vec<u8>) {
+    /// Begins a block, and says its index.
+    fn start(
+        &mut self,
+        block: Block,
+        content: &(impl Serialize + ?Sized),
+        out: &mut Vec<u8>,
+    ) -> u64 {
         #[derive(Serialize)]
         struct Start<'a, C: ?Sized> {
             r#type: &'static str,
@@ -163,7 +169,8 @@ impl MessageWriter {
         let start = Start { r#type: "content_block_start", index, content_block: content };
         frame(start.r#type, &start, out);
         self.open.push(Open { index, block });
-        self.next_index += 1;
+        self.next_index = self.next_index.saturating_add(1);
+        index
     }
 
     fn open(&mut self, kind: &PartKind, out: &mut Vec<u8>) {
@@ -171,11 +178,11 @@ impl MessageWriter {
             PartKind::Text | PartKind::Refusal => _ = self.text_block(out),
             PartKind::Reasoning => {
                 let block = json!({ "type": "thinking", "thinking": "", "signature": "" });
-                self.start(Block::Thinking, &block, out);
+                _ = self.start(Block::Thinking, &block, out);
             }
             PartKind::ToolCall { id, name } => {
                 let block = json!({ "type": "tool_use", "id": **id, "name": **name, "input": {} });
-                self.start(Block::Other, &block, out);
+                _ = self.start(Block::Other, &block, out);
             }
             // Such a block is its own JSON, which is to come.
             PartKind::ServerCall { .. }
@@ -208,7 +215,7 @@ impl MessageWriter {
             | PartKind::RedactedReasoning
             | PartKind::Opaque { .. } => {
                 if let Ok(block) = serde_json::from_str::<&RawValue>(text) {
-                    self.start(Block::Other, block, out);
+                    _ = self.start(Block::Other, block, out);
                 }
             }
         }
@@ -231,8 +238,7 @@ impl MessageWriter {
         if let Some(index) = self.only(Some(Block::Text), out) {
             return index;
         }
-        self.start(Block::Text, &json!({ "type": "text", "text": "" }), out);
-        self.next_index - 1
+        self.start(Block::Text, &json!({ "type": "text", "text": "" }), out)
     }
 
     fn annotate(&mut self, kind: &PartKind, annotation: &Annotation, out: &mut Vec<u8>) {
@@ -294,11 +300,17 @@ impl Writer for MessageWriter {
         let index = passed.index.unwrap_or_default();
         let is_open = self.open.iter().any(|open| open.index == index);
         let kind = Kind::of(passed.kind.given().unwrap_or(event.event));
+        let reason = passed.delta.as_ref().and_then(|delta| delta.stop_reason.given());
         let fits = match kind {
-            Kind::MessageStart | Kind::Unknown => true,
-            Kind::BlockStart => self.started,
-            Kind::BlockDelta | Kind::BlockStop => is_open,
-            Kind::MessageDelta | Kind::MessageStop => self.started,
+            Kind::Unknown => true,
+            // The vendor's own clients fail on a second one.
+            Kind::MessageStart => !self.started,
+            Kind::BlockStart => self.started && !self.concluded,
+            Kind::BlockDelta => is_open && !self.concluded,
+            Kind::BlockStop => is_open && !self.stopped,
+            // The first reason is the one that counts.
+            Kind::MessageDelta if reason.is_some() => self.started && !self.concluded,
+            Kind::MessageDelta | Kind::MessageStop => self.started && !self.stopped,
         };
         if !fits {
             return false;
@@ -317,10 +329,7 @@ impl Writer for MessageWriter {
                 self.next_index = self.next_index.max(index.saturating_add(1));
             }
             Kind::BlockStop => self.open.retain(|open| open.index != index),
-            Kind::MessageDelta => {
-                let reason = passed.delta.as_ref().and_then(|delta| delta.stop_reason.given());
-                self.concluded |= reason.is_some();
-            }
+            Kind::MessageDelta => self.concluded |= reason.is_some(),
             Kind::MessageStop => self.stopped = true,
             // Where its own type says what it is, and not that of the event.
             Kind::BlockDelta if passed.kind.given().is_some() => {

@@ -188,7 +188,7 @@ impl ChunkWriter {
             (Delta::Open { part, .. }, PartKind::ToolCall { id, name }) => {
                 let state = self.choices.entry(place.choice).or_default();
                 let index = state.next_call;
-                state.next_call += 1;
+                state.next_call = state.next_call.saturating_add(1);
                 self.calls.insert(*part, index);
                 let function = json!({ "name": **name, "arguments": "" });
                 let call =
@@ -216,6 +216,10 @@ impl Writer for ChunkWriter {
             return true;
         }
         self.alike.forget();
+        // Nothing of an answer follows its marker.
+        if self.done && !data.is_empty() {
+            return false;
+        }
         self.done |= data == "[DONE]";
         let Ok(seen) = wire::object::<Seen<'_>>(data) else {
             return true;
@@ -231,7 +235,9 @@ impl Writer for ChunkWriter {
             state.started = true;
             state.finished |= choice.finish_reason.given().is_some();
             for call in choice.delta.and_then(|delta| delta.tool_calls).into_iter().flatten() {
-                let next = call.index.map_or(state.next_call + 1, |index| index.saturating_add(1));
+                let next = call
+                    .index
+                    .map_or(state.next_call.saturating_add(1), |index| index.saturating_add(1));
                 state.next_call = state.next_call.max(next);
             }
         }

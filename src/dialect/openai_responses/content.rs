@@ -4,6 +4,7 @@
 //! It must never say twice what comes twice. Law kept: *Truth*.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 
 use serde_json::value::RawValue;
 
@@ -168,10 +169,13 @@ impl ResponsesDecoder {
         sink: &mut Sink<'_>,
     ) {
         self.close_text(sink);
-        for (content, part) in (0..).zip(parts(item.content)) {
-            if !seen.contains(&content) {
-                self.end_part(index, content, part, sink);
-            }
+        let parts: Vec<Part<'_>> = parts(item.content).collect();
+        // A place that the item does not have is that of the next part whose own one has not come.
+        let astray: BTreeSet<u64> =
+            seen.iter().copied().filter(|at| *at >= parts.len() as u64).collect();
+        let unseen = (0..).zip(parts).filter(|(content, _)| !seen.contains(content));
+        for (content, part) in unseen.skip(astray.len()) {
+            self.end_part(index, content, part, sink);
         }
         self.open.remove(&index);
         self.close_text(sink);

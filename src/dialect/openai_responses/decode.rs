@@ -218,6 +218,13 @@ impl ResponsesDecoder {
             return Err(DecodeError);
         }
         self.spoke = true;
+        // A message that is announced again is the one that is open; of anything else nobody could tell what
+        // belongs to which.
+        match (self.open.get(&index), Sort::of(&item)) {
+            (Some(Open::Message { .. }), Sort::Message) => return Ok(()),
+            (Some(_), _) => return Err(DecodeError),
+            (None, _) => {}
+        }
         let open = match Sort::of(&item) {
             Sort::Message => Open::Message { seen: Vec::new() },
             sort => {

@@ -78,7 +78,7 @@ impl ResponseWriter {
         if let Value::Object(fields) = fields {
             event.extend(fields);
         }
-        self.number += 1;
+        self.number = self.number.saturating_add(1);
         frame(kind, &event, out);
     }
 
@@ -115,7 +115,7 @@ impl ResponseWriter {
 
     fn add(&mut self, prefix: &str, fields: Vec<Field>, out: &mut Vec<u8>) {
         let index = self.next_index;
-        self.next_index += 1;
+        self.next_index = self.next_index.saturating_add(1);
         let draft = Draft::new(index, format!("{prefix}_unbroken_{index}"), fields);
         self.emit(draft.announcement(), out);
         self.open.push(draft);
@@ -184,7 +184,7 @@ impl ResponseWriter {
     fn whole(&mut self, item: Value, out: &mut Vec<u8>) {
         self.end_all(out);
         let index = self.next_index;
-        self.next_index += 1;
+        self.next_index = self.next_index.saturating_add(1);
         let fields = json!({ "output_index": index, "item": item });
         self.emit(("response.output_item.added", fields.clone()), out);
         self.emit(("response.output_item.done", fields), out);
@@ -204,7 +204,7 @@ impl ResponseWriter {
         let input = input.cloned().unwrap_or_default();
         self.end_all(out);
         let index = self.next_index;
-        self.next_index += 1;
+        self.next_index = self.next_index.saturating_add(1);
         let [delta, done, prefix] = events;
         let item_id = format!("{prefix}_unbroken_{index}");
         item["id"] = json!(item_id);
@@ -241,6 +241,16 @@ impl Writer for ResponseWriter {
         }
         let index = seen.output_index.0.unwrap_or_default();
         let open = self.open.iter().position(|draft| draft.index == index);
+        let taken = open.is_some() || self.output.contains_key(&index);
+        let fits = match kind {
+            Kind::Unknown => true,
+            Kind::ItemAdded => !self.concluded && !taken,
+            // Nothing of a response follows its last event.
+            _ => !self.concluded,
+        };
+        if !fits {
+            return false;
+        }
         match kind {
             Kind::Begun => {
                 self.started = true;

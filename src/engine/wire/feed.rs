@@ -38,7 +38,9 @@ impl Recovery {
     /// Bytes of the stream were read that end no event. `between`: no event has begun in them.
     pub(in crate::engine) fn wire_piece(&mut self, raw: &[u8], between: bool, unnamed: bool) {
         let holding = self.wire_holding(unnamed);
+        let complete = self.live.as_ref().is_some_and(|live| live.finish.is_some());
         let Some(wire) = self.wire.as_mut() else { return };
+        wire.behind = complete && holding.is_some();
         let bytes = wire.piece(raw, between, holding, self.ledger.report());
         self.write(bytes);
         self.wire_limit();
@@ -54,11 +56,13 @@ impl Recovery {
         unnamed: bool,
     ) {
         let holding = self.wire_holding(unnamed);
+        let complete = self.live.as_ref().is_some_and(|live| live.finish.is_some());
         let Some(wire) = self.wire.as_mut() else { return };
         if !through {
             wire.partial.clear();
             return;
         }
+        wire.behind = complete && holding.is_some();
         let bytes = wire.frame(raw, event, holding, self.ledger.report());
         self.write(bytes);
         self.wire_limit();
@@ -76,13 +80,15 @@ impl Recovery {
     }
 
     /// Whether a block is open that goes out when it is whole, or one that nothing has come of; none once
-    /// the answer is complete.
+    /// the answer is complete and no call has begun behind its end.
     fn wire_holding(&self, unnamed: bool) -> Option<bool> {
         let live = self.live.as_ref().filter(|_| self.wire.is_some())?;
-        if live.finish.is_some() {
-            return None;
-        }
         let live_tools = self.plan.policy.tools == ToolDelivery::Live;
+        if live.finish.is_some() {
+            // A call that begins behind the end is none before it is whole.
+            let begun = unnamed || live.slots.values().any(Slot::is_call) || !live.late.is_empty();
+            return (begun && !live_tools).then_some(true);
+        }
         let waits =
             |slot: &Slot| slot.is_whole(live_tools) || slot.part.is_none() && !slot.is_call();
         let open = live.slots.values().any(waits);
@@ -123,6 +129,14 @@ impl Recovery {
             wire.cut(self.ledger.report(), &mut out);
         }
         self.write(out.into());
+    }
+
+    /// What has come of the last event is none.
+    pub(in crate::engine) fn wire_torn(&mut self) {
+        if let Some(wire) = &mut self.wire {
+            wire.partial.clear();
+            wire.ended = false;
+        }
     }
 
     pub(in crate::engine) fn wire_ended(&mut self) {

@@ -24,6 +24,7 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use self::tail::{Tail, each_event};
+use super::deliver::is_json;
 use crate::dialect::{Dialect, Place, Writer};
 use crate::event::{Annotation, Delta, Event, Finish, PartKind, Resume};
 use crate::policy::ToolDelivery;
@@ -96,6 +97,8 @@ pub(super) struct Wire {
     continues: bool,
     /// The attempt's stream has ended in order.
     ended: bool,
+    /// Frames wait that came behind the end of the answer: they are of a call that may never be whole.
+    behind: bool,
     /// Bytes of the frame that is coming in.
     partial: Vec<u8>,
     /// Frames that wait, in order, and comments between them.
@@ -153,6 +156,7 @@ impl Wire {
             native: false,
             continues: false,
             ended: false,
+            behind: false,
             partial: Vec::new(),
             frames: Vec::new(),
             waiting: 0,
@@ -180,7 +184,7 @@ impl Wire {
         self.continues = !matches!(by, None | Some(Resume::Cursor)) || !self.native;
         let first = by.is_none() && !self.begun && self.said.is_empty();
         self.verbatim = self.native && (first || self.relays);
-        self.ended = false;
+        (self.ended, self.behind) = (false, false);
         self.fresh = true;
         self.drop_frames();
     }
@@ -346,8 +350,6 @@ impl Wire {
         let part = delta.part();
         let begins = |said: &Delta| matches!(said, Delta::Open { .. }) && said.part() == part;
         let unwritten = self.said.iter().any(begins);
-        let says = |said: &Delta| matches!(said, Delta::Append { .. }) && said.part() == part;
-        let speaks = self.said.iter().any(says);
         let Some(known) = self.parts.get_mut(part as usize).filter(|_| unwritten) else {
             return false;
         };
@@ -358,9 +360,10 @@ impl Wire {
                 let reasons = matches!(known.place.kind, PartKind::Reasoning);
                 reasons && self.holds_reasoning && !self.verbatim && !known.signed
             }
-            // What nobody may run would read as a call without arguments.
+            // What nobody may run would read as a whole call.
             Delta::Truncate { .. } => {
-                matches!(known.place.kind, PartKind::ToolCall { .. }) && !speaks
+                matches!(known.place.kind, PartKind::ToolCall { .. })
+                    && is_json(&text_of(&self.said, part))
             }
             _ => false,
         };
@@ -455,6 +458,9 @@ impl Wire {
 
     /// The answer is complete.
     fn finish(&mut self, finish: &Finish, report: &Report, out: &mut Vec<u8>) {
+        if self.behind {
+            self.cut(report, out);
+        }
         let tail = Tail::of(&self.partial);
         let through = self.verbatim && self.ended && tail != Tail::Torn;
         if self.verbatim {
@@ -463,7 +469,7 @@ impl Wire {
                 let mut fails = false;
                 each_event(&tail, |event| {
                     fails |= self.dialect.failure_in(event.data.as_bytes()).is_some();
-                    _ = fails || self.writer.passes(event);
+                    fails = fails || !self.writer.passes(event);
                 });
                 // The answer is complete: an error behind its end is nobody's business.
                 if !fails {
@@ -509,6 +515,16 @@ impl fmt::Debug for Wire {
             .field("begun", &self.begun)
             .finish_non_exhaustive()
     }
+}
+
+/// What was said of a part.
+fn text_of(said: &[Delta], part: u32) -> String {
+    let pieces = said.iter().filter(|said| said.part() == part);
+    let text = |delta: &Delta| match delta {
+        Delta::Append { text, .. } => text.to_string(),
+        _ => String::new(),
+    };
+    pieces.map(text).collect()
 }
 
 const fn is_reasoning(kind: &PartKind) -> bool {

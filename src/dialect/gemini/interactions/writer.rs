@@ -92,7 +92,7 @@ impl InteractionWriter {
     fn start(&mut self, step: &Value, is_text: bool, out: &mut Vec<u8>) -> u64 {
         self.stop(out);
         let index = self.next_index;
-        self.next_index += 1;
+        self.next_index = self.next_index.saturating_add(1);
         self.open = Some((index, is_text));
         emit("step.start", json!({ "index": index, "step": step }), out);
         index
@@ -149,8 +149,13 @@ impl Writer for InteractionWriter {
     }
 
     fn passes(&mut self, event: &sse::Event<'_>) -> bool {
-        self.done |= event.data.trim() == "[DONE]";
-        let Ok(seen) = wire::object::<Seen<'_>>(event.data.trim()) else {
+        let data = event.data.trim();
+        // Nothing of an answer follows its marker.
+        if self.done && !data.is_empty() {
+            return false;
+        }
+        self.done |= data == "[DONE]";
+        let Ok(seen) = wire::object::<Seen<'_>>(data) else {
             return true;
         };
         self.learn(&seen);
