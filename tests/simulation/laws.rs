@@ -201,7 +201,11 @@ fn is_honest(library: &Library, script: &Script, provider: &Provider) -> bool {
         _ => !monotone,
     };
     let prefilled = provider.by <= Resume::Prefill;
-    let mixed = script.providers().any(|(_, other)| other.stranger != provider.stranger);
+    // Nor does a scripted model go on with a text that is not its own: it begins its answer again.
+    let mixed = script.providers().any(|(_, other)| {
+        let another = matches!(other.on_note, Behaviour::RestartDifferent { .. });
+        other.stranger != provider.stranger || another && !std::ptr::eq(other, provider)
+    });
     (prefill && !mixed || !prefilled) && note
 }
 
