@@ -16,6 +16,7 @@ use std::time::Duration;
 use http::header::RETRY_AFTER;
 use http::{HeaderValue, StatusCode};
 use serde_json::{Value, json};
+use support::drive::{World, run_in};
 use support::wires::Wire;
 use support::{Run, run};
 use unbroken::dialect::{Declared, OpenAiChat, Prefill};
@@ -233,6 +234,31 @@ fn pings_alone_do_not_keep_a_dead_answer_alive() {
         assert_eq!(run.text(), TEXT);
         let (first, ..) = interruptions(&run).remove(0);
         assert_eq!(first, Cut::Stalled { timer: Timer::Delta });
+    }
+}
+
+/// The caller has the last item in hand for longer than any clock of an attempt runs.
+struct Tardy(Wire, Duration);
+
+impl World for Tardy {
+    fn respond(&mut self, request: &Value, _: &unbroken::engine::Attempt) -> Exchange {
+        model(self.0).respond(request).delay(Duration::from_secs(50))
+    }
+
+    fn tardiness(&self) -> Duration {
+        self.1
+    }
+}
+
+#[test]
+fn the_clocks_of_an_attempt_run_from_when_its_request_goes_out() {
+    for wire in Wire::ALL {
+        let tardiness = Duration::from_secs(1000);
+        let run = run_in(one(wire), &mut Tardy(wire, tardiness));
+        assert_eq!((run.text().as_str(), run.requests.len()), (TEXT, 1));
+        let attempt = &run.report.attempts[0];
+        assert_eq!(attempt.opened, tardiness);
+        assert_eq!(attempt.first_byte, Some(tardiness + Duration::from_secs(50)));
     }
 }
 

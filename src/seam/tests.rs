@@ -445,6 +445,23 @@ fn bad_positions() {
     }
 }
 
+/// What was not sent is only ever whitespace; of that, the caller says how much.
+#[test]
+fn what_counts_as_sent() {
+    for (said, sent, text, new) in [
+        ("plan:\n\n", 5, "\n\n1.", "1."),
+        ("plan:\n\n", 6, "\n\n1.", "\n1."),
+        ("plan:\n\n", 7, "\n\n1.", "\n\n1."),
+        // More than whitespace follows, so it counts as sent.
+        ("plan: x", 4, ": x marks it", ": x marks it"),
+        ("plan: x ", 4, " : x", ": x"),
+    ] {
+        let (outcome, _) = read(said, Expect::Literal { sent, echo: Echo::Never }, [text]);
+        let trimmed = text.len() - new.len();
+        assert_eq!(outcome, Outcome::Joined(new.into(), Join::Literal, trimmed), "{said:?} {sent}");
+    }
+}
+
 #[test]
 fn overlaps_count_from_24_bytes() {
     // With an anchor of the answer's own end, that would be found first.
