@@ -279,3 +279,184 @@ impl fmt::Debug for Transcript {
             .finish()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Text;
+
+    fn told(deltas: impl IntoIterator<Item = Delta>) -> Transcript {
+        let mut transcript = Transcript::new();
+        deltas.into_iter().for_each(|delta| transcript.apply(&Event::Delta(delta)));
+        transcript
+    }
+
+    fn open(part: u32, kind: PartKind) -> Delta {
+        Delta::Open { part, choice: 0, kind }
+    }
+
+    fn says(part: u32, text: &'static str) -> Delta {
+        Delta::Append { part, text: Text::from(text) }
+    }
+
+    const CALL: fn() -> PartKind =
+        || PartKind::ToolCall { id: "call_1".into(), name: "pay".into() };
+
+    /// Two parts, of which the first is closed.
+    fn two() -> Transcript {
+        told([
+            open(0, PartKind::Text),
+            says(0, "né"),
+            Delta::Close { part: 0 },
+            open(1, PartKind::Text),
+            says(1, "Hm."),
+        ])
+    }
+
+    #[test]
+    fn what_is_taken_back_is_abandoned_but_for_the_part_that_is_cut_short() {
+        use PartState::{Abandoned, Closed, Open};
+        for (parts, bytes, first, second) in [
+            (0, 0, ("né", Abandoned), Abandoned),
+            (0, 1, ("n", Open), Abandoned),
+            // Not between two characters: no place of this text.
+            (0, 2, ("né", Abandoned), Abandoned),
+            (0, 3, ("né", Open), Abandoned),
+            (1, 0, ("né", Closed), Abandoned),
+            (1, 3, ("né", Closed), Open),
+            (2, 0, ("né", Closed), Open),
+        ] {
+            let mut transcript = two();
+            let to = Position { parts, bytes };
+            transcript.apply(&Event::Rewind(to));
+            let [one, other] = transcript.parts() else { panic!("numbers stay in use") };
+            assert_eq!((one.text(), one.state(), other.state()), (first.0, first.1, second));
+            // What is abandoned stays so.
+            let before = transcript.clone();
+            transcript.apply(&Event::Rewind(to));
+            assert_eq!(transcript, before, "{to:?}");
+        }
+    }
+
+    #[test]
+    fn a_position_is_behind_the_last_byte_of_the_part_that_is_open() {
+        let at = |parts, bytes| Position { parts, bytes };
+        assert_eq!(Transcript::new().position(), at(0, 0));
+        let mut transcript = two();
+        assert_eq!(transcript.position(), at(1, 3));
+        transcript.apply(&Event::Delta(Delta::Close { part: 1 }));
+        assert_eq!(transcript.position(), at(2, 0));
+        // Where it says, what came is all kept.
+        let whole = two();
+        let mut same = two();
+        same.apply(&Event::Rewind(whole.position()));
+        assert_eq!(same, whole);
+    }
+
+    #[test]
+    fn the_text_is_what_is_kept_of_the_first_choices() {
+        let transcript = told([
+            open(0, PartKind::Reasoning),
+            says(0, "Hm. "),
+            open(1, PartKind::Text),
+            says(1, "né, "),
+            Delta::Open { part: 2, choice: 1, kind: PartKind::Text },
+            says(2, "other"),
+            open(3, PartKind::Text),
+            says(3, "gone"),
+            Delta::Abandon { part: 3 },
+            open(4, PartKind::Text),
+            says(4, "nein"),
+        ]);
+        assert_eq!((transcript.text().as_str(), transcript.text_len()), ("né, nein", 9));
+        assert_eq!(Transcript::new().text_len(), 0);
+    }
+
+    #[test]
+    fn text_and_results_are_gone_on_with_and_whole_calls_are_not_repeated() {
+        use Progress::{Committed, Nothing, Resumable};
+        let close = Delta::Close { part: 0 };
+        let result = PartKind::ServerResult { call: "call_1".into() };
+        let server = PartKind::ServerCall { id: "call_1".into(), name: "search".into() };
+        for (kind, then, progress) in [
+            (PartKind::Text, vec![], Nothing),
+            (PartKind::Text, vec![says(0, "a")], Resumable),
+            (PartKind::Text, vec![says(0, "a"), Delta::Abandon { part: 0 }], Nothing),
+            (PartKind::Refusal, vec![], Nothing),
+            (PartKind::Refusal, vec![says(0, "a")], Resumable),
+            (PartKind::Reasoning, vec![says(0, "a"), close.clone()], Nothing),
+            (PartKind::RedactedReasoning, vec![says(0, "a"), close.clone()], Nothing),
+            (server, vec![says(0, "{}"), close.clone()], Nothing),
+            (result.clone(), vec![], Resumable),
+            (result, vec![Delta::Abandon { part: 0 }], Nothing),
+            (CALL(), vec![says(0, "{}")], Nothing),
+            (CALL(), vec![says(0, "{}"), close.clone()], Committed),
+            (CALL(), vec![says(0, "{"), Delta::Truncate { part: 0 }], Committed),
+            (CALL(), vec![says(0, "{}"), Delta::Abandon { part: 0 }], Nothing),
+        ] {
+            let shown = format!("{kind:?} {then:?}");
+            let transcript = told([open(0, kind)].into_iter().chain(then));
+            assert_eq!(transcript.progress(), progress, "{shown}");
+        }
+    }
+
+    #[test]
+    fn another_provider_gets_sources_and_no_signatures() {
+        let notes = ["sign", "cite"].map(String::from);
+        let [signature, citation] = &notes;
+        let note = |part, annotation| Delta::Annotate { part, annotation };
+        let signed = |part| note(part, Annotation::Signature(signature.as_str().into()));
+        let cited = |part| note(part, Annotation::Citation(citation.as_str().into()));
+        let transcript = told([
+            open(0, PartKind::Reasoning),
+            signed(0),
+            open(1, PartKind::Text),
+            says(1, "a"),
+            signed(1),
+            cited(1),
+            open(2, PartKind::Text),
+            says(2, "b"),
+            signed(2),
+        ]);
+        let public = transcript.for_another_provider(2);
+        let kept: Vec<&Part> = public.kept().collect();
+        let [first, second] = kept[..] else { panic!("{kept:?}") };
+        assert_eq!((first.text(), first.signature(), first.annotations().len()), ("a", None, 1));
+        assert_eq!((second.text(), second.signature()), ("b", Some("sign")));
+    }
+
+    /// Of a part that does not exist, and of one that is not the next, nothing is kept.
+    #[test]
+    fn events_of_parts_that_do_not_exist_change_nothing() {
+        let before = two();
+        for delta in [
+            open(1, PartKind::Text),
+            open(3, PartKind::Text),
+            says(2, "a"),
+            Delta::Close { part: 2 },
+            Delta::Truncate { part: u32::MAX },
+            Delta::Abandon { part: 2 },
+        ] {
+            let mut after = before.clone();
+            after.apply(&Event::Delta(delta));
+            assert_eq!(after, before);
+        }
+    }
+
+    #[test]
+    fn debug_names_calls_and_blocks_and_shows_no_text() {
+        let opaque = PartKind::Opaque { name: "container_upload".into() };
+        let transcript = told([
+            open(0, CALL()),
+            says(0, "secret"),
+            open(1, opaque),
+            open(2, PartKind::Reasoning),
+            says(2, "secret"),
+        ]);
+        let shown = format!("{transcript:?}");
+        for word in ["pay", "container_upload", "Reasoning", "bytes: 6", "Open"] {
+            assert!(shown.contains(word), "{word}: {shown}");
+        }
+        assert!(!shown.contains("secret"), "{shown}");
+    }
+}

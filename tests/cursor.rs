@@ -7,14 +7,17 @@ mod support;
 use std::cell::Cell;
 use std::time::Duration;
 
-use http::{Method, StatusCode};
+use http::header::RETRY_AFTER;
+use http::{HeaderValue, Method, StatusCode};
 use serde_json::{Value, json};
 use support::subjects::{Scenario, Wire, comparable, subjects};
 use support::{Rng, Run, kept, run};
 use unbroken::engine::{Attempt, Plan};
-use unbroken::policy::Policy;
+use unbroken::policy::{Policy, Timeouts};
 use unbroken::testing::{Answer, Deltas, End, Exchange, Fault, Model};
-use unbroken::{Cut, ErrorKind, Event, Join, Next, Resume, WireOptions, WireReasoning};
+use unbroken::{
+    Cut, ErrorKind, Event, FinishReason, Join, Next, Resume, WireOptions, WireReasoning,
+};
 
 /// The formats whose providers replay what they say.
 fn wires() -> impl Iterator<Item = Wire> {
@@ -346,6 +349,41 @@ fn replays_that_break_in_their_turn_bring_the_whole_answer() {
             }
             assert!(!run.transcript.finish().unwrap().inferred || skipped, "{}", story());
         }
+    }
+}
+
+/// While a replay is waited for, no attempt is under way that a clock could cut.
+#[test]
+fn a_clock_that_runs_out_before_a_replay_does_not_lose_a_whole_call() {
+    let wait = Duration::from_secs(30);
+    let clocks = [
+        (Policy::new().timeouts(Timeouts::new().overall(wait)), ErrorKind::Deadline),
+        (Policy::new().no_progress_max(wait), ErrorKind::NoProgress),
+    ];
+    for (wire, (policy, failed)) in wires().flat_map(|wire| clocks.clone().map(|on| (wire, on))) {
+        let answer = Answer::new().tool_call("c", "read", &json!({"path": "/a"})).text("I look.");
+        let model = wire.says(answer, Deltas::Chars(4));
+        let mut ends = [0, 0];
+        for count in 1..events(&whole(wire, &model).body()).len() - 1 {
+            let mut plan = plan(wire);
+            plan.policy = policy.clone().into();
+            let run = run(plan, |_, attempt| match after(wire, attempt) {
+                None => cut_after(wire, &model, count, End::Reset),
+                Some(_) => Exchange::reply(StatusCode::SERVICE_UNAVAILABLE)
+                    .header(RETRY_AFTER, HeaderValue::from_static("60")),
+            });
+            let calls = run.transcript.tool_calls().count();
+            ends[calls] += 1;
+            assert_eq!(run.took, wait, "{wire:?}, {count}\n{}", run.trace());
+            match (calls, &run.result, run.transcript.finish()) {
+                (1, Ok(()), Some(end)) => {
+                    assert_eq!((&end.reason, end.inferred), (&FinishReason::ToolUse, true));
+                }
+                (0, Err(error), None) => assert_eq!(error.kind(), failed),
+                other => panic!("{other:?}, {count}\n{}", run.trace()),
+            }
+        }
+        assert!(ends[0] > 0 && ends[1] > 0, "{wire:?}: {ends:?}");
     }
 }
 

@@ -5,8 +5,12 @@
 
 #[path = "decisions/asked.rs"]
 mod asked;
+#[path = "decisions/clocks.rs"]
+mod clocks;
 #[path = "decisions/hook.rs"]
 mod hook;
+#[path = "decisions/parts.rs"]
+mod parts;
 #[path = "decisions/steps.rs"]
 mod steps;
 mod support;
@@ -205,51 +209,6 @@ fn a_policy_refusal_never_goes_anywhere_else() {
         assert_eq!((kind(&run), run.requests.len()), (ErrorKind::Policy, 1));
         assert!(TEXT.starts_with(&run.text()) && !run.text().is_empty());
     }
-}
-
-#[test]
-fn a_silent_route_is_left_after_the_first_timeout() {
-    for wire in Wire::ALL {
-        let silent = || Exchange::headless(End::Stall);
-        let run = play(wire, two(wire), vec![silent()], vec![]);
-        assert_eq!(upstreams(&run), ["one", "two"]);
-        let patience = if wire == Wire::Anthropic { 60 } else { 300 };
-        assert_eq!(run.report.attempts[1].opened, Duration::from_secs(patience));
-        let (first, ..) = interruptions(&run).remove(0);
-        assert_eq!(first, Cut::Stalled { timer: Timer::FirstEvent });
-        assert_eq!(play(wire, one(wire), vec![silent()], vec![]).text(), TEXT);
-    }
-}
-
-#[test]
-fn pings_alone_do_not_keep_a_dead_answer_alive() {
-    for wire in Wire::ALL {
-        let every = Duration::from_secs(15);
-        let whole = model(wire).whole();
-        let blank: &[u8] = if wire == Wire::Gemini { b"\n\r\n" } else { b"\n\n" };
-        let at = memchr::memmem::find(&whole.body(), blank).unwrap() + blank.len();
-        let dead = whole.cut_at(at).ends(End::Pings { bytes: wire.ping().into(), every });
-        let run = play(wire, one(wire), vec![dead], vec![]);
-        assert_eq!(run.text(), TEXT);
-        let (first, ..) = interruptions(&run).remove(0);
-        assert_eq!(first, Cut::Stalled { timer: Timer::Delta });
-    }
-}
-
-#[test]
-fn empty_deltas_do_not_keep_a_dead_answer_alive() {
-    let wire = Wire::Anthropic;
-    let empty = "event: content_block_delta\ndata: {\"type\":\"content_block_delta\",\"index\":0,\
-                 \"delta\":{\"type\":\"text_delta\",\"text\":\"\"}}\n\n";
-    let whole = model(wire).whole();
-    let body = whole.body();
-    let delta = memchr::memmem::find(&body, b"text_delta").unwrap();
-    let at = delta + memchr::memmem::find(&body[delta..], b"\n\n").unwrap() + 2;
-    let dead = whole.cut_at(at).pings(empty, Duration::from_secs(15));
-    let run = play(wire, one(wire), vec![dead], vec![]);
-    assert_eq!(run.text(), TEXT);
-    let (first, ..) = interruptions(&run).remove(0);
-    assert_eq!(first, Cut::Stalled { timer: Timer::Delta });
 }
 
 #[test]

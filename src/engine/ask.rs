@@ -119,9 +119,9 @@ impl Recovery {
                     let case = self.case(otherwise.fallen());
                     (Hook::Queue(queue, case), policy::HAND_OFF, Timer::HandOff)
                 }
-                None => return self.pass_on(index, otherwise),
+                None => return self.pass_on(otherwise),
             },
-            Step::Upstream(_) | Step::Canned(_) => return self.pass_on(index, otherwise),
+            Step::Upstream(_) | Step::Canned(_) => return self.pass_on(otherwise),
         };
         self.queue.push_back(Output::Ask(Box::new(Question { step: index, hook })));
         let until = self.now.checked_add(wait);
@@ -139,21 +139,20 @@ impl Recovery {
         own && index >= self.course.asked && self.takes_own_answers()
     }
 
-    /// Step `index` has no answer.
-    fn pass_on(&mut self, index: usize, otherwise: Otherwise) {
+    /// The step whose turn it was has no answer. It has no other turn.
+    fn pass_on(&mut self, otherwise: Otherwise) {
         match otherwise {
-            Otherwise::Begin => self.begin_at(index + 1),
-            Otherwise::NextStep { fallen, exhausted } => {
-                self.decide_again(index + 1, fallen, exhausted);
-            }
-            Otherwise::NoAttempt { fallen } => self.without_attempt(index + 1, fallen),
+            Otherwise::Begin => self.begin_here(),
+            Otherwise::NextStep { fallen, exhausted } => self.decide_again(fallen, exhausted),
+            Otherwise::NoAttempt { fallen } => self.without_attempt(fallen),
         }
     }
 
     /// What an own step of the rest of the chain says: it costs no attempt, so it is there when these are
     /// used up.
-    pub(super) fn without_attempt(&mut self, from: usize, fallen: Fallen) {
-        match (from..self.plan.chain.len()).find(|index| self.is_own_turn(*index)) {
+    pub(super) fn without_attempt(&mut self, fallen: Fallen) {
+        let mut later = self.step.index + 1..self.plan.chain.len();
+        match later.find(|index| self.is_own_turn(*index)) {
             Some(index) => self.take_turn(index, Otherwise::NoAttempt { fallen }),
             None => self.give_up(fallen, true),
         }
@@ -199,9 +198,7 @@ impl Recovery {
 
     pub(super) fn asking_deadline(&self) -> Option<(Instant, Timer)> {
         match &self.state {
-            State::Asking(asking) if asking.answered.is_none() => {
-                asking.until.map(|until| (until, asking.timer))
-            }
+            State::Asking(asking) => asking.until.map(|until| (until, asking.timer)),
             _ => None,
         }
     }
@@ -231,7 +228,7 @@ impl Recovery {
         }
         match own {
             Some(own) => self.answer_instead(otherwise.fallen(), own),
-            None => self.pass_on(index, otherwise),
+            None => self.pass_on(otherwise),
         }
     }
 }

@@ -373,22 +373,18 @@ impl Recovery {
     }
 
     /// The steps that were asked in place of another attempt had no answer: what is done without them.
-    pub(super) fn decide_again(&mut self, from: usize, fallen: Fallen, exhausted: bool) {
+    pub(super) fn decide_again(&mut self, fallen: Fallen, exhausted: bool) {
         match decide::decide(&fallen.ended, &self.standing(&fallen.live, &fallen.ended)) {
             Move::Again(wait) if !exhausted => self.again(fallen, wait),
-            _ => self.next_step_from(from, fallen, exhausted),
+            _ => self.next_step(fallen, exhausted),
         }
     }
 
     /// The first step after this one that can go on.
     fn next_step(&mut self, fallen: Fallen, exhausted: bool) {
-        self.next_step_from(self.step.index + 1, fallen, exhausted);
-    }
-
-    fn next_step_from(&mut self, from: usize, fallen: Fallen, exhausted: bool) {
         let nothing = self.transcript.progress() == Progress::Nothing;
         let astray = fallen.ended.cut == Cut::Diverged;
-        for index in from..self.plan.chain.len() {
+        for index in self.step.index + 1..self.plan.chain.len() {
             if self.is_own_turn(index) {
                 return self.take_turn(index, Otherwise::NextStep { fallen, exhausted });
             }
@@ -447,7 +443,7 @@ impl Recovery {
             return self.finish_inferred(&fallen, FinishReason::ToolUse);
         }
         if spent {
-            return self.without_attempt(self.step.index + 1, fallen);
+            return self.without_attempt(fallen);
         }
         let stop = policy.keep_going.as_ref().is_some_and(|hook| !hook.ask(self.ledger.report()));
         if stop && self.is_committed() {

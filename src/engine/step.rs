@@ -186,11 +186,12 @@ impl Recovery {
             upstream: Arc::clone(&self.upstream().name),
             model: Arc::clone(&self.step.outline.model),
         }));
-        self.begin_at(0);
+        self.begin_here();
     }
 
-    pub(super) fn begin_at(&mut self, from: usize) {
-        match (from..=self.step.index).find(|index| self.is_own_turn(*index)) {
+    /// The next turn of those who come before the first request.
+    pub(super) fn begin_here(&mut self) {
+        match (0..=self.step.index).find(|index| self.is_own_turn(*index)) {
             Some(index) => self.take_turn(index, Otherwise::Begin),
             None => self.open(Next::first()),
         }

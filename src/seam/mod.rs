@@ -332,7 +332,8 @@ fn sent_bytes(said: &str, sent: usize) -> usize {
 fn common_prefix(a: &str, b: &str) -> usize {
     let differ = a.bytes().zip(b.bytes()).position(|(a, b)| a != b);
     let mut equal = differ.unwrap_or(a.len().min(b.len()));
-    while !(a.is_char_boundary(equal) && b.is_char_boundary(equal)) {
+    // What is equal so far ends a character of both, or of neither.
+    while !a.is_char_boundary(equal) {
         equal -= 1;
     }
     equal

@@ -111,6 +111,16 @@ const BEGINS: &str = "Fox\n\nThe quick brown fox jumps over the lazy dog";
 const TWICE: &str = "It says so twice. Now the same eighty characters come once more, and they are \
     the same as those before them. And so: Now the same eighty characters come once more, and they \
     are the same as those before them.";
+/// Code that ends in a line which stands in it twice, and is longer than any anchor.
+const LONG: &str = "Look:\n\n```rust\n\
+    \x20   let answer_to_everything = compute(all_of_the_forty_two_and_more, and_yet_more_of_it);\n\
+    \x20   let answer_to_everything = compute(all_of_the_forty_two_and_more, and_yet_more_of_it);";
+/// Such code that ends in a short line.
+const SHORT: &str = "Look:\n\n```rust\n\
+    \x20   let answer_to_everything = compute(all_of_the_forty_two_and_more, and_yet_more_of_it);\n\
+    \x20   x = 1;\n\
+    \x20   let answer_to_everything = compute(all_of_the_forty_two_and_more, and_yet_more_of_it);\n\
+    \x20   x = 1;";
 const RUST: &str =
     "Look:\n\n```rust\nfn main() {\n    let answer = 42;\n    let result = compute(ans";
 
@@ -293,6 +303,7 @@ fn anchor_not_given() {
         ("the passage comes again in the other branch", "```python\nif first:\n    collect(every, single, one, of, the, values)", Mode::Anchor, "\nelse:\n    collect(every, single, one, of, the, values)\n", "\nelse:\n    collect(every, single, one, of, the, values)\n", Unverified),
         ("next item with the first one's head", "- The first point of this list is a.\n- The first point of this list is b.\nAnd these are all the points that there are.\n", Mode::Anchor, "- The first point of this list is c.", "- The first point of this list is c.", Unverified),
         ("overlap of words that stand once, longer than the anchor", TWICE, Mode::Anchor, "And so: Now the same eighty characters come once more, and they are the same as those before them. End", " End", Overlap),
+        ("head of the answer behind a preamble, and no more", TWICE, Mode::Anchor, "Sure, continuing from where I left off:\n\nIt says", "It says", Unverified),
         ("overlap of words that stand twice", TWICE, Mode::Anchor, "once more, and they are the same as those before them. End", "once more, and they are the same as those before them. End", Unverified),
     ];
     joins(rows);
@@ -318,6 +329,11 @@ fn fences() {
         ("other marks are content", "~~~md\nSome text about fences of all kinds", Mode::Anchor, "```rust\nfn x", "```rust\nfn x", Unverified),
         ("fewer marks are content", "````md\nSome text about fences of all kinds", Mode::Anchor, "```rust\nfn x", "```rust\nfn x", Unverified),
         ("inline code", "```\nSome text about fences of all kinds", Mode::Anchor, "```a``` b\nc", "```a``` b\nc", Unverified),
+        ("info string, anchor twice", LONG, Mode::Anchor, "```rust\n    let b = 1;\n", "\n    let b = 1;\n", Unverified),
+        ("info string, anchor twice, no indentation", LONG, Mode::Anchor, "```rust\nlet b = 1;\n", "let b = 1;\n", Unverified),
+        ("info string, anchor twice, short line", SHORT, Mode::Anchor, "```rust\n    let b = 1;\n", "\n    let b = 1;\n", Unverified),
+        ("head of the unfinished line, and no more", LONG, Mode::Anchor, "```rust\nlet an", "let an", Unverified),
+        ("half a fence, and no more", LONG, Mode::Anchor, "``", "``", Unverified),
     ]);
 }
 
@@ -377,9 +393,31 @@ fn lets_go_as_soon_as_it_can() {
     assert!(pushed(FOX, Mode::Anchor, "The quick brown fox jumps over the lazy dog"));
     assert!(pushed(TWICE, Mode::Anchor, " X"), "this anchor counts only at the head");
     assert!(!pushed(FOX, Mode::Anchor, " X"), "this one may come behind a preamble");
-    let long = " x".repeat((HOLD_MAX + anchor_of(FOX).len()) / 2 + 1);
-    assert!(pushed(FOX, Mode::Anchor, &long));
-    assert!(!pushed(FOX, Mode::Anchor, &long[2..]));
+    let most = HOLD_MAX + anchor_of(FOX).len();
+    assert!(pushed(FOX, Mode::Anchor, &"x".repeat(most + 1)));
+    assert!(!pushed(FOX, Mode::Anchor, &"x".repeat(most)));
+}
+
+/// Where the anchor counts only at the head, nothing is held but what may be a fence, and what it opens again.
+#[test]
+fn what_may_be_a_fence_is_held_and_nothing_else() {
+    for (said, text, held) in [
+        (LONG, "x", 0),
+        (LONG, "~", 0),
+        (LONG, "`a", 1),
+        (LONG, "``\n", 2),
+        (LONG, "   ``a", 5),
+        (LONG, "    `", 4),
+        (LONG, "```rust\nx", 8),
+        (LONG, "```rust\nlet b", 12),
+        (LONG, "```rust\n  x", 10),
+        (SHORT, "```rust\nq", 8),
+        (SHORT, "```rust\n  q", 10),
+    ] {
+        let mut seam = Seam::new(said, Mode::Anchor.expect(said));
+        let pieces = by_char(text).take_while(|piece| seam.push(piece) == Verdict::Hold);
+        assert_eq!(pieces.map(str::len).sum::<usize>(), held, "{text:?}");
+    }
 }
 
 #[test]
@@ -392,6 +430,24 @@ fn swallowing_holds_nothing() {
     assert_eq!((seam.held(), seam.swallowing()), (23, false));
     assert_eq!(seam.push(&FOX[23..24]), Verdict::Hold);
     assert_eq!((seam.held(), seam.swallowing()), (0, true));
+}
+
+#[test]
+fn what_is_not_decided_is_held_and_counted() {
+    let mut seam = Seam::new(FOX, Mode::Anchor.expect(FOX));
+    for (piece, held) in [("The", 3), (" quick", 9), (" bröwn", 16)] {
+        assert_eq!((seam.push(piece), seam.held()), (Verdict::Hold, held));
+    }
+    seam.end();
+    assert_eq!(seam.held(), 0);
+}
+
+#[test]
+fn a_restart_counts_from_24_bytes() {
+    let read = |text: &str| read_all("a restart", FOX, Mode::Anchor, text);
+    let unverified = Outcome::Joined(format!("{}X", &FOX[..23]), Join::Unverified, 0);
+    assert_eq!(read(&format!("{}X", &FOX[..23])), unverified);
+    assert_eq!(read(&format!("{}X", &FOX[..24])), Outcome::Diverged(24));
 }
 
 #[test]
@@ -442,6 +498,23 @@ fn bad_positions() {
             let (outcome, _) = read("\u{e9}\u{e9} ", Expect::Anchor { sent, anchor }, ["x"]);
             assert_eq!(outcome, Outcome::Joined("x".into(), Join::Unverified, 0));
         }
+    }
+}
+
+/// What was not sent is only ever whitespace; of that, the caller says how much.
+#[test]
+fn what_counts_as_sent() {
+    for (said, sent, text, new) in [
+        ("plan:\n\n", 5, "\n\n1.", "1."),
+        ("plan:\n\n", 6, "\n\n1.", "\n1."),
+        ("plan:\n\n", 7, "\n\n1.", "\n\n1."),
+        // More than whitespace follows, so it counts as sent.
+        ("plan: x", 4, ": x marks it", ": x marks it"),
+        ("plan: x ", 4, " : x", ": x"),
+    ] {
+        let (outcome, _) = read(said, Expect::Literal { sent, echo: Echo::Never }, [text]);
+        let trimmed = text.len() - new.len();
+        assert_eq!(outcome, Outcome::Joined(new.into(), Join::Literal, trimmed), "{said:?} {sent}");
     }
 }
 

@@ -1,8 +1,10 @@
 //! What a gate refuses, steps that are no upstream, requests that are not streamed.
 
-use unbroken::dialect::OpenAiResponses;
+use std::future::ready;
+
+use unbroken::dialect::{OpenAiResponses, Untranslatable};
 use unbroken::engine::{Notice, Verdict};
-use unbroken::{Canned, HandOff, Outcome, Source, Step, WireOptions};
+use unbroken::{Canned, HandOff, Outcome, Source, Step, Ticket, WireOptions};
 
 use super::support::run_gated;
 use super::*;
@@ -329,6 +331,32 @@ fn abandoned_reasoning_makes_way_for_an_answer_at_hand() {
     assert_eq!(run.kept(), [("text".to_owned(), "Later.".to_owned())]);
     assert_eq!(&*run.transcript.head().unwrap().upstream, "one", "who spoke first");
     assert_eq!(source(&run), Source::Canned);
+}
+
+/// Also where a step between them had its turn, and those before it are looked at again.
+#[test]
+fn each_step_that_has_no_words_for_a_request_says_so_once() {
+    let unable = |wire, name, field: &'static str| {
+        upstream(wire, name, true).adapt(move |_| Err(Untranslatable::new(field)))
+    };
+    for wire in Wire::ALL {
+        let nobody = HandOff::text("no").enqueue(|_| ready(Err::<Ticket, _>("down")));
+        let chain: [Step; 5] = [
+            upstream(wire, "one", false).into(),
+            unable(wire, "two", "top_k").into(),
+            nobody.into(),
+            unable(wire, "three", "thinking").into(),
+            upstream(wire, "four", true).into(),
+        ];
+        let plan = Plan::new(request(wire), chain);
+        let run = play(wire, plan, vec![status(401)], vec![]);
+        assert_eq!((run.text().as_str(), upstreams(&run)), (TEXT, vec!["one", "four"]));
+        let told = run.notices.iter().filter_map(|notice| match notice {
+            Notice::Untranslated { upstream, field } => Some((&**upstream, &**field)),
+            _ => None,
+        });
+        assert_eq!(told.collect::<Vec<_>>(), [("two", "top_k"), ("three", "thinking")]);
+    }
 }
 
 fn call(mut plan: Plan) -> Plan {
