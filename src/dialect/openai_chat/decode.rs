@@ -132,7 +132,7 @@ impl ChatDecoder {
         self.count(groq.usage, sink);
         self.count(chunk.usage, sink);
         if finished {
-            self.conclude(sink);
+            self.conclude(false, sink);
         }
         Ok(())
     }
@@ -180,9 +180,12 @@ impl ChatDecoder {
         Ok(finished)
     }
 
-    /// A choice has finished: finishes the answer if all have.
-    fn conclude(&mut self, sink: &mut Sink<'_>) {
-        let whole = self.choices.len() >= self.expected
+    /// Finishes the answer if all choices have. `done`: no more will begin. Until that is known, those that the
+    /// request asked for have the first numbers: one of another number says nothing of a first one that is to come.
+    fn conclude(&mut self, done: bool, sink: &mut Sink<'_>) {
+        let numbers = self.choices.keys().zip(0..).take_while(|(number, at)| *number == at);
+        let begun = if done { self.choices.len() } else { numbers.count() };
+        let whole = begun >= self.expected
             && self.choices.values().all(|progress| progress.reason.is_some());
         if !whole || self.faulted || self.reason() == self.finished {
             return;
@@ -199,6 +202,7 @@ impl ChatDecoder {
     }
 
     fn end(&mut self, sink: &mut Sink<'_>) {
+        self.conclude(true, sink);
         if self.done_is_proof && self.finished.is_none() && !self.faulted {
             for (number, progress) in &mut self.choices {
                 let mut slots = Slots { next: &mut self.next_slot, choice: *number };

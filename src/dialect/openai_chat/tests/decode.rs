@@ -303,6 +303,16 @@ fn several_choices() {
         decode_as(1, false, &[HI, &one, &stop, "[DONE]"]),
         "start(i,m) 0=text 0+Hi 1=text@1 1+Hi 0/ end"
     );
+    // A first one may still come, until the end is told.
+    let second = finish("stop").replace(r#""index":0"#, r#""index":1"#);
+    assert_eq!(
+        decode_as(1, false, &[&one, &second, HI, &stop]),
+        "start(i,m) 0=text@1 0+Hi 0/ 1=text 1+Hi 1/ finish(Stop)"
+    );
+    assert_eq!(
+        decode_as(1, false, &[&one, &second, "[DONE]"]),
+        "start(i,m) 0=text@1 0+Hi 0/ finish(Stop) end"
+    );
     let both =
         r#"{"choices":[{"index":0,"finish_reason":"stop"},{"index":1,"finish_reason":"abort"}]}"#;
     assert_eq!(decode_as(2, false, &[both]), "fault(Transient,abort)");
