@@ -390,7 +390,7 @@ mod tests {
             (result.clone(), vec![], Resumable),
             (result, vec![Delta::Abandon { part: 0 }], Nothing),
             (CALL(), vec![says(0, "{}")], Nothing),
-            (CALL(), vec![says(0, "{}"), close.clone()], Committed),
+            (CALL(), vec![says(0, "{}"), close], Committed),
             (CALL(), vec![says(0, "{"), Delta::Truncate { part: 0 }], Committed),
             (CALL(), vec![says(0, "{}"), Delta::Abandon { part: 0 }], Nothing),
         ] {

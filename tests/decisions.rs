@@ -208,6 +208,9 @@ fn a_policy_refusal_never_goes_anywhere_else() {
         );
         assert_eq!((kind(&run), run.requests.len()), (ErrorKind::Policy, 1));
         assert!(TEXT.starts_with(&run.text()) && !run.text().is_empty());
+        // It is the caller's to read what the provider said.
+        let said = run.result.as_ref().unwrap_err().fault_body().expect("the error event");
+        assert!(memchr::memmem::find(&wire.error("content_policy_violation"), said).is_some());
     }
 }
 

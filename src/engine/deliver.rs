@@ -90,9 +90,8 @@ impl Recovery {
         }
         self.clocks.last_new = self.clocks.last_new.map(|_| self.now);
         self.step.barren = 0;
-        if mem::take(&mut self.course.failures) > 0 {
-            self.delays.reset();
-        }
+        self.course.failures = 0;
+        self.delays.reset();
     }
 
     /// The part that a slot is delivered as; text goes on in the part that an earlier attempt left
@@ -181,4 +180,30 @@ pub(super) fn shared(text: &str, chunk: &Bytes) -> Text {
 /// Whether the arguments of a call are whole. None at all means no arguments.
 pub(super) fn is_json(arguments: &str) -> bool {
     arguments.trim().is_empty() || serde_json::from_str::<IgnoredAny>(arguments).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_that_lies_in_its_chunk_is_not_copied_and_any_other_is() {
+        let all = Bytes::from_static(b"aabbbcc");
+        let chunk = all.slice(2..5);
+        let text = std::str::from_utf8(&all).unwrap();
+        for (from, to, within) in [
+            (2, 5, true),
+            (2, 4, true),
+            (3, 5, true),
+            (5, 7, false),
+            (4, 7, false),
+            (0, 2, false),
+            (1, 3, false),
+        ] {
+            let text = &text[from..to];
+            let shared = shared(text, &chunk);
+            assert_eq!(&*shared, text);
+            assert_eq!(shared.as_ptr() == text.as_ptr(), within, "{from}..{to}");
+        }
+    }
 }

@@ -357,6 +357,19 @@ fn nobody_takes_over_before_somebody_has_said_so() {
     }
 }
 
+/// What such a request asks, only its provider knows.
+#[test]
+fn a_conversation_that_the_provider_keeps_is_neither_looked_up_nor_kept() {
+    let wire = Wire::OpenAiResponses;
+    let log = Log::default();
+    let mut plan = before(wire, Cached::new(Kept::has(&log, "cache")));
+    let mut asked = request(wire);
+    asked["conversation"] = json!("conv_1");
+    plan.request = asked.into();
+    let run = play(wire, plan, vec![], vec![]);
+    assert_eq!((run.text().as_str(), said(&log), run.puts.len()), (TEXT, vec![], 0));
+}
+
 /// An answer that others began is not theirs to go on with.
 #[test]
 fn with_text_delivered_nobody_of_them_is_asked() {

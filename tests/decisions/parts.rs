@@ -1,6 +1,7 @@
 //! Which block goes out when, and what becomes of it when its attempt is cut: frame by frame, in the format whose
 //! blocks may lie across each other.
 
+use unbroken::engine::Notice;
 use unbroken::policy::{DELTA, DELTA_HIDDEN, ToolDelivery};
 use unbroken::{Delta, PartKind, PartState};
 
@@ -34,9 +35,16 @@ fn thought(index: usize, words: &str) -> String {
 
 /// A call that is not closed.
 fn call(index: usize, name: &str, arguments: &str) -> String {
-    let id = format!("toolu_{index}");
+    let id = format!("toolu_{name}");
     opens(index, json!({"type": "tool_use", "id": id, "name": name, "input": {}}))
         + &delta(index, json!({"type": "input_json_delta", "partial_json": arguments}))
+}
+
+/// A search that the provider has made, with what it found.
+fn search(index: usize, id: &str) -> String {
+    let call = json!({"type": "server_tool_use", "id": id, "name": "web_search", "input": {}});
+    let result = json!({"type": "web_search_tool_result", "tool_use_id": id, "content": []});
+    opens(index, call) + &closes(index) + &opens(index + 1, result) + &closes(index + 1)
 }
 
 fn ends(reason: &str) -> String {
@@ -68,6 +76,12 @@ fn parts(run: &Run) -> Vec<(String, PartState)> {
         other => format!("{other:?}"),
     };
     run.transcript.parts().iter().map(|part| (name(part.kind()), part.state())).collect()
+}
+
+/// How many parts were opened.
+fn opened(run: &Run) -> usize {
+    let open = |event: &&Event| matches!(event, Event::Delta(Delta::Open { .. }));
+    run.events.iter().filter(open).count()
 }
 
 fn of(name: &str, state: PartState) -> (String, PartState) {
@@ -169,25 +183,35 @@ fn blocks_that_come_again_with_the_answer_are_delivered_once() {
     // Structured output leaves the aligned replay only.
     request["output_config"] = json!({"format": {"type": "json_schema", "schema": {}}});
     plan.request = request.into();
-    let search = |id: &str| {
-        let call = json!({"type": "server_tool_use", "id": id, "name": "web_search", "input": {}});
-        let result = json!({"type": "web_search_tool_result", "tool_use_id": id, "content": []});
-        opens(0, call) + &closes(0) + &opens(1, result) + &closes(1)
-    };
-    let whole = search("srv_2") + &text(2, TEXT) + &closes(2) + &ends("end_turn");
-    let first = says(&[search("srv_1"), text(2, &TEXT[..30])]).reset();
+    let whole = search(0, "srv_2") + &text(2, TEXT) + &closes(2) + &ends("end_turn");
+    let first = says(&[search(0, "srv_1"), text(2, &TEXT[..30])]).reset();
     let run = told(plan.clone(), [first.clone(), Exchange::stream(whole)]);
     assert!(run.result.is_ok(), "{:?}", run.result);
     assert_eq!(run.text(), TEXT);
-    let opened = |run: &Run| {
-        let open = |event: &&Event| matches!(event, Event::Delta(Delta::Open { .. }));
-        run.events.iter().filter(open).count()
-    };
     assert_eq!(opened(&run), 3, "{}", run.trace());
     // Another block in its place is another answer.
     let other = call(0, "first", "{}") + &closes(0) + &ends("tool_use");
     let run = told(plan, [first, Exchange::stream(other)]);
     assert_eq!((kind(&run), opened(&run)), (ErrorKind::Diverged, 3));
+}
+
+/// Also where all of the text has come again before them.
+#[test]
+fn blocks_behind_the_text_that_comes_again_are_delivered_once() {
+    let mut aligned = claude_one();
+    let mut request = request(Wire::Anthropic);
+    request["output_config"] = json!({"format": {"type": "json_schema", "schema": {}}});
+    aligned.request = request.into();
+    let noted = plan(vec![claude("one", "claude-sonnet-4-6")]);
+    let begins = |id| text(0, TEXT) + &closes(0) + &search(1, id);
+    for (plan, by) in [(aligned, Resume::Align), (noted, Resume::Instruct)] {
+        let again = begins("srv_2") + &text(3, " More.") + &closes(3) + &ends("end_turn");
+        let exchanges = [Exchange::stream(begins("srv_1")).reset(), Exchange::stream(again)];
+        let run = told(plan, exchanges);
+        assert_eq!(run.report.attempts[1].by, Some(by));
+        assert_eq!(run.text(), format!("{TEXT} More."), "{}", run.trace());
+        assert_eq!(opened(&run), 4, "{}", run.trace());
+    }
 }
 
 /// Fragments went out; what they were part of is asked for again.
@@ -236,4 +260,123 @@ fn reasoning_of_a_continuation_is_shown_and_not_kept() {
         let expected = [of("reasoning", Closed), of("text", Closed), of("reasoning", Abandoned)];
         assert_eq!(parts(&run), expected, "{}", run.trace());
     }
+}
+
+/// Nothing is what a call without arguments is given; of one that was ended in its middle it is only what came.
+#[test]
+fn a_call_without_arguments_is_given_none() {
+    for (reason, arguments, state) in
+        [("tool_use", "{}", PartState::Closed), ("max_tokens", "", PartState::Truncated)]
+    {
+        let start = opens(0, json!({"type": "tool_use", "id": "t", "name": "now", "input": {}}));
+        let end = if reason == "tool_use" { closes(0) } else { String::new() };
+        let run = told(claude_one(), [says(&[start, end, ends(reason)])]);
+        assert_eq!(parts(&run), [of("now", state)]);
+        assert_eq!(run.transcript.parts()[0].text(), arguments);
+    }
+}
+
+/// The order of the parts is that of what was said: what goes on behind another part is a part of its own.
+#[test]
+fn text_that_goes_on_behind_a_call_is_another_part() {
+    use PartState::Closed;
+    let on = delta(0, json!({"type": "text_delta", "text": " Now."}));
+    let frames =
+        [text(0, "I look."), call(1, "first", "{}"), closes(1), on, closes(0), ends("tool_use")];
+    let run = told(claude_one(), [says(&frames)]);
+    assert_eq!(parts(&run), ["text", "first", "text"].map(|name| of(name, Closed)));
+    assert_eq!(run.text(), "I look. Now.");
+    // Who answers is told before the first part, also where the provider does not introduce itself.
+    let Some(Event::Started(head)) = run.events.first() else { panic!("{}", run.trace()) };
+    assert_eq!((&*head.upstream, head.attempt.is_some()), ("one", true));
+}
+
+#[test]
+fn the_first_words_are_told_once() {
+    for wire in Wire::ALL {
+        let run = play(wire, one(wire), vec![cut(wire, 50)], vec![]);
+        let first = |notice: &&Notice| matches!(notice, Notice::FirstDelta { .. });
+        assert_eq!(run.notices.iter().filter(first).count(), 1);
+    }
+}
+
+/// Half a character that was cut in two by its provider is replaced in text; what a tool would be run with is not
+/// changed.
+#[test]
+fn half_a_pair_is_replaced_in_text_and_garbles_a_call() {
+    let half = |frames: String| frames.replace("HALF", "\\ud83d");
+    let said = half(text(0, "Well HALF.")) + &closes(0) + &ends("end_turn");
+    let run = told(claude_one(), [Exchange::stream(said)]);
+    assert_eq!((run.text().as_str(), run.requests.len()), ("Well \u{fffd}.", 1));
+
+    let called = half(call(0, "first", "{\"a\":\"HALF\"}")) + &closes(0) + &ends("tool_use");
+    let whole = call(0, "first", "{}") + &closes(0) + &ends("tool_use");
+    let run = told(claude_one(), [called, whole].map(Exchange::stream));
+    assert_eq!(interruptions(&run), [(Cut::Garbled, Next::Retry, 0)]);
+    assert_eq!(run.transcript.tool_calls().map(|call| call.text()).collect::<Vec<_>>(), ["{}"]);
+}
+
+/// Twice as long with each failure, and from the beginning once something new has come.
+#[test]
+fn something_new_makes_the_next_wait_short_again() {
+    let wire = Wire::Anthropic;
+    let mut longest = 0;
+    for seed in 0..60 {
+        let mut plan = one(wire);
+        plan.seed = seed;
+        let exchanges = vec![status(503), status(503), cut(wire, 50), status(503)];
+        let run = play(wire, plan, exchanges, vec![]);
+        let delays: Vec<u64> = interruptions(&run).iter().map(|(.., delay)| *delay).collect();
+        let [_, second, at_once, after] = delays[..] else { panic!("{delays:?}") };
+        assert!(at_once == 0 && after <= 500, "{delays:?}");
+        longest = longest.max(second);
+    }
+    assert!(longest > 500, "the second wait is longer");
+}
+
+/// Google puts the error that ends a stream behind its events as it is.
+#[test]
+fn an_error_between_the_events_is_one() {
+    let wire = Wire::Gemini;
+    let mut plan = one(wire);
+    plan.policy = Policy::new().max_attempts(1).into();
+    let error = json!({"error": {"code": 503, "message": "boom", "status": "UNAVAILABLE"}});
+    let run = told(plan, [Exchange::stream(format!(": ping\n\n{error}\n"))]);
+    let told = run.result.as_ref().expect_err("an error");
+    assert_eq!(told.cut(), Some(Cut::Faulted));
+    assert!(String::from_utf8_lossy(told.fault_body().unwrap()).contains("boom"));
+}
+
+#[test]
+fn an_answer_is_over_with_its_providers_last_word() {
+    for wire in Wire::ALL.into_iter().filter(|wire| *wire != Wire::Gemini) {
+        let run = play(wire, one(wire), vec![model(wire).whole().stall()], vec![]);
+        assert_eq!((run.text().as_str(), run.took), (TEXT, Duration::ZERO), "{wire:?}");
+    }
+}
+
+/// A refusal by policy counts wherever it comes; nothing else takes an answer away that is complete.
+#[test]
+fn a_fault_behind_the_finish_marker_is_none_but_for_a_policys() {
+    let marker = |reason: &str| {
+        let delta = json!({"stop_reason": reason});
+        frame(&json!({"type": "message_delta", "delta": delta, "usage": {"output_tokens": 9}}))
+    };
+    let said = || text(0, TEXT) + &closes(0) + &marker("end_turn");
+    for (code, whole) in [("overloaded_error", true), ("content_policy_violation", false)] {
+        let fault = String::from_utf8(Wire::Anthropic.error(code).to_vec()).unwrap();
+        let run = told(claude_one(), [Exchange::stream(said() + &fault)]);
+        assert_eq!((run.text().as_str(), run.result.is_ok()), (TEXT, whole), "{code}");
+    }
+}
+
+/// It was begun, and its provider ended the answer without an end of it.
+#[test]
+fn a_call_whose_place_another_takes_was_left_unfinished() {
+    let run = told(
+        claude_one(),
+        [says(&[call(0, "first", "{"), call(0, "second", "{}"), closes(0), ends("tool_use")])],
+    );
+    let expected = [of("first", PartState::Truncated), of("second", PartState::Closed)];
+    assert_eq!(parts(&run), expected);
 }
