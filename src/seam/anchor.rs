@@ -270,10 +270,8 @@ impl Anchored {
         }
         let text = self.held.get(from..).unwrap_or_default();
         if from > 0 {
-            match more {
-                More::Perhaps if text.is_empty() => return Reading::Open,
-                More::Never if text.trim_start().is_empty() => return Reading::Inside,
-                More::Perhaps | More::TooLate | More::Never => {}
+            if more == More::Never && text.trim_start().is_empty() {
+                return Reading::Inside;
             }
             match self.head(from, sent, more) {
                 Reading::None => {}
@@ -309,14 +307,10 @@ impl Context {
         let anchor = expected.anchor.as_str();
         let folded = fold(end_of(sent, anchor.len() + expected.window));
         let before = folded.strip_suffix(anchor).unwrap_or_default();
-        let mut from = before.len().saturating_sub(expected.window);
-        while !before.is_char_boundary(from) {
-            from += 1;
-        }
         let typed = sent.strip_suffix(expected.typed.as_str());
         Self {
             once: counts(anchor) && stands_once(sent, anchor),
-            before: before[from..].to_owned(),
+            before: before.to_owned(),
             begins_line: typed.is_none_or(|before| {
                 let before = before.trim_end_matches([' ', '\t']);
                 before.is_empty() || before.ends_with('\n')

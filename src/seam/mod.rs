@@ -332,7 +332,8 @@ fn sent_bytes(said: &str, sent: usize) -> usize {
 fn common_prefix(a: &str, b: &str) -> usize {
     let differ = a.bytes().zip(b.bytes()).position(|(a, b)| a != b);
     let mut equal = differ.unwrap_or(a.len().min(b.len()));
-    while !(a.is_char_boundary(equal) && b.is_char_boundary(equal)) {
+    // Of the other, too: what is before this is the same.
+    while !a.is_char_boundary(equal) {
         equal -= 1;
     }
     equal

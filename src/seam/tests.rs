@@ -111,6 +111,12 @@ const BEGINS: &str = "Fox\n\nThe quick brown fox jumps over the lazy dog";
 const TWICE: &str = "It says so twice. Now the same eighty characters come once more, and they are \
     the same as those before them. And so: Now the same eighty characters come once more, and they \
     are the same as those before them.";
+/// Code whose end stands in it twice, however long the anchor.
+const CALLS: &str = "```rust\n    collect(every, single, one, of, the, values, that, there, are, in, this, long, list)\n    \
+    collect(every, single, one, of, the, values, that, there, are, in, this, long, list";
+/// The same, with a last line that is too short to be known again.
+const ASSIGNS: &str = "```rust\n    collect(every, single, one, of, the, values, that, there, are, in, this, list);\n    a = b\n    \
+    collect(every, single, one, of, the, values, that, there, are, in, this, list);\n    a = b";
 const RUST: &str =
     "Look:\n\n```rust\nfn main() {\n    let answer = 42;\n    let result = compute(ans";
 
@@ -136,6 +142,15 @@ fn whitespace() {
         ("no-break space", "plan:\u{a0}", NEVER, "\u{a0}x", "x", Literal),
         ("one byte in common is not whitespace in common", "plan:\u{a0}", NEVER, "é", "é", Literal),
     ]);
+}
+
+#[test]
+fn only_whitespace_that_was_not_sent_is_taken_off() {
+    for (sent, new) in [(5, "1."), (6, "\n1."), (7, "\n\n1.")] {
+        let (outcome, _) =
+            read("plan:\n\n", Expect::Literal { sent, echo: Echo::Never }, ["\n\n1."]);
+        assert_eq!(outcome, Outcome::Joined(new.into(), Join::Literal, 7 - sent));
+    }
 }
 
 #[test]
@@ -190,6 +205,7 @@ fn restart() {
         ("unknown, four characters of CJK", "日本語の文章です。", UNKNOWN, "日本語の本", Outcome::Diverged(12)),
         ("differs inside a character", "Im Wald größer", UNKNOWN, "Im Wald grün", Outcome::Diverged(10)),
         ("instead of an anchor", FOX, Mode::Anchor, "Once upon a time there was a tree", Outcome::Diverged(29)),
+        ("instead of an anchor, 24 bytes", FOX, Mode::Anchor, "Once upon a time there wind", Outcome::Diverged(24)),
         ("behind a preamble", TWICE, Mode::Anchor, "Sure, continuing from there:\n\nIt says so twice. Now the same thing", Outcome::Diverged(31)),
         ("align differs", FOX, Mode::Align, "Once upon a day", Outcome::Diverged(12)),
         ("align differs at once", FOX, Mode::Align, "No", Outcome::Diverged(0)),
@@ -265,6 +281,8 @@ fn anchor_not_given() {
         ("half, three characters", "春が来た。花が咲いて、鳥が歌う", Mode::Anchor, "が歌う朝", "が歌う朝", Unverified),
         ("half, one emoji", "We are a happy family 👨‍👩‍👧", Mode::Anchor, "👨‍👩‍👧 again", "👨‍👩‍👧 again", Unverified),
         ("short head of the answer", FOX, Mode::Anchor, "Once upon a day", "Once upon a day", Unverified),
+        ("head of the answer, 23 bytes", FOX, Mode::Anchor, "Once upon a time there is", "Once upon a time there is", Unverified),
+        ("preamble, then a short head of the answer", FOX, Mode::Anchor, "Sure, continuing from there:\n\nOnce upon", "Once upon", Unverified),
         ("nothing", FOX, Mode::Anchor, "", "", Unverified),
         ("whitespace", FOX, Mode::Anchor, "\n", "\n", Unverified),
         ("preamble", FOX, Mode::Anchor, "Sure, continuing from where I left off:\n\nIt sleeps.", "It sleeps.", Unverified),
@@ -289,6 +307,7 @@ fn anchor_not_given() {
         ("the passage comes again behind a list item", BEGINS, Mode::Anchor, "* Let me see\n* The quick brown fox jumps over the lazy dog. End", "* Let me see\n* The quick brown fox jumps over the lazy dog. End", Unverified),
         ("the passage comes again behind a quotation", BEGINS, Mode::Anchor, "\u{201c}Sure\u{201d}\n\n---\n\nThe quick brown fox jumps over the lazy dog. End", "\u{201c}Sure\u{201d}\n\n---\n\nThe quick brown fox jumps over the lazy dog. End", Unverified),
         ("the passage comes again behind the end of a block", BEGINS, Mode::Anchor, "```\n\nDogs:\n\n```\nThe quick brown fox jumps over the lazy dog. End", "```\n\nDogs:\n\n```\nThe quick brown fox jumps over the lazy dog. End", Unverified),
+        ("the passage comes again behind two lines, one of them code in marks", BEGINS, Mode::Anchor, "Dogs:\n```dog``` says\nThe quick brown fox jumps over the lazy dog. End", "Dogs:\n```dog``` says\nThe quick brown fox jumps over the lazy dog. End", Unverified),
         ("the passage comes again behind two lines and a fence", BEGINS, Mode::Anchor, "Dogs.\nCats:\n\n```\nThe quick brown fox jumps over the lazy dog. End", "Dogs.\nCats:\n\n```\nThe quick brown fox jumps over the lazy dog. End", Unverified),
         ("the passage comes again in the other branch", "```python\nif first:\n    collect(every, single, one, of, the, values)", Mode::Anchor, "\nelse:\n    collect(every, single, one, of, the, values)\n", "\nelse:\n    collect(every, single, one, of, the, values)\n", Unverified),
         ("next item with the first one's head", "- The first point of this list is a.\n- The first point of this list is b.\nAnd these are all the points that there are.\n", Mode::Anchor, "- The first point of this list is c.", "- The first point of this list is c.", Unverified),
@@ -318,6 +337,11 @@ fn fences() {
         ("other marks are content", "~~~md\nSome text about fences of all kinds", Mode::Anchor, "```rust\nfn x", "```rust\nfn x", Unverified),
         ("fewer marks are content", "````md\nSome text about fences of all kinds", Mode::Anchor, "```rust\nfn x", "```rust\nfn x", Unverified),
         ("inline code", "```\nSome text about fences of all kinds", Mode::Anchor, "```a``` b\nc", "```a``` b\nc", Unverified),
+        ("too few marks for one, at the end", RUST, Mode::Anchor, "``", "``", Unverified),
+        ("too few marks for one", RUST, Mode::Anchor, "``\nx", "``\nx", Unverified),
+        ("info string, where nothing else holds the text", CALLS, Mode::Anchor, "```rust\n, more)", ", more)", Unverified),
+        ("indented, where nothing else holds the text", CALLS, Mode::Anchor, "   ```rust\n, more)", ", more)", Unverified),
+        ("bare, an indentation goes on, where nothing else holds the text", ASSIGNS, Mode::Anchor, "```\n    c = 1;", "\n    c = 1;", Unverified),
     ]);
 }
 
@@ -379,7 +403,15 @@ fn lets_go_as_soon_as_it_can() {
     assert!(!pushed(FOX, Mode::Anchor, " X"), "this one may come behind a preamble");
     let long = " x".repeat((HOLD_MAX + anchor_of(FOX).len()) / 2 + 1);
     assert!(pushed(FOX, Mode::Anchor, &long));
-    assert!(!pushed(FOX, Mode::Anchor, &long[2..]));
+    assert!(!pushed(FOX, Mode::Anchor, &long[1..]), "{} bytes may be held", long.len() - 1);
+    for said in [CALLS, ASSIGNS] {
+        let again = said.matches(anchor_of(said)).count();
+        assert_eq!(again, 2, "nothing is held of these but what may be a fence or an overlap");
+        assert!(pushed(said, Mode::Anchor, "    `"), "indented too far for a fence");
+        assert!(pushed(said, Mode::Anchor, "``x"), "inline code");
+        assert!(pushed(said, Mode::Anchor, "```rust\n, m"), "opens the block again");
+        assert!(!pushed(said, Mode::Anchor, "``"), "may become a fence");
+    }
 }
 
 #[test]
@@ -392,6 +424,27 @@ fn swallowing_holds_nothing() {
     assert_eq!((seam.held(), seam.swallowing()), (23, false));
     assert_eq!(seam.push(&FOX[23..24]), Verdict::Hold);
     assert_eq!((seam.held(), seam.swallowing()), (0, true));
+    let mut seam = Seam::new(FOX, Mode::Anchor.expect(FOX));
+    assert_eq!(seam.push(" The qu"), Verdict::Hold);
+    assert_eq!((seam.held(), seam.swallowing()), (7, false));
+}
+
+#[test]
+fn a_repetition_is_decided_once_no_more_may_be_held() {
+    let all = "ha ".repeat(HOLD_MAX);
+    let mut seam = Seam::new(&*all, ALWAYS.expect(&all));
+    assert_eq!(seam.push(&all[..HOLD_MAX]), Verdict::Hold);
+    assert_eq!((seam.held(), seam.swallowing()), (HOLD_MAX, false));
+    assert_eq!(seam.push(&all[HOLD_MAX..=HOLD_MAX]), Verdict::Hold);
+    assert_eq!((seam.held(), seam.swallowing()), (0, true), "known to echo");
+    let item: String = (0..HOLD_MAX).map(|n| format!("{n} ")).collect();
+    let all = format!("{item}a\n{item}b\n");
+    let mut seam = Seam::new(&*all, NEVER.expect(&all));
+    assert_eq!(seam.push(&all[..HOLD_MAX]), Verdict::Hold);
+    assert_eq!(seam.held(), HOLD_MAX);
+    let text = all[..=HOLD_MAX].to_owned();
+    let goes_on = Verdict::Resolved { text, join: Join::Literal, trimmed: 0 };
+    assert_eq!(seam.push(&all[HOLD_MAX..=HOLD_MAX]), goes_on, "known not to");
 }
 
 #[test]
@@ -436,6 +489,9 @@ fn bad_positions() {
         for echo in [Echo::Never, Echo::Unknown, Echo::Always] {
             let (outcome, _) = read("\u{e9}\u{e9} ", Expect::Literal { sent, echo }, ["x"]);
             assert_eq!(outcome, Outcome::Joined("x".into(), Join::Literal, 0));
+            // Not taken off, though it stands behind some of these positions.
+            let (outcome, _) = read("\u{e9}\u{e9} ", Expect::Literal { sent, echo }, ["\u{e9}!"]);
+            assert_eq!(outcome, Outcome::Joined("\u{e9}!".into(), Join::Literal, 0));
         }
         for anchor in ["", " ", "nowhere in it", "\u{e9}"] {
             let anchor = anchor.to_owned();
