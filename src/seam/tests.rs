@@ -540,6 +540,8 @@ fn anchors() {
     let text = format!("start{}end", " ".repeat(200));
     assert_eq!(anchor_of(&text), "end", "never longer than 80");
     assert!(anchor_of(TWICE).chars().count() > 40, "longer until it stands once");
+    let word = "y".repeat(40);
+    assert_eq!(anchor_of(&format!("one word {word}")), word, "40 are enough");
     let same = "the same again, ".repeat(50);
     assert_eq!(anchor_of(&same).chars().count(), 43, "nothing to be gained");
     let family = format!("{}👨‍👩‍👧{}", "x".repeat(50), "y".repeat(38));
