@@ -25,11 +25,7 @@ impl Fence {
                 continue;
             };
             match open {
-                None => {
-                    if !(mark == '`' && tail.contains('`')) {
-                        open = Some((mark, len));
-                    }
-                }
+                None => open = Some((mark, len)),
                 Some((by, least)) => {
                     if mark == by && len >= least && tail.trim().is_empty() {
                         open = None;
@@ -55,8 +51,7 @@ impl Fence {
             let may_come = after.is_none() && more == More::Perhaps && self.may_begin(line);
             return if may_come { Peel::Open } else { Peel::None };
         };
-        let inline = mark == '`' && info.contains('`');
-        if mark != self.mark || inline {
+        if mark != self.mark {
             return Peel::None;
         }
         let bare = info.trim().is_empty();
@@ -128,10 +123,11 @@ pub(super) fn may_open(text: &str) -> bool {
 
 /// Whether `line` can open or close a fenced block.
 pub(super) fn is_fence(line: &str) -> bool {
-    marker(line).is_some_and(|(mark, _, info)| !(mark == '`' && info.contains('`')))
+    marker(line).is_some()
 }
 
-/// The marks of a fence line, how many, and what stands behind them.
+/// The marks of a fence line, how many, and what stands behind them: no more of them in a line of
+/// backticks, which is code in a line.
 fn marker(line: &str) -> Option<(char, usize, &str)> {
     let marks = line.trim_start_matches(' ');
     if line.len() - marks.len() > 3 {
@@ -140,5 +136,6 @@ fn marker(line: &str) -> Option<(char, usize, &str)> {
     let mark = marks.chars().next().filter(|c| matches!(c, '`' | '~'))?;
     let tail = marks.trim_start_matches(mark);
     let len = marks.len() - tail.len();
-    (len >= 3).then_some((mark, len, tail))
+    let inline = mark == '`' && tail.contains('`');
+    (len >= 3 && !inline).then_some((mark, len, tail))
 }

@@ -31,13 +31,13 @@ impl Habit {
 /// Bytes of the longest head of `head` that stands in `text` later than at its beginning.
 fn longest_again(head: &[u8], text: &[u8]) -> usize {
     let (mut longest, mut at) = (0, 1);
-    // Nothing of the text is searched twice: what has a longer head again comes later.
+    // No place of the text is searched twice but one that is found: a longer head again comes later.
     while let Some(longer) = head.get(..=longest) {
         let rest = text.get(at..).unwrap_or_default();
         let Some(found) = memmem::find(rest, longer) else { break };
         let again = rest.iter().skip(found).zip(head);
         longest = again.take_while(|(one, other)| one == other).count();
-        at += found + 1;
+        at += found;
     }
     longest
 }

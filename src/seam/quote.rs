@@ -57,9 +57,7 @@ pub(super) fn stands_once(text: &str, anchor: &str) -> bool {
     let (finder, mut at) = (memmem::Finder::new(piece), 0);
     while let Some(found) = text.as_bytes().get(at..).and_then(|rest| finder.find(rest)) {
         let (head, tail) = text.split_at(at + found);
-        if fold(end_of(head, before.len())).ends_with(before)
-            && !ends_at(tail, after).unwrap_or(true)
-        {
+        if fold(end_of(head, before.len())).ends_with(before) && goes_on_after(tail, after) {
             return false;
         }
         // It may overlap itself.
@@ -68,14 +66,16 @@ pub(super) fn stands_once(text: &str, anchor: &str) -> bool {
     true
 }
 
-/// Whether `text`, folded, is `end`, or goes on after it. None if it begins otherwise.
-fn ends_at(text: &str, end: &str) -> Option<bool> {
-    let mut folded = String::with_capacity(end.len() + 2);
-    let mut rest = text.chars();
-    while folded.len() < end.len() {
-        push_folded(&mut folded, rest.next()?);
+/// Whether `text`, folded, begins with `head` and has more behind it.
+fn goes_on_after(text: &str, head: &str) -> bool {
+    let mut folded = String::with_capacity(head.len() + 3);
+    for c in text.chars() {
+        if folded.len() > head.len() {
+            break;
+        }
+        push_folded(&mut folded, c);
     }
-    folded.starts_with(end).then(|| folded.len() == end.len() && rest.next().is_none())
+    folded.len() > head.len() && folded.starts_with(head)
 }
 
 /// Fewest characters of an anchor where there are as many.

@@ -17,6 +17,13 @@ fn repeats() -> impl Strategy<Value = String> {
         .prop_map(|(one, other, count)| format!("{}{other}", one.repeat(count)))
 }
 
+#[test]
+fn a_head_that_stands_again_is_the_longest_one() {
+    for text in ["abcdef ab abc abcd abcde", "abcdef abcde abcd abc ab", "abcdef abab ab abcde a"] {
+        assert_eq!(Habit::of(text).head_again, 5, "{text}");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(4096))]
 
@@ -36,6 +43,8 @@ proptest! {
         let (end, whole) = (fold(end_of(&text, bytes)), fold(&text));
         prop_assert!(whole.ends_with(&end));
         prop_assert!(end.len() >= bytes.min(whole.len()));
+        let mut less = end_of(&text, bytes).chars();
+        prop_assert!(less.next().is_none() || fold(less.as_str()).len() < bytes, "no longer");
     }
 
     #[test]

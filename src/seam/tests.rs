@@ -1,5 +1,7 @@
 //! One row for each sentence of the contract, read whole, by character and split at every place.
 
+mod held;
+
 use super::fence::Fence;
 use super::fold::{coincidences, counts};
 use super::{Expect, HOLD_MAX, Seam, Straddle, Straddled, Verdict, anchor_of};
@@ -121,6 +123,12 @@ const SHORT: &str = "Look:\n\n```rust\n\
     \x20   x = 1;\n\
     \x20   let answer_to_everything = compute(all_of_the_forty_two_and_more, and_yet_more_of_it);\n\
     \x20   x = 1;";
+/// Code whose end stands in it twice, however long the anchor.
+const CALLS: &str = "```rust\n    collect(every, single, one, of, the, values, that, there, are, in, this, long, list)\n    \
+    collect(every, single, one, of, the, values, that, there, are, in, this, long, list";
+/// The same, with a last line that is too short to be known again.
+const ASSIGNS: &str = "```rust\n    collect(every, single, one, of, the, values, that, there, are, in, this, list);\n    a = b\n    \
+    collect(every, single, one, of, the, values, that, there, are, in, this, list);\n    a = b";
 const RUST: &str =
     "Look:\n\n```rust\nfn main() {\n    let answer = 42;\n    let result = compute(ans";
 
@@ -146,6 +154,15 @@ fn whitespace() {
         ("no-break space", "plan:\u{a0}", NEVER, "\u{a0}x", "x", Literal),
         ("one byte in common is not whitespace in common", "plan:\u{a0}", NEVER, "é", "é", Literal),
     ]);
+}
+
+#[test]
+fn only_whitespace_that_was_not_sent_is_taken_off() {
+    for (sent, new) in [(5, "1."), (6, "\n1."), (7, "\n\n1.")] {
+        let (outcome, _) =
+            read("plan:\n\n", Expect::Literal { sent, echo: Echo::Never }, ["\n\n1."]);
+        assert_eq!(outcome, Outcome::Joined(new.into(), Join::Literal, 7 - sent));
+    }
 }
 
 #[test]
@@ -200,6 +217,7 @@ fn restart() {
         ("unknown, four characters of CJK", "日本語の文章です。", UNKNOWN, "日本語の本", Outcome::Diverged(12)),
         ("differs inside a character", "Im Wald größer", UNKNOWN, "Im Wald grün", Outcome::Diverged(10)),
         ("instead of an anchor", FOX, Mode::Anchor, "Once upon a time there was a tree", Outcome::Diverged(29)),
+        ("instead of an anchor, 24 bytes", FOX, Mode::Anchor, "Once upon a time there wind", Outcome::Diverged(24)),
         ("behind a preamble", TWICE, Mode::Anchor, "Sure, continuing from there:\n\nIt says so twice. Now the same thing", Outcome::Diverged(31)),
         ("align differs", FOX, Mode::Align, "Once upon a day", Outcome::Diverged(12)),
         ("align differs at once", FOX, Mode::Align, "No", Outcome::Diverged(0)),
@@ -275,6 +293,8 @@ fn anchor_not_given() {
         ("half, three characters", "春が来た。花が咲いて、鳥が歌う", Mode::Anchor, "が歌う朝", "が歌う朝", Unverified),
         ("half, one emoji", "We are a happy family 👨‍👩‍👧", Mode::Anchor, "👨‍👩‍👧 again", "👨‍👩‍👧 again", Unverified),
         ("short head of the answer", FOX, Mode::Anchor, "Once upon a day", "Once upon a day", Unverified),
+        ("head of the answer, 23 bytes", FOX, Mode::Anchor, "Once upon a time there is", "Once upon a time there is", Unverified),
+        ("preamble, then a short head of the answer", FOX, Mode::Anchor, "Sure, continuing from there:\n\nOnce upon", "Once upon", Unverified),
         ("nothing", FOX, Mode::Anchor, "", "", Unverified),
         ("whitespace", FOX, Mode::Anchor, "\n", "\n", Unverified),
         ("preamble", FOX, Mode::Anchor, "Sure, continuing from where I left off:\n\nIt sleeps.", "It sleeps.", Unverified),
@@ -299,6 +319,7 @@ fn anchor_not_given() {
         ("the passage comes again behind a list item", BEGINS, Mode::Anchor, "* Let me see\n* The quick brown fox jumps over the lazy dog. End", "* Let me see\n* The quick brown fox jumps over the lazy dog. End", Unverified),
         ("the passage comes again behind a quotation", BEGINS, Mode::Anchor, "\u{201c}Sure\u{201d}\n\n---\n\nThe quick brown fox jumps over the lazy dog. End", "\u{201c}Sure\u{201d}\n\n---\n\nThe quick brown fox jumps over the lazy dog. End", Unverified),
         ("the passage comes again behind the end of a block", BEGINS, Mode::Anchor, "```\n\nDogs:\n\n```\nThe quick brown fox jumps over the lazy dog. End", "```\n\nDogs:\n\n```\nThe quick brown fox jumps over the lazy dog. End", Unverified),
+        ("the passage comes again behind two lines, one of them code in marks", BEGINS, Mode::Anchor, "Dogs:\n```dog``` says\nThe quick brown fox jumps over the lazy dog. End", "Dogs:\n```dog``` says\nThe quick brown fox jumps over the lazy dog. End", Unverified),
         ("the passage comes again behind two lines and a fence", BEGINS, Mode::Anchor, "Dogs.\nCats:\n\n```\nThe quick brown fox jumps over the lazy dog. End", "Dogs.\nCats:\n\n```\nThe quick brown fox jumps over the lazy dog. End", Unverified),
         ("the passage comes again in the other branch", "```python\nif first:\n    collect(every, single, one, of, the, values)", Mode::Anchor, "\nelse:\n    collect(every, single, one, of, the, values)\n", "\nelse:\n    collect(every, single, one, of, the, values)\n", Unverified),
         ("next item with the first one's head", "- The first point of this list is a.\n- The first point of this list is b.\nAnd these are all the points that there are.\n", Mode::Anchor, "- The first point of this list is c.", "- The first point of this list is c.", Unverified),
@@ -334,6 +355,11 @@ fn fences() {
         ("info string, anchor twice, short line", SHORT, Mode::Anchor, "```rust\n    let b = 1;\n", "\n    let b = 1;\n", Unverified),
         ("head of the unfinished line, and no more", LONG, Mode::Anchor, "```rust\nlet an", "let an", Unverified),
         ("half a fence, and no more", LONG, Mode::Anchor, "``", "``", Unverified),
+        ("too few marks for one, at the end", RUST, Mode::Anchor, "``", "``", Unverified),
+        ("too few marks for one", RUST, Mode::Anchor, "``\nx", "``\nx", Unverified),
+        ("info string, where nothing else holds the text", CALLS, Mode::Anchor, "```rust\n, more)", ", more)", Unverified),
+        ("indented, where nothing else holds the text", CALLS, Mode::Anchor, "   ```rust\n, more)", ", more)", Unverified),
+        ("bare, an indentation goes on, where nothing else holds the text", ASSIGNS, Mode::Anchor, "```\n    c = 1;", "\n    c = 1;", Unverified),
     ]);
 }
 
@@ -380,66 +406,6 @@ fn ends_inside_preamble_or_anchor() {
             "{name}"
         );
     }
-}
-
-#[test]
-fn lets_go_as_soon_as_it_can() {
-    let pushed = |said: &str, mode: Mode, text: &str| {
-        Seam::new(said, mode.expect(said)).push(text) != Verdict::Hold
-    };
-    assert!(pushed(FOX, NEVER, "a"));
-    assert!(pushed("short", NEVER, "short"), "nothing short can be an echo");
-    assert!(pushed(FOX, Mode::Anchor, "jumps over the lazy dog!"));
-    assert!(pushed(FOX, Mode::Anchor, "The quick brown fox jumps over the lazy dog"));
-    assert!(pushed(TWICE, Mode::Anchor, " X"), "this anchor counts only at the head");
-    assert!(!pushed(FOX, Mode::Anchor, " X"), "this one may come behind a preamble");
-    let most = HOLD_MAX + anchor_of(FOX).len();
-    assert!(pushed(FOX, Mode::Anchor, &"x".repeat(most + 1)));
-    assert!(!pushed(FOX, Mode::Anchor, &"x".repeat(most)));
-}
-
-/// Where the anchor counts only at the head, nothing is held but what may be a fence, and what it opens again.
-#[test]
-fn what_may_be_a_fence_is_held_and_nothing_else() {
-    for (said, text, held) in [
-        (LONG, "x", 0),
-        (LONG, "~", 0),
-        (LONG, "`a", 1),
-        (LONG, "``\n", 2),
-        (LONG, "   ``a", 5),
-        (LONG, "    `", 4),
-        (LONG, "```rust\nx", 8),
-        (LONG, "```rust\nlet b", 12),
-        (LONG, "```rust\n  x", 10),
-        (SHORT, "```rust\nq", 8),
-        (SHORT, "```rust\n  q", 10),
-    ] {
-        let mut seam = Seam::new(said, Mode::Anchor.expect(said));
-        let pieces = by_char(text).take_while(|piece| seam.push(piece) == Verdict::Hold);
-        assert_eq!(pieces.map(str::len).sum::<usize>(), held, "{text:?}");
-    }
-}
-
-#[test]
-fn swallowing_holds_nothing() {
-    let mut seam = Seam::new(FOX, Mode::Align.expect(FOX));
-    assert_eq!(seam.push(&FOX[..40]), Verdict::Hold);
-    assert_eq!((seam.held(), seam.swallowing()), (0, true));
-    let mut seam = Seam::new(FOX, NEVER.expect(FOX));
-    assert_eq!(seam.push(&FOX[..23]), Verdict::Hold);
-    assert_eq!((seam.held(), seam.swallowing()), (23, false));
-    assert_eq!(seam.push(&FOX[23..24]), Verdict::Hold);
-    assert_eq!((seam.held(), seam.swallowing()), (0, true));
-}
-
-#[test]
-fn what_is_not_decided_is_held_and_counted() {
-    let mut seam = Seam::new(FOX, Mode::Anchor.expect(FOX));
-    for (piece, held) in [("The", 3), (" quick", 9), (" bröwn", 16)] {
-        assert_eq!((seam.push(piece), seam.held()), (Verdict::Hold, held));
-    }
-    seam.end();
-    assert_eq!(seam.held(), 0);
 }
 
 #[test]
@@ -492,6 +458,9 @@ fn bad_positions() {
         for echo in [Echo::Never, Echo::Unknown, Echo::Always] {
             let (outcome, _) = read("\u{e9}\u{e9} ", Expect::Literal { sent, echo }, ["x"]);
             assert_eq!(outcome, Outcome::Joined("x".into(), Join::Literal, 0));
+            // Not taken off, though it stands behind some of these positions.
+            let (outcome, _) = read("\u{e9}\u{e9} ", Expect::Literal { sent, echo }, ["\u{e9}!"]);
+            assert_eq!(outcome, Outcome::Joined("\u{e9}!".into(), Join::Literal, 0));
         }
         for anchor in ["", " ", "nowhere in it", "\u{e9}"] {
             let anchor = anchor.to_owned();
@@ -557,6 +526,8 @@ fn anchors() {
     let text = format!("start{}end", " ".repeat(200));
     assert_eq!(anchor_of(&text), "end", "never longer than 80");
     assert!(anchor_of(TWICE).chars().count() > 40, "longer until it stands once");
+    let word = "y".repeat(40);
+    assert_eq!(anchor_of(&format!("one word {word}")), word, "40 are enough");
     let same = "the same again, ".repeat(50);
     assert_eq!(anchor_of(&same).chars().count(), 43, "nothing to be gained");
     let family = format!("{}👨‍👩‍👧{}", "x".repeat(50), "y".repeat(38));

@@ -199,6 +199,24 @@ fn what_is_dropped_is_not_stored() {
     }
     assert_eq!(excesses, 1);
     assert!(parser.capacity() < 1000);
+    // Also not byte by byte.
+    let mut parser = Parser::new(Limits::new().max_event(100));
+    for byte in b"data: ".iter().chain(&[b'x'; 10_000]) {
+        _ = parser.next_event(&mut &[*byte][..]);
+    }
+    assert!(parser.capacity() < 1000);
+}
+
+/// Each byte of it is looked at for a line end and stored, and data is decoded at its end.
+#[test]
+fn a_value_byte_by_byte_is_looked_at_no_more_than_needed() {
+    let value = "x".repeat(10_000);
+    for (field, most) in [("data", 3), ("event", 3), ("id", 3)] {
+        let bytes = format!("{field}: {value}\ndata\n\n");
+        let mut parser = Parser::default();
+        bytes.as_bytes().chunks(1).for_each(|chunk| _ = feed(&mut parser, chunk));
+        assert!(parser.work() < most * bytes.len() + 100, "{field}: {}", parser.work());
+    }
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use crate::sse::oracle;
+use crate::sse::whole::Whole;
 use crate::sse::{Limits, Parser};
 
 use super::{TABLE, owned, parse};
@@ -91,4 +92,31 @@ fn an_event_in_one_go_has_the_last_id_and_no_retry() {
     parser.next_event(&mut rest).unwrap().unwrap();
     let event = parser.next_event(&mut rest).unwrap().map(|event| owned(&event)).unwrap();
     assert_eq!((&*event.event, &*event.data, &*event.id, event.retry), ("message", "y", "7", None));
+}
+
+#[test]
+fn the_usual_event_is_read_in_one_go() {
+    let long = "x".repeat(100);
+    // An event of the usual shape, what follows it, and the bytes scanned or decoded.
+    for (kind, data, end, rest, looked_at) in [
+        ("", "abc", "\n", "", 3 + 9),
+        ("", "", "\n", "data: b\n\n", 6),
+        ("x", "abc", "\n", "event", 1 + 3 + 18),
+        ("x", "abc", "\r\n", "", 1 + 3 + 19),
+        ("x", "abc", "\r", "\n", 1 + 3 + 18),
+        ("x", &long, "\n", "", 1 + 100 + 115),
+        // The block that is validated ends inside a character of what follows.
+        ("x", "abc", "\n", "data: 0123456789012345678901234567890123456\u{e9}", 1 + 3 + 18),
+    ] {
+        let first = if kind.is_empty() { String::new() } else { format!("event: {kind}{end}") };
+        let event = format!("{first}data: {data}{end}{}", &end[..1]);
+        let input = format!("{event}{rest}");
+        let mut count = 0;
+        let whole = Whole::read(input.as_bytes(), event.len(), &mut count).expect(&input);
+        assert_eq!((whole.kind, whole.data), (kind, data), "{input:?}");
+        assert_eq!(whole.rest, rest.as_bytes(), "{input:?}");
+        assert_eq!(whole.after_cr, end.starts_with('\r'), "{input:?}");
+        assert_eq!(count, looked_at, "{input:?}");
+        assert!(Whole::read(input.as_bytes(), event.len() - 1, &mut 0).is_none(), "no room");
+    }
 }
