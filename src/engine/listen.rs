@@ -139,9 +139,8 @@ impl Recovery {
     /// Servers forget the blank line behind their last event. Where the answer is complete, a client of the wire
     /// view gets that event as it is; so it is read.
     fn read_unended(&mut self, wire: &mut Wire) {
-        let complete = self.live.as_ref().is_some_and(|live| live.finish.is_some());
         let mut end: &[u8] = b"\n\n";
-        if !complete || !self.wire_reads_on() {
+        if !self.is_finished() || !self.wire_reads_on() {
             return;
         }
         if let Ok(Some(event)) = wire.parser.next_event(&mut end) {
@@ -267,8 +266,7 @@ impl Recovery {
     }
 
     fn on_fault(&mut self, fault: Fault) {
-        let finished = self.live.as_ref().is_some_and(|live| live.finish.is_some());
-        if finished && fault.class != FaultClass::Policy {
+        if self.is_finished() && fault.class != FaultClass::Policy {
             self.ended = Some(End::Complete);
         } else {
             self.cut(Ended { cut: Cut::Faulted, fault: Some(fault), transport: None });

@@ -480,7 +480,7 @@ impl Recovery {
             Timer::KeepAlive => self.wire_keep_alive(),
             Timer::Cache | Timer::HandOff => self.on_silence(),
             Timer::Closing => self.ended = Some(End::Complete),
-            Timer::Overall if self.live.as_ref().is_some_and(|live| live.finish.is_some()) => {
+            Timer::Overall if self.is_finished() => {
                 self.ended = Some(End::Complete);
             }
             // The calls are in hand: a valid turn, and no reason to lose it.
@@ -496,12 +496,17 @@ impl Recovery {
         }
     }
 
+    /// Whether the attempt under way has read the end of the answer.
+    fn is_finished(&self) -> bool {
+        self.live.as_ref().is_some_and(|live| live.finish.is_some())
+    }
+
     fn is_committed(&self) -> bool {
         self.transcript.progress() == Progress::Committed && self.is_resumable()
     }
 
     fn cancel(&mut self) {
-        if self.live.as_ref().is_some_and(|live| live.finish.is_some()) {
+        if self.is_finished() {
             self.ended.get_or_insert(End::Complete);
         } else if !matches!(self.state, State::Done) {
             self.queue.retain(|output| matches!(output, Output::Release(_)));

@@ -175,14 +175,19 @@ fn a_call_that_was_cut_makes_room_for_itself() {
     assert_eq!(kind(&run), ErrorKind::OverLimit);
 }
 
+/// Structured output leaves the aligned replay only.
+fn structured() -> Plan {
+    let mut plan = claude_one();
+    let mut request = request(Wire::Anthropic);
+    request["output_config"] = json!({"format": {"type": "json_schema", "schema": {}}});
+    plan.request = request.into();
+    plan
+}
+
 /// What a repetition of the answer brings again was delivered by the attempt that it repeats.
 #[test]
 fn blocks_that_come_again_with_the_answer_are_delivered_once() {
-    let mut plan = claude_one();
-    let mut request = request(Wire::Anthropic);
-    // Structured output leaves the aligned replay only.
-    request["output_config"] = json!({"format": {"type": "json_schema", "schema": {}}});
-    plan.request = request.into();
+    let plan = structured();
     let whole = search(0, "srv_2") + &text(2, TEXT) + &closes(2) + &ends("end_turn");
     let first = says(&[search(0, "srv_1"), text(2, &TEXT[..30])]).reset();
     let run = told(plan.clone(), [first.clone(), Exchange::stream(whole)]);
@@ -198,10 +203,7 @@ fn blocks_that_come_again_with_the_answer_are_delivered_once() {
 /// Also where all of the text has come again before them.
 #[test]
 fn blocks_behind_the_text_that_comes_again_are_delivered_once() {
-    let mut aligned = claude_one();
-    let mut request = request(Wire::Anthropic);
-    request["output_config"] = json!({"format": {"type": "json_schema", "schema": {}}});
-    aligned.request = request.into();
+    let aligned = structured();
     let noted = plan(vec![claude("one", "claude-sonnet-4-6")]);
     let begins = |id| text(0, TEXT) + &closes(0) + &search(1, id);
     for (plan, by) in [(aligned, Resume::Align), (noted, Resume::Instruct)] {

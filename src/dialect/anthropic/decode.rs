@@ -112,18 +112,19 @@ impl AnthropicDecoder {
     /// Whether an event is more of an answer whose reason to stop has come: whatever happens after that, the
     /// message is complete.
     fn is_out_of_order(&self, kind: &Kind, frame: &Frame<'_>) -> bool {
-        let more = match kind {
-            Kind::BlockStart | Kind::BlockDelta => true,
-            Kind::MessageStart => self.is_another(frame),
-            _ => false,
-        };
-        more && self.finished.is_some()
+        self.finished.is_some()
+            && match kind {
+                Kind::BlockStart | Kind::BlockDelta => true,
+                Kind::MessageStart => {
+                    let message: Message<'_> = wire::lenient(frame.message).unwrap_or_default();
+                    self.is_another(message.id.given())
+                }
+                _ => false,
+            }
     }
 
-    /// Whether another message than the one being sent begins. The same id twice is benign.
-    fn is_another(&self, frame: &Frame<'_>) -> bool {
-        let message: Message<'_> = wire::lenient(frame.message).unwrap_or_default();
-        let id = message.id.given();
+    /// Whether `id` is of another message than the one being sent. The same id twice is benign.
+    fn is_another(&self, id: Option<&str>) -> bool {
         self.message.is_some() && id.is_some() && self.message.as_deref() != id
     }
 
@@ -132,7 +133,7 @@ impl AnthropicDecoder {
             return sink(Signal::Alive);
         };
         let id = message.id.given();
-        if self.is_another(frame) {
+        if self.is_another(id) {
             self.open.clear();
             self.held.clear();
             self.counts.next_message();

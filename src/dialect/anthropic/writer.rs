@@ -178,11 +178,11 @@ impl MessageWriter {
             PartKind::Text | PartKind::Refusal => _ = self.text_block(out),
             PartKind::Reasoning => {
                 let block = json!({ "type": "thinking", "thinking": "", "signature": "" });
-                _ = self.start(Block::Thinking, &block, out);
+                self.start(Block::Thinking, &block, out);
             }
             PartKind::ToolCall { id, name } => {
                 let block = json!({ "type": "tool_use", "id": **id, "name": **name, "input": {} });
-                _ = self.start(Block::Other, &block, out);
+                self.start(Block::Other, &block, out);
             }
             // Such a block is its own JSON, which is to come.
             PartKind::ServerCall { .. }
@@ -215,7 +215,7 @@ impl MessageWriter {
             | PartKind::RedactedReasoning
             | PartKind::Opaque { .. } => {
                 if let Ok(block) = serde_json::from_str::<&RawValue>(text) {
-                    _ = self.start(Block::Other, block, out);
+                    self.start(Block::Other, block, out);
                 }
             }
         }

@@ -38,9 +38,9 @@ impl Recovery {
     /// Bytes of the stream were read that end no event. `between`: no event has begun in them.
     pub(in crate::engine) fn wire_piece(&mut self, raw: &[u8], between: bool, unnamed: bool) {
         let holding = self.wire_holding(unnamed);
-        let complete = self.live.as_ref().is_some_and(|live| live.finish.is_some());
+        let finished = self.is_finished();
         let Some(wire) = self.wire.as_mut() else { return };
-        wire.behind = complete && holding.is_some();
+        wire.behind = finished && holding.is_some();
         let bytes = wire.piece(raw, between, holding, self.ledger.report());
         self.write(bytes);
         self.wire_limit();
@@ -56,13 +56,13 @@ impl Recovery {
         unnamed: bool,
     ) {
         let holding = self.wire_holding(unnamed);
-        let complete = self.live.as_ref().is_some_and(|live| live.finish.is_some());
+        let finished = self.is_finished();
         let Some(wire) = self.wire.as_mut() else { return };
         if !through {
             wire.partial.clear();
             return;
         }
-        wire.behind = complete && holding.is_some();
+        wire.behind = finished && holding.is_some();
         let bytes = wire.frame(raw, event, holding, self.ledger.report());
         self.write(bytes);
         self.wire_limit();

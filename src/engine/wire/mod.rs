@@ -519,12 +519,11 @@ impl fmt::Debug for Wire {
 
 /// What was said of a part.
 fn text_of(said: &[Delta], part: u32) -> String {
-    let pieces = said.iter().filter(|said| said.part() == part);
-    let text = |delta: &Delta| match delta {
-        Delta::Append { text, .. } => text.to_string(),
-        _ => String::new(),
+    let text = |said: &Delta| match said {
+        Delta::Append { part: of, text, .. } if *of == part => Some(text.to_string()),
+        _ => None,
     };
-    pieces.map(text).collect()
+    said.iter().filter_map(text).collect()
 }
 
 const fn is_reasoning(kind: &PartKind) -> bool {

@@ -49,7 +49,7 @@ pub enum BreakerState {
 /// [`Breaker::on_failure`], [`Breaker::on_setback`] or [`Breaker::on_abandoned`]. Where another request is
 /// to go on in its place, that is [`Breaker::on_continued`] if it failed, and then
 /// [`Breaker::try_continue`], or else [`Breaker::on_abandoned`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Permit(u64);
 
 /// A circuit breaker, as a value: time is an argument, and its memory grows with the calls under way alone.
@@ -78,8 +78,8 @@ pub struct Breaker {
     state: State,
     /// What became of the calls while it was closed last.
     window: Window,
-    /// Those that it let through since, whose answer has begun and has no end yet.
-    answering: BTreeSet<Permit>,
+    /// The permits that it gave since, to those whose answer has begun and has no end yet.
+    answering: BTreeSet<u64>,
     /// The number of the next permit.
     next: u64,
     /// The first permit that was given in this state.
@@ -168,7 +168,7 @@ impl Breaker {
     /// together would be the ones that were cut, and they would be all that the rate knows of.
     pub fn on_answering(&mut self, permit: Permit) {
         if matches!(self.state, State::Closed { .. }) && !self.is_past(permit) {
-            self.answering.insert(permit);
+            self.answering.insert(permit.0);
         }
     }
 
@@ -241,7 +241,7 @@ impl Breaker {
     /// Nobody will know how the request went, or it says nothing about the upstream: a trial gives its
     /// place back.
     pub fn on_abandoned(&mut self, permit: Permit) {
-        self.answering.remove(&permit);
+        self.answering.remove(&permit.0);
         if let State::HalfOpen { trials, .. } = &mut self.state {
             trials.retain(|trial| trial.permit != permit);
         }
@@ -302,7 +302,7 @@ impl Breaker {
         if self.is_past(permit) || self.policy.failures == 0 {
             return;
         }
-        self.answering.remove(&permit);
+        self.answering.remove(&permit.0);
         let opens = match &mut self.state {
             State::Closed { failures } => {
                 *failures = failures.saturating_add(in_a_row);

@@ -323,6 +323,10 @@ impl Naive {
         self.outcomes.push((now, failed));
     }
 
+    fn falls_silent(&mut self, name: usize) {
+        self.answering.retain(|of| *of != name);
+    }
+
     fn give_back(&mut self, name: usize) {
         if let NaiveState::HalfOpen(_, trials) = &mut self.state {
             trials.retain(|(of, _)| *of != name);
@@ -417,7 +421,8 @@ proptest! {
         let mut breaker = Breaker::new(policy);
         let mut now = Instant::now();
         let state = NaiveState::Closed(0);
-        let mut naive = Naive { policy, state, start: None, outcomes: Vec::new(), answering: Vec::new(), age: 0 };
+        let (outcomes, answering) = (Vec::new(), Vec::new());
+        let mut naive = Naive { policy, state, start: None, outcomes, answering, age: 0 };
         // What is out: the permit, its name, and how old the breaker was.
         let mut out: Vec<(Permit, usize, usize)> = Vec::new();
         for (name, act) in acts.into_iter().enumerate() {
@@ -441,14 +446,14 @@ proptest! {
                 Act::Succeed(at) if at < out.len() => {
                     let (permit, name, age) = out.remove(at);
                     breaker.on_success(permit, now);
-                    naive.answering.retain(|of| *of != name);
+                    naive.falls_silent(name);
                     if age == naive.age {
                         naive.succeed(name, now);
                     }
                 }
                 Act::Fail(at) | Act::SetBack(at) if at < out.len() => {
                     let (permit, name, age) = out.remove(at);
-                    naive.answering.retain(|of| *of != name);
+                    naive.falls_silent(name);
                     let full = matches!(act, Act::Fail(_));
                     match full {
                         true => breaker.on_failure(permit, now),
@@ -460,7 +465,7 @@ proptest! {
                 }
                 Act::Continue(at) if at < out.len() => {
                     let (permit, old, age) = out.remove(at);
-                    naive.answering.retain(|of| *of != old);
+                    naive.falls_silent(old);
                     breaker.on_continued(permit, now);
                     if age == naive.age && matches!(naive.state, NaiveState::Closed(_)) {
                         naive.fail(now, 0);
@@ -484,7 +489,7 @@ proptest! {
                 Act::Abandon(at) if at < out.len() => {
                     let (permit, name, age) = out.remove(at);
                     breaker.on_abandoned(permit);
-                    naive.answering.retain(|of| *of != name);
+                    naive.falls_silent(name);
                     if age == naive.age {
                         naive.give_back(name);
                     }
