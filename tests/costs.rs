@@ -67,6 +67,20 @@ fn an_uncut_answer_costs_what_was_reported() {
     }
 }
 
+/// Servers forget the blank line behind their last event, and their last word.
+#[test]
+fn what_a_last_event_without_its_blank_line_reports_is_billed() {
+    let wire = Wire::OpenAiChat;
+    let whole = model(wire).respond(&noted(wire).request);
+    let body = String::from_utf8(whole.body().to_vec()).unwrap();
+    let body = body.strip_suffix("\n\ndata: [DONE]\n\n").unwrap();
+    assert!(body.contains("\"completion_tokens\":40"), "{body}");
+    let run = play(noted(wire), &model(wire), [Exchange::stream(body.to_owned() + "\n")]);
+    let billed = run.report.billed();
+    assert_eq!((billed.input_tokens, billed.output_tokens), (1000, 40));
+    assert_eq!((run.text().as_str(), run.report.is_estimated()), (TEXT, false));
+}
+
 #[test]
 fn what_was_cut_and_what_goes_on_are_billed_both() {
     for wire in Wire::ALL {

@@ -1,10 +1,11 @@
 //! What a whole reply does about each kind of cut, in virtual time: waits, limits, steps, ends. What is not
 //! about frames of one format is decided in every format.
-#![allow(clippy::unwrap_used, reason = "a test may")]
 #![expect(clippy::unwrap_used, reason = "a test may")]
 
 #[path = "decisions/asked.rs"]
 mod asked;
+#[path = "decisions/blocks.rs"]
+mod blocks;
 #[path = "decisions/clocks.rs"]
 mod clocks;
 #[path = "decisions/hook.rs"]

@@ -1,6 +1,5 @@
 //! The manual's chapter on errors says what the code does: each row of its table is played to the engine, in
 //! virtual time, and what comes of it is compared with what is written.
-#![allow(clippy::unwrap_used, reason = "a test may")]
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 #[path = "errors/played.rs"]

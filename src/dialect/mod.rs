@@ -245,7 +245,7 @@ pub trait Decoder: Debug + Send {
 /// What a provider said.
 ///
 /// A *slot* is the decoder's number of a block within its attempt. A slot may be opened again
-/// after it was closed: that is another block.
+/// after it was closed, and not before: that is another block.
 ///
 /// `Debug` shows the length of a text, never the text.
 #[derive(Clone, PartialEq)]

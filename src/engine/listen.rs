@@ -52,23 +52,17 @@ impl Recovery {
                 if !is_read {
                     self.unreadable();
                 }
-                // The parser does not wait for the LF of a CR LF, but a client may.
                 let read = chunk.len() - rest.len();
-                let half = rest.first() == Some(&b'\n') && chunk[..read].last() == Some(&b'\r');
                 let through = is_read && self.ended.is_none() && turn != Some(Turn::Before);
                 if through && turn.is_some() {
                     self.relay_passed();
                 }
                 if self.wire.is_some() {
-                    let raw = chunk.slice(..read + usize::from(half));
+                    let raw = chunk.slice(..read);
                     self.wire_frame(raw, &event, through, wire.decoder.holds());
                 }
                 if running {
                     self.keep_fault(event.data);
-                }
-                if let (true, Some((mut lf, after))) = (half, rest.split_at_checked(1)) {
-                    let _ = wire.parser.next_event(&mut lf);
-                    rest = after;
                 }
             }
             Ok(None) => {
@@ -136,11 +130,11 @@ impl Recovery {
         self.body = Body::Stream(wire);
     }
 
-    /// Servers forget the blank line behind their last event. Where the answer is complete, a client of the wire
-    /// view gets that event as it is; so it is read.
+    /// Servers forget the blank line behind their last event. Where the answer is complete, clients read that event,
+    /// so it is read: it may say what the answer cost.
     fn read_unended(&mut self, wire: &mut Wire) {
         let mut end: &[u8] = b"\n\n";
-        if !self.is_finished() || !self.wire_reads_on() {
+        if !self.is_finished() {
             return;
         }
         if let Ok(Some(event)) = wire.parser.next_event(&mut end) {
@@ -284,7 +278,9 @@ impl Recovery {
         if repeats && !live.repeats.pop().is_some_and(|before| same_block(&before, &kind)) {
             return self.cut_by(Cut::Diverged);
         }
-        let ends_text = !muted && !aside;
+        // What is not delivered does not come between the texts.
+        let beside = live.is_beside() && matches!(kind, PartKind::RedactedReasoning);
+        let ends_text = !muted && !aside && !beside;
         let bytes = SLOT_BYTES + name_len(&kind);
         let new = Slot {
             kind,
@@ -295,9 +291,7 @@ impl Recovery {
             muted,
             closed: false,
         };
-        if let Some(old) = live.slots.insert(slot, new) {
-            self.overtake(slot, old);
-        }
+        live.slots.insert(slot, new);
         self.charge(bytes);
         if ends_text {
             self.end_of_text();
@@ -317,13 +311,6 @@ impl Recovery {
                 PartKind::ToolCall { id: dialect.call_id(&named), name }
             }
             (kind, ..) => kind,
-        }
-    }
-
-    /// Another block took the slot of one that was never closed.
-    fn overtake(&mut self, slot: u32, old: Slot) {
-        if let Some(live) = self.live.as_mut().filter(|_| old.is_call()) {
-            live.late.push((slot, old));
         }
     }
 
@@ -360,7 +347,7 @@ impl Recovery {
         } else if matches!(open.kind, PartKind::Text) && open.choice == 0 {
             self.on_text(slot, text, chunk);
         } else {
-            if live_tools && open.is_call() {
+            if open.is_call() {
                 open.held.push_str(text);
             }
             self.deliver(slot, shared(text, chunk));
@@ -430,15 +417,14 @@ impl Recovery {
     /// No more text before something else: the seam has to make up its mind.
     fn end_of_text(&mut self) {
         let Some(live) = &mut self.live else { return };
-        let slot = live.slots.iter().find(|(_, slot)| slot.is_text()).map(|(slot, _)| *slot);
         let verdict = live.seam.as_mut().map(crate::seam::Seam::end);
         if let Some(verdict) = verdict {
-            self.on_verdict(verdict, slot.unwrap_or(NO_SLOT));
+            self.on_verdict(verdict, NO_SLOT);
         }
         if let Some(mut straddle) = self.live.as_mut().and_then(|live| live.straddle.take()) {
             let text = straddle.end();
             if !text.is_empty() && self.ended.is_none() {
-                self.deliver(slot.unwrap_or(NO_SLOT), Text::from(text));
+                self.deliver(NO_SLOT, Text::from(text));
             }
         }
     }
@@ -550,12 +536,6 @@ impl Recovery {
     }
 }
 
-impl Slot {
-    const fn is_text(&self) -> bool {
-        matches!(self.kind, PartKind::Text) && self.choice == 0
-    }
-}
-
 /// Whether a block means something to its own vendor only.
 const fn is_private(kind: &PartKind) -> bool {
     matches!(
@@ -582,7 +562,7 @@ fn name_len(kind: &PartKind) -> usize {
     }
 }
 
-/// A slot that no decoder uses: text that was held and whose block is closed.
+/// A slot that no decoder uses: text that was held, whether or not its block is closed.
 const NO_SLOT: u32 = u32::MAX;
 
 /// Whether a repeated block can be the one that was delivered: ids differ from answer to answer.

@@ -11,64 +11,64 @@ fn frame(event: &Value) -> String {
     format!("event: {}\ndata: {event}\n\n", event["type"].as_str().unwrap())
 }
 
-fn delta(index: usize, delta: Value) -> String {
+pub(super) fn delta(index: usize, delta: Value) -> String {
     frame(&json!({"type": "content_block_delta", "index": index, "delta": delta}))
 }
 
-fn opens(index: usize, block: Value) -> String {
+pub(super) fn opens(index: usize, block: Value) -> String {
     frame(&json!({"type": "content_block_start", "index": index, "content_block": block}))
 }
 
-fn closes(index: usize) -> String {
+pub(super) fn closes(index: usize) -> String {
     frame(&json!({"type": "content_block_stop", "index": index}))
 }
 
-fn text(index: usize, words: &str) -> String {
+pub(super) fn text(index: usize, words: &str) -> String {
     opens(index, json!({"type": "text", "text": ""}))
         + &delta(index, json!({"type": "text_delta", "text": words}))
 }
 
-fn thought(index: usize, words: &str) -> String {
+pub(super) fn thought(index: usize, words: &str) -> String {
     opens(index, json!({"type": "thinking", "thinking": ""}))
         + &delta(index, json!({"type": "thinking_delta", "thinking": words}))
 }
 
 /// A call that is not closed.
-fn call(index: usize, name: &str, arguments: &str) -> String {
+pub(super) fn call(index: usize, name: &str, arguments: &str) -> String {
     let id = format!("toolu_{name}");
     opens(index, json!({"type": "tool_use", "id": id, "name": name, "input": {}}))
         + &delta(index, json!({"type": "input_json_delta", "partial_json": arguments}))
 }
 
 /// A search that the provider has made, with what it found.
-fn search(index: usize, id: &str) -> String {
+pub(super) fn search(index: usize, id: &str) -> String {
     let call = json!({"type": "server_tool_use", "id": id, "name": "web_search", "input": {}});
     let result = json!({"type": "web_search_tool_result", "tool_use_id": id, "content": []});
     opens(index, call) + &closes(index) + &opens(index + 1, result) + &closes(index + 1)
 }
 
-fn ends(reason: &str) -> String {
+pub(super) fn ends(reason: &str) -> String {
     let delta = json!({"stop_reason": reason});
     frame(&json!({"type": "message_delta", "delta": delta, "usage": {"output_tokens": 9}}))
         + &frame(&json!({"type": "message_stop"}))
 }
 
-fn says(frames: &[String]) -> Exchange {
+pub(super) fn says(frames: &[String]) -> Exchange {
     Exchange::stream(frames.concat())
 }
 
 /// Every attempt is answered by the next exchange.
-fn told(plan: Plan, exchanges: impl IntoIterator<Item = Exchange>) -> Run {
+pub(super) fn told(plan: Plan, exchanges: impl IntoIterator<Item = Exchange>) -> Run {
     let mut exchanges = exchanges.into_iter();
     run(plan, |_, _| exchanges.next().expect("no more attempts than that"))
 }
 
-fn claude_one() -> Plan {
+pub(super) fn claude_one() -> Plan {
     one(Wire::Anthropic)
 }
 
 /// What was opened, in its order, and where it stands in the end.
-fn parts(run: &Run) -> Vec<(String, PartState)> {
+pub(super) fn parts(run: &Run) -> Vec<(String, PartState)> {
     let name = |kind: &PartKind| match kind {
         PartKind::ToolCall { name, .. } => name.to_string(),
         PartKind::Text => "text".to_owned(),
@@ -79,12 +79,12 @@ fn parts(run: &Run) -> Vec<(String, PartState)> {
 }
 
 /// How many parts were opened.
-fn opened(run: &Run) -> usize {
+pub(super) fn opened(run: &Run) -> usize {
     let open = |event: &&Event| matches!(event, Event::Delta(Delta::Open { .. }));
     run.events.iter().filter(open).count()
 }
 
-fn of(name: &str, state: PartState) -> (String, PartState) {
+pub(super) fn of(name: &str, state: PartState) -> (String, PartState) {
     (name.to_owned(), state)
 }
 
@@ -176,7 +176,7 @@ fn a_call_that_was_cut_makes_room_for_itself() {
 }
 
 /// Structured output leaves the aligned replay only.
-fn structured() -> Plan {
+pub(super) fn structured() -> Plan {
     let mut plan = claude_one();
     let mut request = request(Wire::Anthropic);
     request["output_config"] = json!({"format": {"type": "json_schema", "schema": {}}});

@@ -231,6 +231,8 @@ fn said(transcript: &Transcript) -> (BTreeMap<u32, String>, Vec<(String, String)
     }
     let mut calls = kept(transcript);
     calls.retain(|(name, said)| name.starts_with("call") && !is_broken_off(name, said));
+    // Chat may name a call late: one that it never names comes last.
+    calls.sort_by_key(|(name, _)| name == "call ");
     (texts, calls)
 }
 
