@@ -256,6 +256,9 @@ impl ResponsesDecoder {
             }
             None => self.unannounced(&item, sink),
         };
+        if !open.is(sort) {
+            return Err(DecodeError);
+        }
         let whole = item.status.given() != Some("incomplete");
         match open {
             Open::Message { seen } => self.end_message(index, &item, &seen, sink),

@@ -24,6 +24,19 @@ pub(super) enum Open {
     Whole { slot: u32 },
 }
 
+impl Open {
+    /// Whether it began as what it is now said to be.
+    pub(super) fn is(&self, sort: Sort) -> bool {
+        match self {
+            Self::Message { .. } => sort == Sort::Message,
+            Self::Reasoning { .. } => sort == Sort::Reasoning,
+            Self::Call { custom: false, .. } => sort == Sort::Function,
+            Self::Call { custom: true, .. } => sort == Sort::Custom,
+            Self::Whole { .. } => matches!(sort, Sort::Own | Sort::Other),
+        }
+    }
+}
+
 /// What an item is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Sort {

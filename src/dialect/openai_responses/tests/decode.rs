@@ -150,6 +150,19 @@ fn calls_of_the_callers() {
     );
 }
 
+/// A client reads what it is when it is done.
+#[test]
+fn an_item_ends_as_what_it_began() {
+    let items = ["message", "reasoning", "function_call", "custom_tool_call", "web_search_call"];
+    let item = |kind| format!(r#"{{"type":"{kind}","name":"f","arguments":"{{}}"}}"#);
+    for began in items {
+        for ended in items {
+            let trace = decode_all(&[added(0, &item(began)), done(0, &item(ended))]);
+            assert_eq!(trace.ends_with("ERR"), began != ended, "{began}, {ended}: {trace}");
+        }
+    }
+}
+
 #[test]
 fn items_of_the_providers() {
     for (item, kind) in [
