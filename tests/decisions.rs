@@ -10,6 +10,8 @@ mod blocks;
 mod clocks;
 #[path = "decisions/hook.rs"]
 mod hook;
+#[path = "decisions/kept.rs"]
+mod kept;
 #[path = "decisions/parts.rs"]
 mod parts;
 #[path = "decisions/steps.rs"]

@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 
 use unbroken::engine::{Answered, Given, Input, Notice, Output, Recovery};
-use unbroken::policy::{CACHE, HAND_OFF, Timeouts, ToolDelivery};
+use unbroken::policy::{CACHE, HAND_OFF, Timeouts};
 use unbroken::{
     Asked, Cache, Cached, CachedAnswer, Canned, HandOff, HandedOff, Source, Step, Ticket,
 };
@@ -18,22 +18,24 @@ const BEFORE: &str = "What was said before.";
 /// A cache that has one answer, none, or nothing to say; it notes who was asked, and how often somebody stopped
 /// waiting.
 #[derive(Clone, Default)]
-struct Kept {
+pub(super) struct Kept {
     name: &'static str,
     has: Option<CachedAnswer>,
     silent: bool,
     asked: Log,
+    /// What was put there.
+    pub(super) kept: Log,
 }
 
-type Log = Arc<Mutex<Vec<&'static str>>>;
+pub(super) type Log = Arc<Mutex<Vec<&'static str>>>;
 
 impl Kept {
-    fn has(log: &Log, name: &'static str) -> Self {
+    pub(super) fn has(log: &Log, name: &'static str) -> Self {
         let has = CachedAnswer::new(BEFORE).model("its-model").upstream("one");
         Self { has: Some(has), ..Self::misses(log, name) }
     }
 
-    fn misses(log: &Log, name: &'static str) -> Self {
+    pub(super) fn misses(log: &Log, name: &'static str) -> Self {
         Self { name, asked: Arc::clone(log), ..Self::default() }
     }
 
@@ -55,6 +57,7 @@ impl Cache for Kept {
     }
 
     fn put(&self, _: &Asked, _: CachedAnswer) -> impl Future<Output = ()> + Send + 'static {
+        self.kept.lock().unwrap().push(self.name);
         ready(())
     }
 }
@@ -83,7 +86,7 @@ fn queue(log: &Log, takes: bool) -> HandOff {
     })
 }
 
-fn chain(wire: Wire, steps: impl IntoIterator<Item = Step>) -> Plan {
+pub(super) fn chain(wire: Wire, steps: impl IntoIterator<Item = Step>) -> Plan {
     let mut plan = one(wire);
     plan.chain = plan.chain.iter().cloned().chain(steps).collect();
     plan
@@ -505,86 +508,4 @@ fn only_the_step_that_was_asked_answers_and_only_what_it_can() {
         };
         assert_eq!(found, expected);
     }
-}
-
-/// What would be given again must have been whole, of one model, and nothing but text.
-#[test]
-fn what_is_kept() {
-    let wire = Wire::Anthropic;
-    let puts = |plan: Plan, exchange: Exchange| {
-        let mut first = Some(exchange);
-        let run =
-            run(plan, |request, _| first.take().unwrap_or_else(|| model(wire).respond(request)));
-        run.puts.iter().map(|put| put.answer.text.to_string()).collect::<Vec<_>>()
-    };
-    let kept = || chain(wire, [Cached::new(Kept::misses(&Log::default(), "cache")).into()]);
-    let says = |answer: Answer| Model::anthropic(answer).whole();
-    let text = || Answer::new().text(TEXT);
-    assert_eq!(puts(kept(), says(text())), [TEXT]);
-    assert_eq!(puts(kept(), says(text().finish("stop_sequence"))), [TEXT]);
-    let thinks = Answer::new().reasoning("Hm.", "c2ln").text(TEXT);
-    assert_eq!(puts(kept(), says(thinks)), [TEXT], "without the reasoning");
-    let half = model(wire).respond(&request(wire));
-    let at = half.body().len() / 2;
-    assert_eq!(puts(kept(), half.cut_at(at).reset()), [TEXT], "a seam that is verified");
-    // Another version of the model went on with it.
-    assert_eq!(puts(kept(), cut(wire, 50)), [""; 0]);
-    let twice = [0, 1].map(|_| Cached::new(Kept::misses(&Log::default(), "cache")).into());
-    assert_eq!(puts(chain(wire, twice), says(text())), [TEXT, TEXT], "each cache of the chain");
-
-    let none: [String; 0] = [];
-    let call = text().tool_call("call_1", "pay", &json!({"cents": 4710}));
-    assert_eq!(puts(kept(), says(call)), none, "it would run again");
-    let search = text().server_tool("call_1", "web_search", json!({}), json!([]));
-    assert_eq!(puts(kept(), says(search)), none);
-    for reason in ["max_tokens", "refusal", "pause_turn", "model_context_window_exceeded", "new"] {
-        assert_eq!(puts(kept(), says(text().finish(reason))), none, "{reason}");
-    }
-    assert_eq!(puts(kept(), says(Answer::new())), none, "nothing was said");
-    assert_eq!(puts(one(wire), says(text())), none, "nobody keeps it");
-    // Two models are nobody in particular.
-    let mut two = two(wire);
-    let keeps = Cached::new(Kept::misses(&Log::default(), "cache"));
-    two.chain = two.chain.iter().cloned().chain([keeps.into()]).collect();
-    let mut cuts = vec![cut(wire, 50)].into_iter().chain(vec![status(401); 9]);
-    let both = run(two, |request, attempt| match &*attempt.upstream {
-        "one" => cuts.next().unwrap(),
-        _ => model(wire).respond(request),
-    });
-    assert_eq!((both.text().as_str(), both.puts.len()), (TEXT, 0));
-}
-
-#[test]
-fn an_answer_in_doubt_is_not_kept() {
-    let log = Log::default();
-    let keeps = |plan: Plan| {
-        let mut plan = plan;
-        let cache = Cached::new(Kept::misses(&log, "cache"));
-        plan.chain = plan.chain.iter().cloned().chain([cache.into()]).collect();
-        plan
-    };
-    // A continuation that shows no place where it goes on.
-    let wire = Wire::Anthropic;
-    let chat = Model::anthropic("And so it ended well for everybody in the end.").whole();
-    let mut list = vec![cut(wire, 50), chat].into_iter();
-    let mut plan = keeps(plan(vec![claude("one", "claude-sonnet-4-5")]));
-    plan.request = json!({
-        "model": "claude-sonnet-4-5", "max_tokens": 4096,
-        "thinking": {"type": "enabled", "budget_tokens": 1024},
-        "messages": [{"role": "user", "content": "Tell me."}],
-    })
-    .into();
-    let run = run(plan, |request, _| list.next().unwrap_or_else(|| model(wire).respond(request)));
-    assert!(run.result.is_ok());
-    assert_eq!((run.report.unverified_seams(), run.puts.len()), (1, 0), "{:?}", run.report);
-
-    // Two choices: which one would be given again?
-    let wire = Wire::OpenAiChat;
-    let mut plan = keeps(one(wire));
-    let mut asked = request(wire);
-    asked["n"] = json!(2);
-    plan.request = asked.into();
-    plan.policy = Policy::new().tools(ToolDelivery::Live).into();
-    let run = super::run(plan, |_, _| model(wire).whole());
-    assert_eq!((run.result.is_ok(), run.puts.len()), (false, 0));
 }

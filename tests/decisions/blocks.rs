@@ -4,8 +4,8 @@ use unbroken::engine::Notice;
 use unbroken::{Annotation, Delta, PartKind, PartState};
 
 use super::parts::{
-    claude_one, closes, delta, ends, of, opened, opens, parts, says, search, structured,
-    text, thought, told,
+    claude_one, closes, delta, ends, of, opened, opens, parts, says, search, structured, text,
+    thought, told,
 };
 use super::*;
 
@@ -107,8 +107,13 @@ fn a_signature_of_text_covers_the_attempt_that_gave_it() {
 #[test]
 fn redacted_reasoning_belongs_to_the_attempt_that_began_the_answer() {
     let redacted = || opens(0, json!({"type": "redacted_thinking", "data": "c2Vj"})) + &closes(0);
-    let is_redacted =
-        |run: &Run| run.transcript.parts().iter().filter(|part| *part.kind() == PartKind::RedactedReasoning).count();
+    let is_redacted = |run: &Run| {
+        run.transcript
+            .parts()
+            .iter()
+            .filter(|part| *part.kind() == PartKind::RedactedReasoning)
+            .count()
+    };
     let whole = redacted() + &text(1, TEXT) + &closes(1) + &ends("end_turn");
     let run = told(claude_one(), [Exchange::stream(whole.clone())]);
     assert_eq!(is_redacted(&run), 1);
@@ -133,7 +138,8 @@ fn a_block_of_another_name_is_another_answer() {
         opens(0, block) + &closes(0)
     };
     let whole = |block: String| {
-        let result = json!({"type": "web_search_tool_result", "tool_use_id": "srv_2", "content": []});
+        let result =
+            json!({"type": "web_search_tool_result", "tool_use_id": "srv_2", "content": []});
         let result = opens(1, result) + &closes(1);
         Exchange::stream(block + &result + &text(2, TEXT) + &closes(2) + &ends("end_turn"))
     };
@@ -180,7 +186,8 @@ fn the_names_of_calls_count_as_what_is_kept() {
 /// A frame that cannot be read is left out only where what follows it brings nothing but the same again.
 #[test]
 fn a_frame_that_cannot_be_read_is_a_cut_as_long_as_something_new_comes() {
-    let garbled = || "event: content_block_delta\ndata: {\"type\":\"content_block_delta\",\n\n".to_owned();
+    let garbled =
+        || "event: content_block_delta\ndata: {\"type\":\"content_block_delta\",\n\n".to_owned();
     let skipped = |run: &Run| {
         run.notices.iter().filter(|notice| matches!(notice, Notice::Skipped { .. })).count()
     };

@@ -1,0 +1,124 @@
+//! Which answers a cache of the chain gets.
+
+use unbroken::policy::ToolDelivery;
+use unbroken::{Cached, Step};
+
+use super::asked::{Kept, Log, chain};
+use super::parts::{self, closes, delta, ends};
+use super::run as run_all;
+use super::*;
+
+fn cache() -> Step {
+    Cached::new(Kept::misses(&Log::default(), "cache")).into()
+}
+
+/// What would be given again must have been whole, of one model, and nothing but text.
+#[test]
+fn what_is_kept() {
+    let wire = Wire::Anthropic;
+    let puts = |plan: Plan, exchange: Exchange| {
+        let mut first = Some(exchange);
+        let run =
+            run(plan, |request, _| first.take().unwrap_or_else(|| model(wire).respond(request)));
+        run.puts.iter().map(|put| put.answer.text.to_string()).collect::<Vec<_>>()
+    };
+    let kept = || chain(wire, [cache()]);
+    let says = |answer: Answer| Model::anthropic(answer).whole();
+    let text = || Answer::new().text(TEXT);
+    assert_eq!(puts(kept(), says(text())), [TEXT]);
+    assert_eq!(puts(kept(), says(text().finish("stop_sequence"))), [TEXT]);
+    let thinks = Answer::new().reasoning("Hm.", "c2ln").text(TEXT);
+    assert_eq!(puts(kept(), says(thinks)), [TEXT], "without the reasoning");
+    let half = model(wire).respond(&request(wire));
+    let at = half.body().len() / 2;
+    assert_eq!(puts(kept(), half.cut_at(at).reset()), [TEXT], "a seam that is verified");
+    // Another version of the model went on with it.
+    assert_eq!(puts(kept(), cut(wire, 50)), [""; 0]);
+    let twice = chain(wire, [cache(), cache()]);
+    assert_eq!(puts(twice, says(text())), [TEXT, TEXT], "each cache of the chain");
+
+    let none: [String; 0] = [];
+    let call = text().tool_call("call_1", "pay", &json!({"cents": 4710}));
+    assert_eq!(puts(kept(), says(call)), none, "it would run again");
+    let search = text().server_tool("call_1", "web_search", json!({}), json!([]));
+    assert_eq!(puts(kept(), says(search)), none);
+    for reason in ["max_tokens", "refusal", "pause_turn", "model_context_window_exceeded", "new"] {
+        assert_eq!(puts(kept(), says(text().finish(reason))), none, "{reason}");
+    }
+    assert_eq!(puts(kept(), says(Answer::new())), none, "nothing was said");
+    assert_eq!(puts(kept(), says(Answer::new().reasoning("Hm.", "c2ln"))), none, "only thought");
+    assert_eq!(puts(kept(), Exchange::stream(cited())), none, "a copy has no sources");
+    assert_eq!(puts(one(wire), says(text())), none, "nobody keeps it");
+    // Two models are nobody in particular.
+    let mut two = two(wire);
+    two.chain = two.chain.iter().cloned().chain([cache()]).collect();
+    let mut cuts = vec![cut(wire, 50)].into_iter().chain(vec![status(401); 9]);
+    let both = run(two, |request, attempt| match &*attempt.upstream {
+        "one" => cuts.next().unwrap(),
+        _ => model(wire).respond(request),
+    });
+    assert_eq!((both.text().as_str(), both.puts.len()), (TEXT, 0));
+    // Who has said nothing of it has no part in it.
+    two_steps_of_which_one_answers();
+}
+
+fn two_steps_of_which_one_answers() {
+    let wire = Wire::Anthropic;
+    let log = Log::default();
+    let cache = Kept::misses(&log, "cache");
+    let kept = Log::clone(&cache.kept);
+    let mut plan = two(wire);
+    plan.chain = plan.chain.iter().cloned().chain([Cached::new(cache).into()]).collect();
+    let run = run(plan, |request, attempt| match &*attempt.upstream {
+        "one" => status(401),
+        _ => model(wire).respond(request),
+    });
+    let put = run.puts.first().expect("a whole answer of one model");
+    assert_eq!((&*put.answer.text, put.answer.upstream.as_deref()), (TEXT, Some("two")));
+    assert_eq!(*kept.lock().unwrap(), ["cache"]);
+}
+
+fn cited() -> String {
+    let citation = json!({"type": "web_search_result_location", "url": "https://a.example"});
+    let cites = delta(0, json!({"type": "citations_delta", "citation": citation}));
+    parts::text(0, TEXT) + &cites + &closes(0) + &ends("end_turn")
+}
+
+#[test]
+fn an_answer_in_doubt_is_not_kept() {
+    let keeps = |mut plan: Plan| {
+        plan.chain = plan.chain.iter().cloned().chain([cache()]).collect();
+        plan
+    };
+    // A continuation that shows no place where it goes on.
+    let wire = Wire::Anthropic;
+    let chat = Model::anthropic("And so it ended well for everybody in the end.").whole();
+    let mut list = vec![cut(wire, 50), chat].into_iter();
+    let mut plan = keeps(plan(vec![claude("one", "claude-sonnet-4-5")]));
+    plan.request = json!({
+        "model": "claude-sonnet-4-5", "max_tokens": 4096,
+        "thinking": {"type": "enabled", "budget_tokens": 1024},
+        "messages": [{"role": "user", "content": "Tell me."}],
+    })
+    .into();
+    let run = run(plan, |request, _| list.next().unwrap_or_else(|| model(wire).respond(request)));
+    assert!(run.result.is_ok());
+    assert_eq!((run.report.unverified_seams(), run.puts.len()), (1, 0), "{:?}", run.report);
+
+    // Two choices: which one would be given again?
+    let wire = Wire::OpenAiChat;
+    let mut plan = keeps(one(wire));
+    let mut asked = request(wire);
+    asked["n"] = json!(2);
+    plan.request = asked.into();
+    plan.policy = Policy::new().tools(ToolDelivery::Live).into();
+    let run = run_all(plan, |_, _| model(wire).whole());
+    assert_eq!((run.result.is_ok(), run.puts.len()), (false, 0));
+
+    // A frame is left out that nobody could read.
+    let wire = Wire::Anthropic;
+    let garbled = "event: content_block_delta\ndata: {\"type\":\"content_block_delta\",\n\n";
+    let body = parts::text(0, "Hello") + garbled + &closes(0) + &ends("end_turn");
+    let run = run_all(keeps(one(wire)), |_, _| Exchange::stream(body.clone()));
+    assert_eq!((run.report.skipped_frames(), run.puts.len()), (1, 0), "{}", run.trace());
+}
