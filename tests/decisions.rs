@@ -14,6 +14,8 @@ mod hook;
 mod kept;
 #[path = "decisions/parts.rs"]
 mod parts;
+#[path = "decisions/sent.rs"]
+mod sent;
 #[path = "decisions/steps.rs"]
 mod steps;
 mod support;
