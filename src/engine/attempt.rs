@@ -262,3 +262,30 @@ const MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// Blanks at the beginning of a body after which it is taken for a stream.
 const START_MAX: usize = 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_body_is_known_by_its_first_byte_that_is_no_blank() {
+        let blanks = |count| vec![b' '; count];
+        let then = |count, byte: u8| [blanks(count), vec![byte]].concat();
+        for (bytes, other) in [
+            (vec![], None),
+            (MARK[..2].to_vec(), None),
+            (MARK.to_vec(), None),
+            (b"data: {}".to_vec(), Some(false)),
+            (b"\r\n\t {".to_vec(), Some(true)),
+            (b"[1]".to_vec(), Some(true)),
+            (b"<html>".to_vec(), Some(true)),
+            ([MARK, b"{"].concat(), Some(true)),
+            (blanks(START_MAX - 1), None),
+            (then(START_MAX - 1, b'{'), Some(true)),
+            (blanks(START_MAX), Some(false)),
+            (then(START_MAX, b'{'), Some(false)),
+        ] {
+            assert_eq!(is_other(&bytes), other, "{:?}", String::from_utf8_lossy(&bytes));
+        }
+    }
+}

@@ -322,6 +322,7 @@ mod tests {
             (Upstream::new("a", Gemini, uri), "x-goog-api-key", "k"),
         ] {
             let upstream = upstream.api_key("k").unwrap();
+            assert_eq!(upstream.name(), "a");
             assert!(upstream.headers[name] == value && upstream.headers[name].is_sensitive());
         }
     }

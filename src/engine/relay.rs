@@ -179,6 +179,20 @@ mod tests {
     }
 
     #[test]
+    fn json_is_known_by_its_media_type() {
+        for (said, json) in [
+            (Some("application/json"), true),
+            (Some("Application/JSON ; charset=utf-8"), true),
+            (Some("text/event-stream"), false),
+            (Some("application/json-seq"), false),
+            (None, false),
+        ] {
+            let said = said.map(|said| (CONTENT_TYPE, http::HeaderValue::from_static(said)));
+            assert_eq!(is_json(&said.into_iter().collect()), json);
+        }
+    }
+
+    #[test]
     fn each_event_goes_on_once() {
         let mut relay = Relay::new(NUMBERING, &Uri::from_static("http://a/b?x=1&after=3"));
         for (data, expected) in [

@@ -20,7 +20,7 @@ const BEFORE: &str = "What was said before.";
 #[derive(Clone, Default)]
 pub(super) struct Kept {
     name: &'static str,
-    has: Option<CachedAnswer>,
+    pub(super) has: Option<CachedAnswer>,
     silent: bool,
     asked: Log,
     /// What was put there.

@@ -84,6 +84,18 @@ fn cited() -> String {
     parts::text(0, TEXT) + &cites + &closes(0) + &ends("end_turn")
 }
 
+/// It says as well how it ended.
+#[test]
+fn an_answer_from_before_ends_as_it_ended_then() {
+    for (stopped, reason) in [(false, FinishReason::Stop), (true, FinishReason::StopSequence)] {
+        let mut cache = Kept::has(&Log::default(), "cache");
+        cache.has.as_mut().unwrap().stop_sequence = stopped;
+        let plan = chain(Wire::OpenAiChat, [Cached::new(cache).into()]);
+        let run = run(plan, |_, _| status(401));
+        assert_eq!(run.transcript.finish().unwrap().reason, reason);
+    }
+}
+
 #[test]
 fn an_answer_in_doubt_is_not_kept() {
     let keeps = |mut plan: Plan| {

@@ -264,6 +264,16 @@ fn reasoning_of_a_continuation_is_shown_and_not_kept() {
     }
 }
 
+/// A model may make a call and say that it has ended its turn; whoever counts on the reason is told what it said.
+#[test]
+fn the_reason_is_the_providers_own_whatever_was_called() {
+    for (reason, finish) in [("end_turn", FinishReason::Stop), ("tool_use", FinishReason::ToolUse)]
+    {
+        let run = told(claude_one(), [says(&[call(0, "first", "{}"), closes(0), ends(reason)])]);
+        assert_eq!(run.transcript.finish().unwrap().reason, finish);
+    }
+}
+
 /// Nothing is what a call without arguments is given; of one that was ended in its middle it is only what came.
 #[test]
 fn a_call_without_arguments_is_given_none() {
