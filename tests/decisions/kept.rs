@@ -133,4 +133,5 @@ fn an_answer_in_doubt_is_not_kept() {
     let body = parts::text(0, "Hello") + garbled + &closes(0) + &ends("end_turn");
     let run = run_all(keeps(one(wire)), |_, _| Exchange::stream(body.clone()));
     assert_eq!((run.report.skipped_frames(), run.puts.len()), (1, 0), "{}", run.trace());
+    assert!(run.transcript.finish().unwrap().inferred);
 }
