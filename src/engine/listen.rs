@@ -52,17 +52,23 @@ impl Recovery {
                 if !is_read {
                     self.unreadable();
                 }
+                // The parser does not wait for the LF of a CR LF: it goes the way of its frame.
                 let read = chunk.len() - rest.len();
+                let half = rest.first() == Some(&b'\n') && chunk[..read].last() == Some(&b'\r');
                 let through = is_read && self.ended.is_none() && turn != Some(Turn::Before);
                 if through && turn.is_some() {
                     self.relay_passed();
                 }
                 if self.wire.is_some() {
-                    let raw = chunk.slice(..read);
+                    let raw = chunk.slice(..read + usize::from(half));
                     self.wire_frame(raw, &event, through, wire.decoder.holds());
                 }
                 if running {
                     self.keep_fault(event.data);
+                }
+                if let (true, Some((mut lf, after))) = (half, rest.split_at_checked(1)) {
+                    let _ = wire.parser.next_event(&mut lf);
+                    rest = after;
                 }
             }
             Ok(None) => {

@@ -237,7 +237,7 @@ fn said(transcript: &Transcript) -> (BTreeMap<u32, String>, Vec<(String, String)
     let mut calls = kept(transcript);
     calls.retain(|(name, said)| name.starts_with("call") && !is_broken_off(name, said));
     // Chat may name a call late: one that it never names comes last.
-    calls.sort_by_key(|(name, _)| name == "call ");
+    calls.sort_by_key(|(name, _)| name.strip_suffix(" (cut)").unwrap_or(name) == "call ");
     (texts, calls)
 }
 
