@@ -1,7 +1,11 @@
 //! What a client is told where an upstream breaks off at an awkward place.
 
+use std::time::Instant;
+
+use http::{HeaderMap, StatusCode};
 use serde_json::{Value, json};
 use unbroken::ErrorKind;
+use unbroken::engine::{Input, Output, Recovery};
 use unbroken::testing::Exchange;
 
 use super::found::{chunk, plan, play};
@@ -152,5 +156,30 @@ fn a_call_that_was_broken_off_before_its_arguments_is_not_told() {
         assert!(run.kept().iter().any(|(name, _)| name == "call look (cut)"), "{:?}", run.kept());
         assert_eq!(said.contains("call_1"), told, "{said}");
         assert!(said.contains("\"length\""), "{said}");
+    }
+}
+
+/// Whoever serves it may close the connection then, and not before.
+#[test]
+fn a_client_has_all_of_it_with_the_last_word() {
+    let mut id = None;
+    let mut drain = |engine: &mut Recovery| {
+        loop {
+            match engine.poll_output() {
+                Output::Open(attempt) => id = Some(attempt.id),
+                Output::Wait { .. } | Output::Done(_) => return id.unwrap(),
+                _ => {}
+            }
+        }
+    };
+    #[expect(clippy::disallowed_methods, reason = "an instant to start from; no time passes")]
+    let now = Instant::now();
+    let mut engine = Recovery::new(plan(Wire::OpenAiChat, json!({})), now).unwrap();
+    let id = drain(&mut engine);
+    engine.handle_input(now, Input::Head { id, status: StatusCode::OK, headers: HeaderMap::new() });
+    for (frame, told) in [(hello("Hi"), false), (stop(), false), (DONE.to_owned(), true)] {
+        engine.handle_input(now, Input::Chunk { id, bytes: frame.into() });
+        drain(&mut engine);
+        assert_eq!(engine.is_told(), told);
     }
 }
