@@ -24,7 +24,7 @@ fn chat(deltas: &[Value], reason: &str) -> Exchange {
     Exchange::stream(body + "data: [DONE]\n\n")
 }
 
-fn citation(index: usize) -> String {
+pub(super) fn citation(index: usize) -> String {
     let citation = json!({"type": "web_search_result_location", "url": "https://a.example"});
     delta(index, json!({"type": "citations_delta", "citation": citation}))
 }
@@ -203,4 +203,21 @@ fn a_frame_that_cannot_be_read_is_a_cut_as_long_as_something_new_comes() {
     let third = says(&[text(0, TEXT), closes(0), ends("end_turn")]);
     let run = told(structured(), [first, again, third]);
     assert_eq!((skipped(&run), run.text().as_str()), (0, TEXT), "{}", run.trace());
+}
+
+/// What was begun and is not whole is no part of the answer that another attempt goes on with.
+#[test]
+fn what_will_never_be_whole_is_given_up_before_the_answer_goes_on() {
+    use PartState::{Abandoned, Closed};
+    let noted = plan(vec![claude("one", "claude-sonnet-4-6")]);
+    let first = [text(0, &TEXT[..40]), closes(0), thought(1, "Hm.")];
+    let rest = text(0, &TEXT[10..]) + &closes(0) + &ends("end_turn");
+    let run = told(noted, [says(&first).reset(), Exchange::stream(rest)]);
+    let expected = [of("text", Closed), of("reasoning", Abandoned), of("text", Closed)];
+    assert_eq!((run.text().as_str(), parts(&run)), (TEXT, expected.to_vec()), "{}", run.trace());
+    // Nor is a thought that nothing came of, where the reply ends with it.
+    let mut plan = claude_one();
+    plan.policy = Policy::new().max_attempts(1).into();
+    let run = told(plan, [says(&[thought(0, "Hm."), closes(0)]).reset()]);
+    assert_eq!(parts(&run), [of("reasoning", Abandoned)]);
 }

@@ -4,8 +4,8 @@ use unbroken::policy::ToolDelivery;
 use unbroken::{Cached, Step};
 
 use super::asked::{Kept, Log, chain};
-use super::parts::{self, closes, delta, ends};
-use super::run as run_all;
+use super::blocks::citation;
+use super::parts::{self, closes, ends};
 use super::*;
 
 fn cache() -> Step {
@@ -58,11 +58,11 @@ fn what_is_kept() {
         _ => model(wire).respond(request),
     });
     assert_eq!((both.text().as_str(), both.puts.len()), (TEXT, 0));
-    // Who has said nothing of it has no part in it.
-    two_steps_of_which_one_answers();
 }
 
-fn two_steps_of_which_one_answers() {
+/// Who has said nothing of it has no part in it.
+#[test]
+fn an_answer_of_the_second_step_is_kept_as_its_own() {
     let wire = Wire::Anthropic;
     let log = Log::default();
     let cache = Kept::misses(&log, "cache");
@@ -79,9 +79,7 @@ fn two_steps_of_which_one_answers() {
 }
 
 fn cited() -> String {
-    let citation = json!({"type": "web_search_result_location", "url": "https://a.example"});
-    let cites = delta(0, json!({"type": "citations_delta", "citation": citation}));
-    parts::text(0, TEXT) + &cites + &closes(0) + &ends("end_turn")
+    parts::text(0, TEXT) + &citation(0) + &closes(0) + &ends("end_turn")
 }
 
 /// It says as well how it ended.
@@ -124,14 +122,14 @@ fn an_answer_in_doubt_is_not_kept() {
     asked["n"] = json!(2);
     plan.request = asked.into();
     plan.policy = Policy::new().tools(ToolDelivery::Live).into();
-    let run = run_all(plan, |_, _| model(wire).whole());
+    let run = super::run(plan, |_, _| model(wire).whole());
     assert_eq!((run.result.is_ok(), run.puts.len()), (false, 0));
 
     // A frame is left out that nobody could read.
     let wire = Wire::Anthropic;
     let garbled = "event: content_block_delta\ndata: {\"type\":\"content_block_delta\",\n\n";
     let body = parts::text(0, "Hello") + garbled + &closes(0) + &ends("end_turn");
-    let run = run_all(keeps(one(wire)), |_, _| Exchange::stream(body.clone()));
+    let run = super::run(keeps(one(wire)), |_, _| Exchange::stream(body.clone()));
     assert_eq!((run.report.skipped_frames(), run.puts.len()), (1, 0), "{}", run.trace());
     assert!(run.transcript.finish().unwrap().inferred);
 }

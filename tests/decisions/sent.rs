@@ -2,11 +2,9 @@
 
 use http::HeaderName;
 use http::header::ACCEPT;
-use unbroken::PartState;
 use unbroken::client::Connection;
 use unbroken::engine::{Attempt, Notice, Verdict};
 
-use super::parts::{claude_one, closes, ends, of, parts, says, text, thought, told};
 use super::*;
 
 /// What the driver is told of each attempt.
@@ -127,21 +125,4 @@ fn a_replacement_counts_as_one_whatever_is_left_of_the_attempts() {
         assert_eq!((run.text().as_str(), verdicts[1]), (TEXT, Verdict::Success));
         assert_eq!(verdicts[0], Verdict::Uncounted, "{attempts}");
     }
-}
-
-/// What was begun and is not whole is no part of the answer that another attempt goes on with.
-#[test]
-fn what_will_never_be_whole_is_given_up_before_the_answer_goes_on() {
-    use PartState::{Abandoned, Closed};
-    let noted = plan(vec![claude("one", "claude-sonnet-4-6")]);
-    let first = [text(0, &TEXT[..40]), closes(0), thought(1, "Hm.")];
-    let rest = text(0, &TEXT[10..]) + &closes(0) + &ends("end_turn");
-    let run = told(noted, [says(&first).reset(), Exchange::stream(rest)]);
-    let expected = [of("text", Closed), of("reasoning", Abandoned), of("text", Closed)];
-    assert_eq!((run.text().as_str(), parts(&run)), (TEXT, expected.to_vec()), "{}", run.trace());
-    // Nor is a thought that nothing came of, where the reply ends with it.
-    let mut plan = claude_one();
-    plan.policy = Policy::new().max_attempts(1).into();
-    let run = told(plan, [says(&[thought(0, "Hm."), closes(0)]).reset()]);
-    assert_eq!(parts(&run), [of("reasoning", Abandoned)]);
 }
