@@ -61,8 +61,13 @@ fn fault(script: &mut Script<'_>, length: usize, wire: Wire) -> Fault {
         |pick| instead(pick, wire),
     );
     match fault {
-        // The last marker of a stream of Chat may be missing altogether.
+        // The last marker of a stream of Chat may be missing altogether, which a strict reader minds.
         Fault::Garble { at } => Fault::Garble { at: at.min(length.saturating_sub(20)) },
+        Fault::Cut { at, end: End::Clean }
+            if wire == Wire::OpenAiChat && at + MARKER.len() == length =>
+        {
+            Fault::end_at(length)
+        }
         fault => fault,
     }
 }
@@ -103,5 +108,7 @@ const CODES: [&str; 6] = [
     "insufficient_quota",
     "content_policy_violation",
 ];
+
+const MARKER: &str = "data: [DONE]\n\n";
 
 const FAULTS_MAX: usize = 8;
