@@ -116,7 +116,7 @@ pub(super) struct Slot {
     pub(super) held: String,
     /// What was noted on it before its text; providers put a citation first.
     pub(super) notes: Vec<crate::event::Annotation>,
-    /// Said before, by the attempt that this one repeats.
+    /// Not delivered: said before, by the attempt that this one repeats, or of no meaning to the caller.
     pub(super) muted: bool,
     /// The provider closed it.
     pub(super) closed: bool,

@@ -280,13 +280,14 @@ impl Recovery {
         let aside = matches!(kind, PartKind::Text | PartKind::Reasoning | PartKind::Refusal);
         // What a repetition brings before it is past the delivered parts was delivered before.
         let repeats = !aside && live.is_repeating() && !live.repeats.is_empty();
-        let muted = repeats || live.foreign && is_private(&kind);
+        // Redacted reasoning of a continuation has no place in a history of the caller's.
+        let beside = live.is_ours() && matches!(kind, PartKind::RedactedReasoning);
+        let muted = repeats || beside || live.foreign && is_private(&kind);
         if repeats && !live.repeats.pop().is_some_and(|before| same_block(&before, &kind)) {
             return self.cut_by(Cut::Diverged);
         }
         // What is not delivered does not come between the texts.
-        let beside = live.is_beside() && matches!(kind, PartKind::RedactedReasoning);
-        let ends_text = !muted && !aside && !beside;
+        let ends_text = !muted && !aside;
         let bytes = SLOT_BYTES + name_len(&kind);
         let new = Slot {
             kind,
@@ -485,7 +486,6 @@ impl Recovery {
             {
                 live.late.push((slot, Slot { closed: true, ..open }));
             }
-            PartKind::RedactedReasoning if live.is_beside() => {}
             _ => self.deliver_call(open, false),
         }
     }
