@@ -1,7 +1,9 @@
 //! The manual says what the code does: its chapter on defaults against the source, the one on dependencies
-//! against the manifest.
+//! against the manifest; and so does the `Dockerfile`.
 #![expect(clippy::unwrap_used, reason = "a test that cannot read the source has failed")]
 
+#[path = "manual/container.rs"]
+mod container;
 #[path = "manual/dependencies.rs"]
 mod dependencies;
 
@@ -28,6 +30,11 @@ struct Row {
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn manifest() -> toml::Table {
+    let text = fs::read_to_string(root().join("Cargo.toml")).unwrap();
+    text.parse().unwrap()
 }
 
 #[test]

@@ -5,7 +5,8 @@
 //! are ordinary code: `cargo test` runs them on stable over the seeds in `corpus/`.
 //!
 //! ```text
-//! cargo +nightly fuzz run sse /tmp/found fuzz/corpus/sse -- -max_total_time=60
+//! mkdir -p target/found/sse
+//! cargo +nightly fuzz run --sanitizer none sse target/found/sse fuzz/corpus/sse -- -max_total_time=60
 //! ```
 //!
 //! keeps what the fuzzer finds of interest out of the seeds (it writes to the first directory).

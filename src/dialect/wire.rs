@@ -27,6 +27,13 @@ pub(super) fn lenient<'a, T: Deserialize<'a>>(raw: Option<&'a RawValue>) -> Opti
     serde_json::from_str(raw?.get()).ok()
 }
 
+/// The entries of a list, or none where there is no list. What ought to be one and cannot be read is an error.
+pub(super) fn list(raw: Option<&RawValue>) -> Result<Vec<&RawValue>, DecodeError> {
+    let Some(raw) = raw else { return Ok(Vec::new()) };
+    let list: Option<Vec<&RawValue>> = serde_json::from_str(raw.get()).map_err(|_| DecodeError)?;
+    Ok(list.unwrap_or_default())
+}
+
 /// Content: a string, or null for none. Anything else is an error.
 #[derive(Debug, Default)]
 pub(super) struct Text<'a>(Option<Cow<'a, str>>);

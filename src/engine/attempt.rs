@@ -90,7 +90,7 @@ pub(super) struct Live {
     /// the next one last.
     pub(super) repeats: Vec<PartKind>,
     /// Tool calls that cannot be delivered before the end of the answer is known, by slot: ones whose
-    /// JSON does not parse, ones that were overtaken, and whole ones behind such a call.
+    /// JSON does not parse, and whole ones behind such a call.
     pub(super) late: Vec<(u32, Slot)>,
     /// Bytes of content that came, of these the ones that the model made, and the ones that were
     /// handed on.

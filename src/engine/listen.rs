@@ -18,7 +18,7 @@ use crate::event::{
     Annotation, Cut, Delta, Event, FinishReason, Head, Join, PartKind, Resumption, Text,
 };
 use crate::policy::{ERROR_BODY_MAX, ToolDelivery};
-use crate::seam::{Straddled, Verdict};
+use crate::seam::{Seam, Straddled, Verdict};
 use crate::sse;
 
 impl Recovery {
@@ -145,9 +145,12 @@ impl Recovery {
         }
         if let Ok(Some(event)) = wire.parser.next_event(&mut end) {
             let is_read = self.decode(&mut *wire.decoder, &event, &Bytes::new());
-            if !is_read || self.ended.is_some() {
+            if is_read && self.ended.is_none() {
+                self.wire_behind(wire.decoder.holds());
+            } else {
                 self.wire_torn();
             }
+            self.keep_fault(event.data);
         }
     }
 
@@ -278,16 +281,19 @@ impl Recovery {
         let Some(live) = &mut self.live else { return };
         live.last_said = self.now;
         let aside = matches!(kind, PartKind::Text | PartKind::Reasoning | PartKind::Refusal);
-        // What a repetition brings before it is past the delivered parts was delivered before.
-        let repeats = !aside && live.is_repeating() && !live.repeats.is_empty();
         // Redacted reasoning of a continuation has no place in a history of the caller's.
         let beside = live.is_ours() && matches!(kind, PartKind::RedactedReasoning);
+        // What a repetition brings before it is past the delivered parts was delivered before.
+        let repeats = !aside && !beside && live.is_repeating() && !live.repeats.is_empty();
         let muted = repeats || beside || live.foreign && is_private(&kind);
         if repeats && !live.repeats.pop().is_some_and(|before| same_block(&before, &kind)) {
             return self.cut_by(Cut::Diverged);
         }
-        // What is not delivered does not come between the texts.
-        let ends_text = !muted && !aside;
+        // What is not delivered does not come between the texts. What the provider's tools did before there was
+        // any is delivered, and the text behind it goes on all the same; behind a call nothing does.
+        let is_call = matches!(kind, PartKind::ToolCall { .. });
+        let begun = live.seam.as_ref().is_none_or(Seam::has_begun);
+        let ends_text = !muted && !aside && (is_call || begun);
         let bytes = SLOT_BYTES + name_len(&kind);
         let new = Slot {
             kind,
@@ -424,14 +430,18 @@ impl Recovery {
     /// No more text before something else: the seam has to make up its mind.
     fn end_of_text(&mut self) {
         let Some(live) = &mut self.live else { return };
-        let verdict = live.seam.as_mut().map(crate::seam::Seam::end);
+        // Where the text's own block is still open, what was noted on it goes with it.
+        let is_text = |open: &Slot| matches!(open.kind, PartKind::Text) && open.choice == 0;
+        let slot = live.slots.iter().rfind(|(_, open)| is_text(open));
+        let slot = slot.map_or(NO_SLOT, |(slot, _)| *slot);
+        let verdict = live.seam.as_mut().map(Seam::end);
         if let Some(verdict) = verdict {
-            self.on_verdict(verdict, NO_SLOT);
+            self.on_verdict(verdict, slot);
         }
         if let Some(mut straddle) = self.live.as_mut().and_then(|live| live.straddle.take()) {
             let text = straddle.end();
             if !text.is_empty() && self.ended.is_none() {
-                self.deliver(NO_SLOT, Text::from(text));
+                self.deliver(slot, Text::from(text));
             }
         }
     }

@@ -256,7 +256,13 @@ impl Recovery {
     /// What a repetition of the answer would bring again beside its text, the first one last.
     pub(super) fn repeatable(&self) -> Vec<PartKind> {
         let whole = |kind: &PartKind| {
-            !matches!(kind, PartKind::Text | PartKind::Reasoning | PartKind::Refusal)
+            !matches!(
+                kind,
+                PartKind::Text
+                    | PartKind::Reasoning
+                    | PartKind::RedactedReasoning
+                    | PartKind::Refusal
+            )
         };
         let mut kinds: Vec<PartKind> =
             self.transcript.kept().map(|part| part.kind().clone()).filter(whole).collect();

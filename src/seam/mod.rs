@@ -58,6 +58,7 @@ pub struct Seam {
     sent: usize,
     trimmed: usize,
     stage: Stage,
+    begun: bool,
 }
 
 impl Seam {
@@ -88,6 +89,7 @@ impl Seam {
             sent,
             trimmed: 0,
             stage: stage.unwrap_or_else(|join| Stage::Rest { at: sent, join }),
+            begun: false,
         }
     }
 
@@ -95,6 +97,7 @@ impl Seam {
     /// [`Verdict::Hold`]; if it is, text after [`Verdict::Resolved`] comes back as it is, and
     /// [`Verdict::Diverged`] stands.
     pub fn push(&mut self, text: &str) -> Verdict {
+        self.begun |= !text.is_empty();
         let mut input = Cow::Borrowed(text);
         loop {
             match self.step(&input) {
@@ -130,6 +133,12 @@ impl Seam {
             Verdict::Hold => self.close(),
             verdict => verdict,
         }
+    }
+
+    /// Whether any text was pushed.
+    #[must_use]
+    pub const fn has_begun(&self) -> bool {
+        self.begun
     }
 
     /// Bytes of text that were pushed and are neither delivered nor taken off.

@@ -1,5 +1,7 @@
 //! Blocks that are more than text: what of them goes on in another attempt, and what only its own attempt may say.
 
+use std::sync::Arc;
+
 use unbroken::engine::Notice;
 use unbroken::{Annotation, Delta, PartKind, PartState};
 
@@ -128,6 +130,56 @@ fn redacted_reasoning_belongs_to_the_attempt_that_began_the_answer() {
     let run = told(structured(), [first, Exchange::stream(whole)]);
     assert_eq!((is_redacted(&run), run.text().as_str()), (1, TEXT), "{}", run.trace());
     assert_eq!(opened(&run), 2, "{}", run.trace());
+}
+
+/// What the provider's tools do before the first word does not come between the texts.
+#[test]
+fn a_search_before_the_text_of_a_continuation_leaves_its_seam_open() {
+    let noted = plan(vec![claude("one", "claude-sonnet-4-6")]);
+    let first = says(&[text(0, &TEXT[..40])]).reset();
+    let rest = [search(0, "srv_1"), text(2, &TEXT[10..]), closes(2), ends("end_turn")];
+    let run = told(noted.clone(), [first.clone(), says(&rest)]);
+    assert_eq!((run.text().as_str(), run.report.unverified_seams()), (TEXT, 0), "{}", run.trace());
+    assert_eq!(opened(&run), 4, "{}", run.trace());
+    // Where there is no word, nothing is to be joined.
+    let run = told(noted.clone(), [first.clone(), says(&[search(0, "srv_1"), ends("end_turn")])]);
+    assert_eq!((run.result.is_ok(), run.text().as_str()), (true, &TEXT[..40]), "{}", run.trace());
+    // What came before a search was the preamble, and is not known to be.
+    let rest = [text(0, &TEXT[10..]), closes(0), search(1, "srv_1"), ends("end_turn")];
+    let run = told(noted, [first, says(&rest)]);
+    assert_eq!((run.text().as_str(), run.report.unverified_seams()), (TEXT, 0), "{}", run.trace());
+}
+
+/// A model that begins again does not think the same again.
+#[test]
+fn redacted_reasoning_is_nothing_that_a_repetition_has_to_bring_again() {
+    let redacted = || opens(0, json!({"type": "redacted_thinking", "data": "c2Vj"})) + &closes(0);
+    let call = json!({"type": "tool_use", "id": "t", "name": "look", "input": {}});
+    let call = opens(2, call) + &closes(2) + &ends("tool_use");
+    let noted = plan(vec![claude("one", "claude-sonnet-4-6")]);
+    let first = says(&[redacted(), text(1, &TEXT[..40])]).reset();
+    let rest = [text(0, TEXT), closes(0), call];
+    let run = told(noted, [first.clone(), says(&rest)]);
+    assert_eq!((run.result.is_ok(), run.text().as_str()), (true, TEXT), "{}", run.trace());
+    // Nor does one that is asked the same again.
+    let block = json!({"type": "server_tool_use", "id": "s", "name": "web_search", "input": {}});
+    let rest = [text(0, TEXT), closes(0), opens(1, block), closes(1), ends("end_turn")];
+    let run = told(structured(), [first, says(&rest)]);
+    assert_eq!((run.result.is_ok(), run.text().as_str()), (true, TEXT), "{}", run.trace());
+}
+
+/// Text that is held since it may be the beginning of a stop sequence goes out with what was noted on it.
+#[test]
+fn a_citation_of_text_that_is_held_to_the_end_is_kept() {
+    let mut noted = plan(vec![claude("one", "claude-sonnet-4-6")]);
+    let stop = format!("{}z.", &TEXT[36..40]);
+    Arc::make_mut(&mut noted.request)["stop_sequences"] = json!([stop]);
+    let first = says(&[text(0, &TEXT[..40])]).reset();
+    let last = delta(0, json!({"type": "text_delta", "text": "z"})) + &citation(0);
+    let rest = text(0, &TEXT[10..40]) + &last + &ends("end_turn");
+    let run = told(noted, [first, Exchange::stream(rest)]);
+    let said = TEXT[..40].to_owned() + "z";
+    assert_eq!((annotations(&run), run.text()), (1, said), "{}", run.trace());
 }
 
 /// A search is no other search, and another tool of the server's is none.

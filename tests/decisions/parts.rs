@@ -379,6 +379,12 @@ fn a_fault_behind_the_finish_marker_is_none_but_for_a_policys() {
         let fault = String::from_utf8(Wire::Anthropic.error(code).to_vec()).unwrap();
         let run = told(claude_one(), [Exchange::stream(said() + &fault)]);
         assert_eq!((run.text().as_str(), run.result.is_ok()), (TEXT, whole), "{code}");
+        // Its blank line may be missing.
+        let run = told(claude_one(), [Exchange::stream(said() + fault.trim_end() + "\n")]);
+        assert_eq!((run.text().as_str(), run.result.is_ok()), (TEXT, whole), "{code}");
+        let error = run.result.err();
+        let words = error.as_ref().and_then(|error| error.fault_body()).map_or(&[][..], |it| it);
+        assert_eq!(String::from_utf8_lossy(words).contains(code), !whole);
     }
 }
 

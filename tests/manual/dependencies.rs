@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::process::Command;
 
-use super::root;
+use super::{manifest, root};
 
 /// The cells of the rows of the chapter's table whose head begins with `head`.
 fn table(head: &str) -> Vec<Vec<String>> {
@@ -16,11 +16,6 @@ fn table(head: &str) -> Vec<Vec<String>> {
         inner.split('|').map(|cell| cell.trim().to_owned()).collect()
     };
     rows.map(cells).collect()
-}
-
-fn manifest() -> toml::Table {
-    let text = fs::read_to_string(root().join("Cargo.toml")).unwrap();
-    text.parse().unwrap()
 }
 
 /// The dependencies that a feature turns on by itself.
@@ -41,13 +36,15 @@ fn every_direct_dependency_has_a_reason_and_its_feature() {
     assert_eq!(rows.len(), direct.len(), "each once");
     for row in &rows {
         let [name, feature, reason] = &row[..] else { panic!("not three cells: {row:?}") };
-        let (name, feature) = (name.trim_matches('`'), feature.trim_matches('`'));
+        let name = name.trim_matches('`');
         assert!(reason.len() > 10, "no reason: {row:?}");
+        let told = feature.split(", ").map(|feature| feature.trim_matches('`'));
+        let told: BTreeSet<&str> = told.filter(|feature| !feature.is_empty()).collect();
+        let features = manifest["features"].as_table().unwrap().keys().map(String::as_str);
+        let asks = |feature: &&str| turned_on(&manifest, feature).contains(name);
+        assert_eq!(told, features.filter(asks).collect(), "the features of {name}");
         let optional = manifest["dependencies"][name].get("optional").is_some();
-        match feature {
-            "" => assert!(!optional, "{name} is optional"),
-            _ => assert!(turned_on(&manifest, feature).contains(name), "{feature} has no {name}"),
-        }
+        assert_eq!(told.is_empty(), !optional, "{name}");
     }
 }
 

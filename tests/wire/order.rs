@@ -154,6 +154,7 @@ fn a_call_that_begins_behind_the_end_and_is_never_whole_does_not_go_through() {
     let whole = hello + &chunk(json!({}), json!("stop"));
     for body in [
         whole.clone() + &chunk(begun.clone(), json!(null)),
+        whole.clone() + chunk(begun.clone(), json!(null)).trim_end() + "\n",
         whole + &chunk(begun, json!(null)) + &chunk(piece, json!(null)) + "data: [DONE]\n\n",
     ] {
         let run = play(plan(Wire::OpenAiChat, json!({"n": 1})), &[Exchange::stream(body)]);

@@ -11,8 +11,8 @@ use serde_json::value::RawValue;
 use super::super::wire;
 use super::super::{DecodeError, Signal};
 use super::decode::{ITEMS_MAX, ResponsesDecoder, Sink};
-use super::frame::{Frame, Item, Part, text};
-use super::item::{Open, parts};
+use super::frame::{Frame, Part, Typed, text};
+use super::item::Open;
 use crate::event::{Annotation, PartKind};
 
 /// A content part that is open.
@@ -164,12 +164,11 @@ impl ResponsesDecoder {
     pub(super) fn end_message(
         &mut self,
         index: u64,
-        item: &Item<'_>,
+        parts: Vec<Part<'_>>,
         seen: &[u64],
         sink: &mut Sink<'_>,
     ) {
         self.close_text(sink);
-        let parts: Vec<Part<'_>> = parts(item.content).collect();
         // A place that the item does not have is that of the next part whose own one has not come.
         let astray: BTreeSet<u64> =
             seen.iter().copied().filter(|at| *at >= parts.len() as u64).collect();
@@ -179,6 +178,23 @@ impl ResponsesDecoder {
         }
         self.open.remove(&index);
         self.close_text(sink);
+    }
+}
+
+/// The content of a message that came whole.
+pub(super) fn contents(raw: Option<&RawValue>) -> Result<Vec<Part<'_>>, DecodeError> {
+    wire::list(raw)?.into_iter().map(part).collect()
+}
+
+/// A part that came whole: one that says something has to be read, of any other what can be.
+pub(super) fn part(raw: &RawValue) -> Result<Part<'_>, DecodeError> {
+    if let Some(part) = wire::lenient(Some(raw)) {
+        return Ok(part);
+    }
+    let typed: Typed<'_> = wire::lenient(Some(raw)).unwrap_or_default();
+    match typed.kind.given() {
+        Some("output_text" | "text" | "refusal") => Err(DecodeError),
+        _ => Ok(Part::default()),
     }
 }
 

@@ -14,8 +14,8 @@ use serde_json::value::RawValue;
 use super::super::prediction::Steady;
 use super::super::wire;
 use super::super::{Cursor, DecodeError, Decoder, Fault, FaultClass, Signal, fault};
-use super::content::Block;
-use super::frame::{Frame, Incomplete, Item, Kind, Part, Response, error_of, is_foreign, text};
+use super::content::{Block, contents, part};
+use super::frame::{Frame, Incomplete, Item, Kind, Response, error_of, is_foreign, text};
 use super::item::{Open, Sort, escaped, kind_of};
 use super::place::Place;
 use super::usage;
@@ -175,7 +175,7 @@ impl ResponsesDecoder {
             }
             Kind::PartAdded => self.add_part(index, content, frame, sink),
             Kind::PartDone => {
-                let part = wire::lenient::<Part<'_>>(frame.part).unwrap_or_default();
+                let part = frame.part.map(part).transpose()?.unwrap_or_default();
                 self.end_part(index, content, part, sink);
                 Ok(())
             }
@@ -225,19 +225,7 @@ impl ResponsesDecoder {
             (Some(_), _) => return Err(DecodeError),
             (None, _) => {}
         }
-        let open = match Sort::of(&item) {
-            Sort::Message => Open::Message { seen: Vec::new() },
-            sort => {
-                self.close_text(sink);
-                let slot = self.open_slot(kind_of(&item), sink);
-                match sort {
-                    Sort::Reasoning => Open::Reasoning { slot, said: false },
-                    Sort::Function => Open::Call { slot, custom: false, said: false },
-                    Sort::Custom => Open::Call { slot, custom: true, said: false },
-                    Sort::Own | Sort::Other | Sort::Message => Open::Whole { slot },
-                }
-            }
-        };
+        let open = self.begin(&item, sink);
         self.open.insert(index, open);
         Ok(())
     }
@@ -247,6 +235,15 @@ impl ResponsesDecoder {
         let item: Item<'_> = wire::object(raw.get())?;
         self.spoke = true;
         let sort = Sort::of(&item);
+        if self.open.get(&index).is_some_and(|open| !open.is(sort)) {
+            return Err(DecodeError);
+        }
+        let input = match sort {
+            Sort::Function => text(item.arguments)?,
+            Sort::Custom => text(item.input)?,
+            _ => None,
+        };
+        let contents = if sort == Sort::Message { contents(item.content)? } else { Vec::new() };
         let open = match self.open.remove(&index) {
             Some(open) => open,
             // It began before the place that this attempt goes on from, and its pieces are said.
@@ -254,17 +251,13 @@ impl ResponsesDecoder {
                 self.close_text(sink);
                 return Ok(());
             }
-            None => self.unannounced(&item, sink),
+            None => self.begin(&item, sink),
         };
-        if !open.is(sort) {
-            return Err(DecodeError);
-        }
         let whole = item.status.given() != Some("incomplete");
         match open {
-            Open::Message { seen } => self.end_message(index, &item, &seen, sink),
+            Open::Message { seen } => self.end_message(index, contents, &seen, sink),
             Open::Reasoning { slot, said } => self.end_thought(slot, said, raw, &item, sink),
             Open::Call { slot, custom, said } => {
-                let input = text(if custom { item.input } else { item.arguments })?;
                 match (custom, said) {
                     (true, true) => {}
                     (true, false) => {
@@ -275,11 +268,10 @@ impl ResponsesDecoder {
                 }
                 self.end_call(slot, custom, whole, sink);
             }
-            Open::Whole { slot } => {
+            Open::Whole { slot, own } => {
                 append(slot, raw.get(), sink);
-                let callers = sort == Sort::Own;
-                if whole || !callers {
-                    self.called |= callers;
+                if whole || !own {
+                    self.called |= own;
                     sink(Signal::Close { slot });
                 }
             }
@@ -287,8 +279,8 @@ impl ResponsesDecoder {
         Ok(())
     }
 
-    /// What `end` needs of an item whose beginning has not come.
-    fn unannounced(&mut self, item: &Item<'_>, sink: &mut Sink<'_>) -> Open {
+    /// An item begins, be it with its end.
+    fn begin(&mut self, item: &Item<'_>, sink: &mut Sink<'_>) -> Open {
         let sort = Sort::of(item);
         if sort == Sort::Message {
             return Open::Message { seen: Vec::new() };
@@ -300,7 +292,7 @@ impl ResponsesDecoder {
             Sort::Function | Sort::Custom => {
                 Open::Call { slot, custom: sort == Sort::Custom, said: false }
             }
-            Sort::Own | Sort::Other | Sort::Message => Open::Whole { slot },
+            Sort::Own | Sort::Other | Sort::Message => Open::Whole { slot, own: sort == Sort::Own },
         }
     }
 
@@ -322,8 +314,7 @@ impl ResponsesDecoder {
             return Ok(());
         }
         if !self.spoke && !self.place.is_attached() {
-            let output: Vec<&RawValue> = wire::lenient(response.output).unwrap_or_default();
-            for (index, item) in (0..).zip(output) {
+            for (index, item) in (0..).zip(wire::list(response.output)?) {
                 self.end(index, item, sink)?;
             }
         }

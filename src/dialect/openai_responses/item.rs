@@ -20,8 +20,8 @@ pub(super) enum Open {
     Reasoning { slot: u32, said: bool },
     /// A call whose arguments come in pieces.
     Call { slot: u32, custom: bool, said: bool },
-    /// Any other item, handed on whole.
-    Whole { slot: u32 },
+    /// Any other item, handed on whole; `own`: a call that the caller runs.
+    Whole { slot: u32, own: bool },
 }
 
 impl Open {
@@ -32,7 +32,7 @@ impl Open {
             Self::Reasoning { .. } => sort == Sort::Reasoning,
             Self::Call { custom: false, .. } => sort == Sort::Function,
             Self::Call { custom: true, .. } => sort == Sort::Custom,
-            Self::Whole { .. } => matches!(sort, Sort::Own | Sort::Other),
+            Self::Whole { own, .. } => sort == if *own { Sort::Own } else { Sort::Other },
         }
     }
 }
@@ -117,7 +117,7 @@ pub(super) fn is_signed(item: &Item<'_>) -> bool {
 }
 
 /// The entries of a list of parts that can be read.
-pub(super) fn parts(raw: Option<&RawValue>) -> impl Iterator<Item = Part<'_>> {
+fn parts(raw: Option<&RawValue>) -> impl Iterator<Item = Part<'_>> {
     let parts: Option<Vec<&RawValue>> = wire::lenient(raw);
     parts.unwrap_or_default().into_iter().filter_map(|part| wire::lenient(Some(part)))
 }

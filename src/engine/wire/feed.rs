@@ -37,10 +37,8 @@ impl Recovery {
 
     /// Bytes of the stream were read that end no event. `between`: no event has begun in them.
     pub(in crate::engine) fn wire_piece(&mut self, raw: &[u8], between: bool, unnamed: bool) {
-        let holding = self.wire_holding(unnamed);
-        let finished = self.is_finished();
+        let holding = self.wire_behind(unnamed);
         let Some(wire) = self.wire.as_mut() else { return };
-        wire.behind = finished && holding.is_some();
         let bytes = wire.piece(raw, between, holding, self.ledger.report());
         self.write(bytes);
         self.wire_limit();
@@ -55,17 +53,26 @@ impl Recovery {
         through: bool,
         unnamed: bool,
     ) {
-        let holding = self.wire_holding(unnamed);
-        let finished = self.is_finished();
-        let Some(wire) = self.wire.as_mut() else { return };
         if !through {
-            wire.partial.clear();
+            self.wire.iter_mut().for_each(|wire| wire.partial.clear());
             return;
         }
-        wire.behind = finished && holding.is_some();
+        let holding = self.wire_behind(unnamed);
+        let Some(wire) = self.wire.as_mut() else { return };
         let bytes = wire.frame(raw, event, holding, self.ledger.report());
         self.write(bytes);
         self.wire_limit();
+    }
+
+    /// What [`wire_holding`](Self::wire_holding) says now that something has been read, which may be a call behind
+    /// the end of the answer.
+    pub(in crate::engine) fn wire_behind(&mut self, unnamed: bool) -> Option<bool> {
+        let holding = self.wire_holding(unnamed);
+        let behind = self.is_finished() && holding.is_some();
+        if let Some(wire) = &mut self.wire {
+            wire.behind = behind;
+        }
+        holding
     }
 
     /// What waits is kept, and counts as what is kept.

@@ -153,14 +153,70 @@ fn calls_of_the_callers() {
 /// A client reads what it is when it is done.
 #[test]
 fn an_item_ends_as_what_it_began() {
-    let items = ["message", "reasoning", "function_call", "custom_tool_call", "web_search_call"];
+    let items = [
+        "message",
+        "reasoning",
+        "function_call",
+        "custom_tool_call",
+        "web_search_call",
+        "apply_patch_call",
+    ];
     let item = |kind| format!(r#"{{"type":"{kind}","name":"f","arguments":"{{}}"}}"#);
     for began in items {
         for ended in items {
             let trace = decode_all(&[added(0, &item(began)), done(0, &item(ended))]);
             assert_eq!(trace.ends_with("ERR"), began != ended, "{began}, {ended}: {trace}");
+            // What cannot be read is no end of what began.
+            let twice = [added(0, &item(began)), done(0, &item(ended)), done(0, &item(ended))];
+            let trace = decode_all(&twice);
+            assert_eq!(
+                trace.matches("ERR").count() == 2,
+                began != ended,
+                "{began}, {ended}: {trace}"
+            );
         }
     }
+}
+
+/// A call that the provider turns out to have run itself is none of the caller's.
+#[test]
+fn who_runs_a_call_is_known_where_it_begins() {
+    let shell = |environment: &str| {
+        let environment = format!(r#""environment":{{"type":"{environment}"}}"#);
+        format!(r#"{{"type":"shell_call","call_id":"c",{environment}}}"#)
+    };
+    let environments = ["container_auto", "local"];
+    for (began, ended) in environments.into_iter().zip(environments.into_iter().rev()) {
+        let trace = decode_all(&[added(0, &shell(began)), done(0, &shell(ended))]);
+        assert!(trace.ends_with("ERR"), "{trace}");
+    }
+}
+
+/// Of a message that came whole, and in pieces.
+#[test]
+fn content_that_cannot_be_read_is_no_content() {
+    for content in [
+        r#"[{"type":"output_text","text":7}]"#,
+        r#"[{"type":"output_text","text":"Hello \ud83d"}]"#,
+        r#"[{"type":"refusal","refusal":{}}]"#,
+        r#"{"type":"output_text","text":"Hello"}"#,
+    ] {
+        let item = format!(r#"{{"type":"message","content":{content}}}"#);
+        let response = format!(r#","output":[{item}]"#);
+        for events in [vec![done(0, &item)], vec![completed(&response)]] {
+            let trace = decode_all(&events);
+            assert!(trace.starts_with("ERR"), "{content}: {trace}");
+        }
+    }
+    let unlisted = completed(r#","output":{}"#);
+    assert!(decode_all(&[unlisted]).starts_with("ERR"));
+    let part = text("content_part.done", r#""part":{"type":"output_text","text":7}"#);
+    assert!(decode_all(&[part]).starts_with("ERR"));
+    // What is no text or refusal is nothing that we read.
+    let item =
+        r#"{"type":"message","content":[{"type":"image","text":7},{"type":"text","text":"Hi"}]}"#;
+    assert!(decode_all(&[done(0, item)]).contains("+Hi"));
+    assert_eq!(decode_all(&[completed(r#","output":null"#)]), "finish(Stop) end");
 }
 
 #[test]
