@@ -42,6 +42,7 @@ mod listen;
 mod notice;
 mod open;
 mod plan;
+mod read;
 mod relay;
 mod release;
 mod settle;
