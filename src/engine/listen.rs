@@ -245,9 +245,10 @@ impl Recovery {
         if let Some(verdict) = verdict {
             self.on_verdict(verdict, slot);
         }
-        if let Some(mut straddle) = self.live.as_mut().and_then(|live| live.straddle.take()) {
+        let straddle = self.live.as_mut().and_then(|live| live.straddle.take());
+        if let Some(mut straddle) = straddle.filter(|_| self.ended.is_none()) {
             let text = straddle.end();
-            if !text.is_empty() && self.ended.is_none() {
+            if !text.is_empty() {
                 self.deliver(slot, Text::from(text));
             }
         }

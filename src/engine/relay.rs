@@ -195,6 +195,8 @@ mod tests {
     #[test]
     fn each_event_goes_on_once() {
         let mut relay = Relay::new(NUMBERING, &Uri::from_static("http://a/b?x=1&after=3"));
+        assert_eq!(turn(&mut relay, r#"{"n":""}"#), Turn::Next);
+        assert!(!relay.numbered, "an id that is none");
         for (data, expected) in [
             (r#"{"n":0}"#, Turn::Before),
             (r#"{"n":3}"#, Turn::Before),

@@ -114,7 +114,6 @@ impl Recovery {
             .map(|(_, index)| index)
             .collect();
         for part in loose {
-            self.course.open_text.retain(|(_, text)| *text != part);
             self.emit(Event::Delta(Delta::Abandon { part }));
         }
         self.state = State::Settling(Box::new(Fallen {
@@ -375,7 +374,7 @@ impl Recovery {
     /// The steps that were asked in place of another attempt had no answer: what is done without them.
     pub(super) fn decide_again(&mut self, fallen: Fallen, exhausted: bool) {
         match decide::decide(&fallen.ended, &self.standing(&fallen.live, &fallen.ended)) {
-            Move::Again(wait) if !exhausted => self.again(fallen, wait),
+            Move::Again(wait) => self.again(fallen, wait),
             _ => self.next_step(fallen, exhausted),
         }
     }

@@ -53,6 +53,16 @@ fn a_call_of_another_vendor_that_has_no_id_is_given_one() {
         assert!(!id.is_empty());
         assert_eq!(&**id == "call_7", given, "{id}");
     }
+    // Each one of its own.
+    let function = json!({"name": "look", "arguments": "{}"});
+    let calls =
+        [0, 1].map(|index| json!({"index": index, "type": "function", "function": function}));
+    let run = run(two_vendors(), |_, attempt| match &*attempt.upstream {
+        "one" => status(503),
+        _ => chat(&[json!({"tool_calls": calls})], "tool_calls"),
+    });
+    let [one, two] = run.transcript.parts() else { panic!("{}", run.trace()) };
+    assert_ne!(one.kind(), two.kind());
 }
 
 /// What its own vendor notes of a text stays with it where the text was said in one go.

@@ -5,7 +5,7 @@ use unbroken::{Cached, Step};
 
 use super::asked::{Kept, Log, chain};
 use super::blocks::citation;
-use super::parts::{self, closes, ends};
+use super::parts::{self, closes, ends, says, told};
 use super::*;
 
 fn cache() -> Step {
@@ -111,9 +111,19 @@ fn an_answer_in_doubt_is_not_kept() {
         "messages": [{"role": "user", "content": "Tell me."}],
     })
     .into();
-    let run = run(plan, |request, _| list.next().unwrap_or_else(|| model(wire).respond(request)));
+    let run =
+        super::run(plan, |request, _| list.next().unwrap_or_else(|| model(wire).respond(request)));
     assert!(run.result.is_ok());
     assert_eq!((run.report.unverified_seams(), run.puts.len()), (1, 0), "{:?}", run.report);
+
+    // One that lacks a frame that nobody could read.
+    let garbled =
+        "event: content_block_delta\ndata: {\"type\":\"content_block_delta\",\n\n".to_owned();
+    let first = says(&[parts::text(0, &TEXT[..40]), garbled.clone()]);
+    let rest = says(&[garbled, parts::text(0, &TEXT[10..]), closes(0), ends("end_turn")]);
+    let chain: [Step; 2] = [cache(), claude("one", "claude-sonnet-4-6").into()];
+    let run = told(Plan::new(request(wire), chain), [first, rest]);
+    assert_eq!((run.report.skipped_frames(), run.puts.len()), (1, 0), "{}", run.trace());
 
     // Two choices: which one would be given again?
     let wire = Wire::OpenAiChat;

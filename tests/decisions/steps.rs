@@ -3,7 +3,7 @@
 use std::future::ready;
 
 use unbroken::dialect::{OpenAiResponses, Untranslatable};
-use unbroken::engine::{Notice, Verdict};
+use unbroken::engine::{Notice, Refusal, Verdict};
 use unbroken::{Canned, HandOff, Outcome, Source, Step, Ticket, WireOptions};
 
 use super::support::run_gated;
@@ -432,10 +432,7 @@ fn a_head_may_take_as_long_as_a_whole_answer() {
 #[test]
 fn a_replay_is_exempt_once_something_of_it_was_passed_on() {
     let wire = Wire::OpenAiResponses;
-    let kept = "https://api.example/v1/responses/resp_1?stream=true".parse().unwrap();
-    let mut plan = Plan::new(json!({}), [Upstream::new("one", OpenAiResponses, kept)]);
-    plan.replay = true;
-    plan.wire = Some(WireOptions::new());
+    let (plan, _) = replayed();
     let mut exchanges =
         vec![Exchange::headless(End::Reset), cut(wire, 60), model(wire).whole()].into_iter();
     let mut seen = Vec::new();
@@ -449,4 +446,64 @@ fn a_replay_is_exempt_once_something_of_it_was_passed_on() {
     );
     assert_eq!((seen, run.result.is_ok()), (vec![false, false, true], true));
     assert_eq!(run.wire.unwrap(), model(wire).whole().body());
+}
+
+/// An answer that its provider keeps, to be passed on, and its events.
+fn replayed() -> (Plan, Vec<String>) {
+    let wire = Wire::OpenAiResponses;
+    let kept = "https://api.example/v1/responses/resp_1?stream=true".parse().unwrap();
+    let mut plan = Plan::new(json!({}), [Upstream::new("one", OpenAiResponses, kept)]);
+    plan.replay = true;
+    plan.wire = Some(WireOptions::new());
+    let body = String::from_utf8(model(wire).whole().body().to_vec()).unwrap();
+    (plan, body.split_inclusive("\n\n").map(str::to_owned).collect())
+}
+
+/// It is the client's, who attaches by himself where it ends.
+#[test]
+fn a_replay_that_breaks_off_again_and_again_goes_on_as_long_as_each_brings_something() {
+    let (plan, events) = replayed();
+    let few = events.len() / 8;
+    let mut exchanges = events.chunks(few).map(|some| Exchange::stream(some.concat()).reset());
+    let run = run(plan, |_, _| exchanges.next().unwrap());
+    assert!(run.result.is_ok() && run.requests.len() > 5, "{:?}", run.result);
+    assert_eq!(run.wire.unwrap(), events.concat().into_bytes());
+}
+
+/// One that has no number is not of the answer that is kept.
+#[test]
+fn an_error_that_is_no_part_of_what_is_replayed_is_one_of_the_connection() {
+    let (plan, events) = replayed();
+    let error = "data: {\"error\":{\"type\":\"server_error\",\"message\":\"x\"}}\n\n";
+    let (first, rest) = events.split_at(3);
+    let first = Exchange::stream(first.concat() + error);
+    let mut exchanges = vec![first, Exchange::stream(rest.concat())].into_iter();
+    let run = run(plan, |_, _| exchanges.next().unwrap());
+    assert_eq!((run.result.is_ok(), run.requests.len()), (true, 2), "{:?}", run.result);
+    assert_eq!(run.wire.unwrap(), events.concat().into_bytes());
+}
+
+/// Who has something of an answer is let through where nobody else could go on with it.
+#[test]
+fn a_continuation_is_exempt_where_the_next_step_has_no_way_to_go_on() {
+    let wire = Wire::Anthropic;
+    for (refuses, exempt) in [(false, false), (true, true)] {
+        let mut plan = two(wire);
+        if refuses {
+            let rungs = [Resume::Prefill, Resume::Instruct, Resume::Quote, Resume::Align];
+            let refusal = |by| Refusal::new("two", "claude-sonnet-4-5", by);
+            plan.refused = rungs.map(refusal).into();
+        }
+        let mut seen = Vec::new();
+        let mut first = Some(cut(wire, 50));
+        let run = run_gated(
+            plan,
+            |request, _| first.take().unwrap_or_else(|| model(wire).respond(request)),
+            |attempt| {
+                seen.push(attempt.exempt);
+                true
+            },
+        );
+        assert_eq!((seen, run.text().as_str()), (vec![false, exempt], TEXT));
+    }
 }
