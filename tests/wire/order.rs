@@ -5,6 +5,7 @@ use serde_json::json;
 use unbroken::testing::{Answer, Deltas, Exchange};
 
 use super::found::{block, call, chunk, delta, end, frames, plan, play, says, start, stop, text};
+use super::support::client;
 use super::support::subjects::Wire;
 use super::{bytes, text_of};
 
@@ -170,12 +171,32 @@ fn the_last_event_of_a_complete_answer_is_read_where_it_is_passed_on() {
     let hello = chunk(json!({"role": "assistant", "content": "Hello."}), json!("stop"));
     let more = chunk(json!({"content": " And more."}), json!(null));
     let garbled = "data: {\"choices\":[{\"delta\":{\"content\":7}}]}\n\n";
-    for (last, said) in [(more.as_str(), "Hello. And more."), (garbled, "Hello.")] {
+    let error = "data: {\"error\":{\"type\":\"server_error\",\"message\":\"too late\"}}\n\n";
+    for (last, said) in
+        [(more.as_str(), "Hello. And more."), (garbled, "Hello."), (error, "Hello.")]
+    {
         let body = hello.clone() + last.trim_end() + "\n";
         let run = play(plan(Wire::OpenAiChat, json!({"n": 1})), &[Exchange::stream(body)]);
         assert!(run.result.is_ok());
         assert_eq!(run.text(), said);
         assert_eq!(text_of(&run).contains("And more."), said.contains("And more."));
         assert!(!text_of(&run).contains("\"content\":7"), "{}", text_of(&run));
+        assert!(!text_of(&run).contains("too late"), "{}", text_of(&run));
     }
+    // Nothing of an answer follows its marker.
+    let body = hello + "data: [DONE]\n\ndata: {}\n";
+    let run = play(plan(Wire::OpenAiChat, json!({"n": 1})), &[Exchange::stream(body)]);
+    assert!(text_of(&run).trim_end().ends_with("data: [DONE]"), "{}", text_of(&run));
+}
+
+/// What the upstream forgot is said behind its last event, and no part of that.
+#[test]
+fn what_is_added_to_a_last_event_without_its_blank_line_is_an_event_of_its_own() {
+    let whole = Wire::Anthropic.says(Answer::new().text("Hello."), Deltas::Chars(9)).whole().body();
+    let whole = String::from_utf8(whole.to_vec()).unwrap();
+    let (body, _) = whole.split_once("event: message_stop").unwrap();
+    let body = format!("{body}event: ping\ndata: {{\"type\":\"ping\"}}\n");
+    let run = play(plan(Wire::Anthropic, json!({})), &[Exchange::stream(body)]);
+    assert!(run.result.is_ok() && client::anthropic(bytes(&run)).terminal, "{}", text_of(&run));
+    assert!(text_of(&run).contains("{\"type\":\"ping\"}\n\n"), "{}", text_of(&run));
 }

@@ -1,11 +1,12 @@
 //! What a client is told where an upstream breaks off at an awkward place.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use http::{HeaderMap, StatusCode};
 use serde_json::{Value, json};
 use unbroken::ErrorKind;
 use unbroken::engine::{Input, Output, Recovery};
+use unbroken::policy::{Policy, Timeouts};
 use unbroken::testing::Exchange;
 
 use super::found::{chunk, plan, play};
@@ -182,4 +183,44 @@ fn a_client_has_all_of_it_with_the_last_word() {
         drain(&mut engine);
         assert_eq!(engine.is_told(), told);
     }
+}
+
+/// A call that has no name yet is none, and a sign of life is no reason to show it.
+#[test]
+fn a_call_without_a_name_waits_beyond_a_sign_of_life() {
+    let function = json!({"arguments": "{\"path\":"});
+    let nameless = say(json!({"tool_calls": [{"index": 0, "function": function}]}));
+    let first = Exchange::stream(hello("I look. ") + &nameless).stall();
+    let rest = Exchange::stream(words("Found.") + &stop() + DONE);
+    let run = play(plan(Wire::OpenAiChat, json!({})), &[first, rest]);
+    let said = text_of(&run);
+    assert!(run.result.is_ok() && said.contains(": keep-alive"), "{said}");
+    assert!(!said.contains("tool_calls"), "{said}");
+}
+
+/// The caller's patience ends with a search under way, of which nothing was found.
+#[test]
+fn what_may_yet_be_taken_back_is_not_written_before_the_last_word() {
+    let start = json!({"type": "message_start", "message": {"id": "m", "model": "m", "content": [], "usage": {}}});
+    let opens = |index: u32, block: Value| json!({"type": "content_block_start", "index": index, "content_block": block});
+    let delta = json!({"type": "text_delta", "text": "Hello there my friend"});
+    let delta = json!({"type": "content_block_delta", "index": 0, "delta": delta});
+    let search =
+        json!({"type": "server_tool_use", "id": "srv_1", "name": "web_search", "input": {}});
+    let stops = |index: u32| json!({"type": "content_block_stop", "index": index});
+    let body = |frames: &[Value]| -> String {
+        let frame =
+            |data: &Value| format!("event: {}\ndata: {data}\n\n", data["type"].as_str().unwrap());
+        frames.iter().map(frame).collect()
+    };
+    let text = opens(0, json!({"type": "text", "text": ""}));
+    let first = Exchange::stream(body(&[start.clone(), text, delta])).reset();
+    let rest = Exchange::stream(body(&[start, opens(0, search), stops(0)])).stall();
+    let mut plan = plan(Wire::Anthropic, json!({}));
+    let overall = Timeouts::new().overall(Duration::from_secs(20));
+    plan.policy = Policy::new().timeouts(overall).into();
+    let run = play(plan, &[first, rest]);
+    assert_eq!(run.result.as_ref().unwrap_err().kind(), ErrorKind::Deadline);
+    let said = text_of(&run);
+    assert!(said.contains("Hello there my friend") && !said.contains("srv_1"), "{said}");
 }

@@ -14,6 +14,8 @@
 
 mod feed;
 mod tail;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -466,13 +468,9 @@ impl Wire {
         if self.verbatim {
             if through {
                 let tail = mem::take(&mut self.partial);
-                let mut fails = false;
-                each_event(&tail, |event| {
-                    fails |= self.dialect.failure_in(event.data.as_bytes()).is_some();
-                    fails = fails || !self.writer.passes(event);
-                });
-                // The answer is complete: an error behind its end is nobody's business.
-                if !fails {
+                let mut passes = true;
+                each_event(&tail, |event| passes &= self.writer.passes(event));
+                if passes {
                     self.frames.push(tail.into());
                 }
             }
