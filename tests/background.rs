@@ -99,9 +99,8 @@ fn an_answer_that_is_whole_or_gone_is_not_ended() {
     assert!(gone.result.is_ok() && gone.released.is_empty(), "{:?}", addresses(&gone));
 }
 
-#[test]
-fn one_that_another_generation_takes_the_place_of_is_ended() {
-    let model = words();
+/// Two upstreams.
+fn two() -> Plan {
     let mut plan = plan(true);
     let second = Upstream::new(
         "second",
@@ -109,13 +108,25 @@ fn one_that_another_generation_takes_the_place_of_is_ended() {
         "https://second.example/v1/responses".parse().unwrap(),
     );
     plan.chain = plan.chain.iter().cloned().chain([second.into()]).collect();
-    // Not a matter of who wants to fetch it later.
-    plan.policy = Policy::new().without_release().into();
-    let run = run(plan, |request, attempt| match (&*attempt.upstream, attempt.request.method()) {
+    plan
+}
+
+/// What the first one has begun is not to be had any more, and the second one goes on.
+fn superseded(model: &Model, request: &Value, attempt: &Attempt) -> Exchange {
+    match (&*attempt.upstream, attempt.request.method()) {
         ("second", _) => model.respond(request),
         (_, &Method::GET) => refused(StatusCode::UNAUTHORIZED, None, "who are you?"),
-        _ => half(&model, End::Reset),
-    });
+        _ => half(model, End::Reset),
+    }
+}
+
+#[test]
+fn one_that_another_generation_takes_the_place_of_is_ended() {
+    let model = words();
+    let mut plan = two();
+    // Not a matter of who wants to fetch it later.
+    plan.policy = Policy::new().without_release().into();
+    let run = run(plan, |request, attempt| superseded(&model, request, attempt));
     assert_eq!(run.text(), model.answer().whole_text());
     let released = addresses(&run);
     assert_eq!(released.len(), 1, "{released:?}");
@@ -183,35 +194,67 @@ fn kept_plan() -> Plan {
 }
 
 /// Plays the exchanges of `respond` as far as they go without time passing.
-fn play(plan: Plan, mut respond: impl FnMut(&Attempt) -> Exchange) -> Recovery {
+fn play(plan: Plan, respond: impl FnMut(&Attempt) -> Exchange) -> Recovery {
+    play_to(usize::MAX, plan, respond).0
+}
+
+/// As far as that many outputs, and how many generations these have ended.
+fn play_to(
+    outputs: usize,
+    plan: Plan,
+    mut respond: impl FnMut(&Attempt) -> Exchange,
+) -> (Recovery, usize) {
+    let (mut under_way, mut released) = (None, 0);
     #[expect(clippy::disallowed_methods, reason = "an instant to start from; time is virtual")]
     let now = Instant::now();
     let mut engine = Recovery::new(plan, now).unwrap();
-    loop {
+    for _ in 0..outputs {
         match engine.poll_output() {
-            Output::Open(attempt) => {
-                let id = attempt.id;
-                let mut steps = respond(&attempt).steps();
-                while let Some(step) = steps.next() {
-                    let input = match step {
-                        Step::Head => {
-                            let exchange = steps.exchange();
-                            let (status, headers) = (exchange.status(), exchange.headers().clone());
-                            Input::Head { id, status, headers }
-                        }
-                        Step::Piece { bytes, .. } => Input::Chunk { id, bytes },
-                        Step::End(End::Stall) => break,
-                        Step::End(_) => Input::End { id, error: Some(TransportErrorKind::Body) },
-                        Step::Wait(_) => continue,
-                    };
-                    engine.handle_input(now, input);
-                }
+            Output::Open(attempt) => under_way = Some((attempt.id, respond(&attempt).steps())),
+            Output::Wait { .. } => {
+                let Some((id, mut steps)) = under_way.take() else { break };
+                let input = match steps.next() {
+                    Some(Step::Head) => {
+                        let exchange = steps.exchange();
+                        let (status, headers) = (exchange.status(), exchange.headers().clone());
+                        Input::Head { id, status, headers }
+                    }
+                    Some(Step::Piece { bytes, .. }) => Input::Chunk { id, bytes },
+                    Some(Step::End(End::Stall)) | None => break,
+                    Some(Step::End(_)) => Input::End { id, error: Some(TransportErrorKind::Body) },
+                    Some(Step::Wait(_)) => Input::Tick,
+                };
+                under_way = Some((id, steps));
+                engine.handle_input(now, input);
             }
-            Output::Wait { .. } => return engine,
+            Output::Release(_) => released += 1,
             Output::Done(result) => panic!("it is not over: {result:?}"),
             _ => {}
         }
     }
+    (engine, released)
+}
+
+/// Wherever the caller leaves, what is known to have begun is ended, and once.
+#[test]
+fn a_reply_that_is_abandoned_between_two_outputs_ends_each_generation_once() {
+    let model = words();
+    let mut before = 0;
+    for outputs in 0..100 {
+        let mut begun = 0;
+        let (mut engine, released) = play_to(outputs, two(), |attempt| {
+            let is_fetch = attempt.request.method() == Method::GET;
+            begun += usize::from(!is_fetch);
+            if &*attempt.upstream == "second" {
+                return half(&model, End::Stall);
+            }
+            superseded(&model, &Value::Null, attempt)
+        });
+        let ended = released + std::iter::from_fn(|| engine.abandon()).take(3).count();
+        assert!((before..=begun).contains(&ended), "{ended} of {begun} after {outputs} outputs");
+        before = ended;
+    }
+    assert_eq!(before, 2);
 }
 
 #[test]

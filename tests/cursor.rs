@@ -161,18 +161,19 @@ fn it_goes_on_at_the_very_event() {
 fn a_replay_that_is_cut_has_cost_no_input() {
     for wire in wires() {
         let model = words(wire);
-        let run = run(plan(wire), |_, attempt| match after(wire, attempt) {
+        let mut plan = plan(wire);
+        plan.policy = Policy::new().max_attempts(2).into();
+        let run = run(plan, |_, attempt| match after(wire, attempt) {
             None => cut_after(wire, &model, 7, End::Reset),
-            Some(after) if attempt.id.get() == 2 => {
+            Some(after) => {
                 let rest = events(&rest(wire, &model, after).body());
                 Exchange::stream(rest[..3].concat()).reset()
             }
-            Some(after) => rest(wire, &model, after),
         });
-        assert_eq!(run.text(), model.answer().whole_text());
-        assert_eq!(rungs(&run), [None, Some(Resume::Cursor), Some(Resume::Cursor)]);
+        assert_eq!(rungs(&run), [None, Some(Resume::Cursor)]);
         let inputs = run.report.attempts.iter().map(|attempt| attempt.estimated_input_tokens);
-        assert_eq!(inputs.collect::<Vec<_>>()[1..], [0, 0], "{wire:?}: {:?}", run.report);
+        let inputs: Vec<_> = inputs.collect();
+        assert!(inputs[0] > 0 && inputs[1] == 0, "{wire:?}: {:?}", run.report);
     }
 }
 

@@ -45,8 +45,8 @@ impl Fallen {
     }
 }
 
-/// A wait that the clock cannot express lasts this long.
-const FAR: Duration = Duration::from_secs(365 * 24 * 3600);
+/// A wait that the clock cannot express lasts this long: a year.
+const FAR: Duration = Duration::from_secs(31_536_000);
 
 impl Recovery {
     /// The attempt under way has ended and all that it said is handed out.
@@ -283,7 +283,6 @@ impl Recovery {
     /// Whether `todo` is another attempt on this step that the limits of the reply allow.
     fn is_affordable(&self, todo: &Move) -> bool {
         match todo {
-            Move::Again(Wait::Free) | Move::Down { free: true } => true,
             Move::Again(_) | Move::Down { .. } => {
                 self.ledger.counted() < self.plan.policy.max_attempts
             }

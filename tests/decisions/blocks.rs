@@ -154,10 +154,21 @@ fn a_search_before_the_text_of_a_continuation_leaves_its_seam_open() {
     // Where there is no word, nothing is to be joined.
     let run = told(noted.clone(), [first.clone(), says(&[search(0, "srv_1"), ends("end_turn")])]);
     assert_eq!((run.result.is_ok(), run.text().as_str()), (true, &TEXT[..40]), "{}", run.trace());
-    // What came before a search was the preamble, and is not known to be.
-    let rest = [text(0, &TEXT[10..]), closes(0), search(1, "srv_1"), ends("end_turn")];
-    let run = told(noted, [first, says(&rest)]);
-    assert_eq!((run.text().as_str(), run.report.unverified_seams()), (TEXT, 0), "{}", run.trace());
+    // Behind words, and behind a call of the caller's, the texts are joined before the next block comes.
+    let at = |run: &Run, find: fn(&Event) -> bool| run.events.iter().position(find).unwrap();
+    let joined = |run: &Run| at(run, |event| matches!(event, Event::Resumed(_)));
+    let next = |run: &Run| {
+        at(run, |event| match event {
+            Event::Delta(Delta::Open { kind, .. }) => *kind != PartKind::Text,
+            _ => false,
+        })
+    };
+    let words = text(0, &TEXT[10..40]) + &closes(0) + &search(1, "srv_1") + &ends("end_turn");
+    let call = opens(0, json!({"type": "tool_use", "id": "t", "name": "look", "input": {}}));
+    for rest in [words, call + &closes(0) + &ends("tool_use")] {
+        let run = told(noted.clone(), [first.clone(), Exchange::stream(rest)]);
+        assert!(run.result.is_ok() && joined(&run) < next(&run), "{}", run.trace());
+    }
 }
 
 /// A model that begins again does not think the same again.
@@ -187,8 +198,12 @@ fn a_citation_of_text_that_is_held_to_the_end_is_kept() {
     let first = says(&[text(0, &TEXT[..40])]).reset();
     let last = delta(0, json!({"type": "text_delta", "text": "z"})) + &citation(0);
     let rest = text(0, &TEXT[10..40]) + &last + &ends("end_turn");
-    let run = told(noted, [first, Exchange::stream(rest)]);
+    let run = told(noted.clone(), [first.clone(), Exchange::stream(rest)]);
     let said = TEXT[..40].to_owned() + "z";
+    assert_eq!((annotations(&run), run.text()), (1, said.clone()), "{}", run.trace());
+    // A thought that is open as well is another block.
+    let rest = text(0, &TEXT[10..40]) + &last + &thought(1, "Hm.") + &ends("end_turn");
+    let run = told(noted, [first, Exchange::stream(rest)]);
     assert_eq!((annotations(&run), run.text()), (1, said), "{}", run.trace());
 }
 

@@ -470,6 +470,19 @@ fn a_replay_that_breaks_off_again_and_again_goes_on_as_long_as_each_brings_somet
     assert_eq!(run.wire.unwrap(), events.concat().into_bytes());
 }
 
+/// A client that has the beginning of a stream has no use for JSON.
+#[test]
+fn an_answer_in_one_piece_is_no_end_of_a_stream() {
+    let (plan, events) = replayed();
+    let (first, rest) = events.split_at(3);
+    let piece = Exchange::json(StatusCode::OK, &json!({"id": "resp_1", "status": "completed"}));
+    let first = Exchange::stream(first.concat()).reset();
+    let mut exchanges = vec![first, piece, Exchange::stream(rest.concat())].into_iter();
+    let run = run(plan, |_, _| exchanges.next().unwrap());
+    assert_eq!((run.result.is_ok(), run.requests.len()), (true, 3), "{:?}", run.result);
+    assert_eq!(run.wire.unwrap(), events.concat().into_bytes());
+}
+
 /// One that has no number is not of the answer that is kept.
 #[test]
 fn an_error_that_is_no_part_of_what_is_replayed_is_one_of_the_connection() {

@@ -224,3 +224,14 @@ fn what_may_yet_be_taken_back_is_not_written_before_the_last_word() {
     let said = text_of(&run);
     assert!(said.contains("Hello there my friend") && !said.contains("srv_1"), "{said}");
 }
+
+/// A continuation thinks of our question, and another vendor for another history.
+#[test]
+fn what_a_continuation_thinks_is_not_shown() {
+    let first = Exchange::stream(hello("Hello there my friend, ")).reset();
+    let thinks = say(json!({"reasoning_content": "What now?"}));
+    let rest = Exchange::stream(thinks + &words("bye.") + &stop() + DONE);
+    let run = play(plan(Wire::OpenAiChat, json!({})), &[first, rest]);
+    let said = text_of(&run);
+    assert!(run.result.is_ok() && said.contains("bye.") && !said.contains("What now?"), "{said}");
+}

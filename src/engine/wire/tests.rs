@@ -6,9 +6,10 @@ use std::time::Instant;
 use serde_json::json;
 
 use super::tail::Tail;
-use super::{Wire, WireReasoning};
+use super::{Wire, WireOptions, WireReasoning};
 use crate::dialect::{Anthropic, Dialect};
 use crate::event::{Annotation, Delta, Event, PartKind, Resume, Text};
+use crate::policy::ToolDelivery;
 use crate::report::Report;
 use crate::sse;
 
@@ -166,6 +167,28 @@ fn a_beginning_that_waits_goes_out_with_a_sign_of_life() {
     assert!(!alive(&mut wire, true).contains("message_start"), "a call is being made");
     assert!(alive(&mut wire, false).contains(data));
     assert!(!alive(&mut wire, false).contains(data), "once");
+}
+
+/// Comments go out when they are whole, wherever no event waits.
+#[test]
+fn a_comment_goes_out_with_its_line() {
+    for end in ["\n", "\r"] {
+        let mut wire = anew();
+        wire.attempt("anthropic", None);
+        wire.begun = true;
+        let mut piece = |raw: &str, between| {
+            wire.piece(raw.as_bytes(), between, Some(false), &Report::default())
+        };
+        assert_eq!(piece(": he", true), "");
+        assert_eq!(piece(&format!("re{end}"), true), format!(": here{end}"));
+        assert_eq!(piece(&format!("data: {{}}{end}"), false), "");
+    }
+}
+
+#[test]
+fn options_are_set_one_by_one() {
+    let live = WireOptions::new().tools(ToolDelivery::Live).reasoning(WireReasoning::Whole);
+    assert_eq!((live.tools, live.reasoning), (ToolDelivery::Live, WireReasoning::Whole));
 }
 
 #[test]
