@@ -255,6 +255,25 @@ fn a_reply_that_is_abandoned_between_two_outputs_ends_each_generation_once() {
         before = ended;
     }
     assert_eq!(before, 2);
+    before = 1;
+    // Also where it is told to go, and the caller leaves before that is done.
+    let model =
+        Model::openai_chat(Answer::new().text("Eins, zwei, drei.")).deltas(Deltas::Chars(4));
+    for outputs in 0..100 {
+        let mut plan = two_kept();
+        plan.policy = Policy::new().max_attempts_without_progress(1).into();
+        let (mut engine, released) = play_to(outputs, plan, |attempt| {
+            match (&*attempt.upstream, attempt.request.method()) {
+                ("second", _) => half(&model, End::Stall),
+                (_, &Method::GET) => Exchange::headless(End::Reset),
+                _ => half(&model, End::Reset),
+            }
+        });
+        let ended = released + std::iter::from_fn(|| engine.abandon()).take(3).count();
+        assert!((before - 1..=1).contains(&ended), "{ended} after {outputs} outputs");
+        before = ended + 1;
+    }
+    assert_eq!(before, 2);
 }
 
 #[test]
@@ -289,15 +308,21 @@ fn a_replay_that_diverges_does_not_hide_what_is_running() {
     assert_eq!(addresses(&run).len(), 1, "{:?}", addresses(&run));
 }
 
+/// The same with another step, that keeps nothing.
+fn two_kept() -> Plan {
+    let mut plan = kept_plan();
+    let uri = "https://second.example/v1/chat/completions".parse().unwrap();
+    let second = Upstream::new("second", OpenAiChat, uri);
+    plan.chain = plan.chain.iter().cloned().chain([second.into()]).collect();
+    plan
+}
+
 /// The step that had it kept has been left, and there is no attempt left for the next one.
 #[test]
 fn what_was_kept_is_ended_when_its_step_is_left() {
     let model =
         Model::openai_chat(Answer::new().text("Eins, zwei, drei.")).deltas(Deltas::Chars(4));
-    let mut plan = kept_plan();
-    let uri = "https://second.example/v1/chat/completions".parse().unwrap();
-    let second = Upstream::new("second", OpenAiChat, uri);
-    plan.chain = plan.chain.iter().cloned().chain([second.into()]).collect();
+    let mut plan = two_kept();
     plan.policy = Policy::new().max_attempts(3).without_release().into();
     let run = run(plan, |_, attempt| match attempt.request.method() {
         &Method::GET => Exchange::stream("").fault(Fault::Cut { at: 0, end: End::Reset }),

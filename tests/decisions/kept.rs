@@ -119,11 +119,19 @@ fn an_answer_in_doubt_is_not_kept() {
     // One that lacks a frame that nobody could read.
     let garbled =
         "event: content_block_delta\ndata: {\"type\":\"content_block_delta\",\n\n".to_owned();
-    let first = says(&[parts::text(0, &TEXT[..40]), garbled.clone()]);
-    let rest = says(&[garbled, parts::text(0, &TEXT[10..]), closes(0), ends("end_turn")]);
-    let chain: [Step; 2] = [cache(), claude("one", "claude-sonnet-4-6").into()];
-    let run = told(Plan::new(request(wire), chain), [first, rest]);
-    assert_eq!((run.report.skipped_frames(), run.puts.len()), (1, 0), "{}", run.trace());
+    for (again, puts) in [(String::new(), 1), (garbled.clone(), 0)] {
+        let skipped = u32::from(!again.is_empty());
+        let first = says(&[parts::text(0, &TEXT[..40]), garbled.clone()]);
+        let rest = says(&[again, parts::text(0, &TEXT[10..]), closes(0), ends("end_turn")]);
+        let chain: [Step; 2] = [cache(), claude("one", "claude-sonnet-4-6").into()];
+        let run = told(Plan::new(request(Wire::Anthropic), chain), [first, rest]);
+        assert_eq!(
+            (run.report.skipped_frames(), run.puts.len()),
+            (skipped, puts),
+            "{}",
+            run.trace()
+        );
+    }
 
     // Two choices: which one would be given again?
     let wire = Wire::OpenAiChat;

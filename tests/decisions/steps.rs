@@ -476,6 +476,9 @@ fn an_answer_in_one_piece_is_no_end_of_a_stream() {
     let (plan, events) = replayed();
     let (first, rest) = events.split_at(3);
     let piece = Exchange::json(StatusCode::OK, &json!({"id": "resp_1", "status": "completed"}));
+    // One that has nothing yet gets it as it is.
+    let alone = super::run(replayed().0, |_, _| piece.clone());
+    assert_eq!((alone.result.is_ok(), alone.requests.len()), (true, 1));
     let first = Exchange::stream(first.concat()).reset();
     let mut exchanges = vec![first, piece, Exchange::stream(rest.concat())].into_iter();
     let run = run(plan, |_, _| exchanges.next().unwrap());

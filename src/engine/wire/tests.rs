@@ -15,10 +15,14 @@ use crate::sse;
 
 /// A client of the Anthropic dialect, where frames do not go through any more.
 fn anew() -> Wire {
+    anew_with(WireReasoning::Whole)
+}
+
+fn anew_with(reasoning: WireReasoning) -> Wire {
     let dialect: Arc<dyn Dialect> = Arc::new(Anthropic);
     let writer = dialect.writer(&Arc::new(json!({"model": "m"})));
     #[expect(clippy::disallowed_methods, reason = "an instant to start from")]
-    let mut wire = Wire::new(writer, dialect, WireReasoning::Whole, Instant::now());
+    let mut wire = Wire::new(writer, dialect, reasoning, Instant::now());
     wire.attempt("anthropic", Some(Resume::Cursor));
     wire
 }
@@ -86,6 +90,17 @@ fn a_thought_that_nobody_signed_never_goes_out() {
     assert!(wire.said.is_empty() && !wire.begun);
     let text = told(&mut wire, &[opens(1, PartKind::Text), says(1, "So.")]).concat();
     assert!(text.contains("So.") && !text.contains("Hm."), "{text}");
+}
+
+/// It is out, so it is ended, when what came behind it goes out.
+#[test]
+fn a_thought_that_was_shown_as_it_came_is_ended_where_it_is_given_up() {
+    let mut wire = anew_with(WireReasoning::Live);
+    assert_eq!(goes(&mut wire, &[opens(0, PartKind::Reasoning), says(0, "Hm.")]), "oo");
+    let deltas = [opens(1, call("a")), says(1, "{}"), Delta::Abandon { part: 0 }];
+    assert_eq!(goes(&mut wire, &deltas), "...");
+    let out = told(&mut wire, &[closes(1)]).concat();
+    assert_eq!(out.matches("event: content_block_stop").count(), 2, "{out}");
 }
 
 #[test]
