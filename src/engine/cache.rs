@@ -187,7 +187,7 @@ impl Recovery {
             _ => return None,
         };
         let report = self.ledger.report();
-        if report.unverified_seams() > 0 || report.skipped_frames() > 0 {
+        if report.unverified_seams() > 0 {
             return None;
         }
         let mut spoke = report.attempts.iter().filter(|attempt| attempt.delivered > 0);

@@ -98,7 +98,7 @@ fn a_thought_that_was_shown_as_it_came_is_ended_where_it_is_given_up() {
     let mut wire = anew_with(WireReasoning::Live);
     assert_eq!(goes(&mut wire, &[opens(0, PartKind::Reasoning), says(0, "Hm.")]), "oo");
     let deltas = [opens(1, call("a")), says(1, "{}"), Delta::Abandon { part: 0 }];
-    assert_eq!(goes(&mut wire, &deltas), "...");
+    assert_eq!((goes(&mut wire, &deltas).as_str(), wire.said.as_slice()), ("...", &deltas[..]));
     let out = told(&mut wire, &[closes(1)]).concat();
     assert_eq!(out.matches("event: content_block_stop").count(), 2, "{out}");
 }
