@@ -180,6 +180,11 @@ impl Live {
             || self.is_swallowing()
     }
 
+    /// Bringing again what was delivered before: text, or the blocks behind it.
+    pub(super) fn is_catching_up(&self) -> bool {
+        self.is_swallowing() || self.is_repeating() && !self.repeats.is_empty()
+    }
+
     /// Bytes of content that the model made for this attempt, at the least: what its provider replays was made
     /// for another one, and an echo of a prefill is what it was sent.
     pub(super) fn made(&self) -> usize {

@@ -190,7 +190,7 @@ impl Recovery {
         // A gap in what is still being matched with what was delivered would only look like another
         // answer.
         let again = self.ledger.last_cut() == Some(Cut::Garbled)
-            && self.live.as_ref().is_some_and(|live| !live.fresh && !live.is_swallowing());
+            && self.live.as_ref().is_some_and(|live| !live.fresh && !live.is_catching_up());
         // A client cannot be told of a gap in an answer that ends in order.
         let skips = self.plan.recorded || again && !self.has_next_step();
         if skips && self.wire.is_none() {

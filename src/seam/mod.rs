@@ -97,7 +97,7 @@ impl Seam {
     /// [`Verdict::Hold`]; if it is, text after [`Verdict::Resolved`] comes back as it is, and
     /// [`Verdict::Diverged`] stands.
     pub fn push(&mut self, text: &str) -> Verdict {
-        self.begun |= !text.is_empty();
+        self.begun = true;
         let mut input = Cow::Borrowed(text);
         loop {
             match self.step(&input) {
@@ -135,7 +135,7 @@ impl Seam {
         }
     }
 
-    /// Whether any text was pushed.
+    /// Whether anything was pushed.
     #[must_use]
     pub const fn has_begun(&self) -> bool {
         self.begun

@@ -280,6 +280,12 @@ fn a_frame_that_cannot_be_read_is_a_cut_as_long_as_something_new_comes() {
     let third = says(&[text(0, TEXT), closes(0), ends("end_turn")]);
     let run = told(structured(), [first, again, third]);
     assert_eq!((skipped(&run), run.text().as_str()), (0, TEXT), "{}", run.trace());
+    // A continuation that does not say the answer again brings no blocks again either.
+    let noted = plan(vec![claude("one", "claude-sonnet-4-6")]);
+    let first = says(&[search(0, "srv_1"), text(2, &TEXT[..40]), garbled()]);
+    let rest = says(&[garbled(), text(0, &TEXT[10..]), closes(0), ends("end_turn")]);
+    let run = told(noted, [first, rest]);
+    assert_eq!((skipped(&run), run.text().as_str()), (1, TEXT), "{}", run.trace());
 }
 
 /// What was begun and is not whole is no part of the answer that another attempt goes on with.
