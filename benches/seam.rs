@@ -31,9 +31,7 @@ fn seam(c: &mut Criterion) {
                         });
                         (verdict, seam)
                     },
-                    // Few at a time: what an answer said last is in a cache when its continuation comes, and
-                    // thousands of long ones have no room there.
-                    BatchSize::NumIterations(8),
+                    BatchSize::SmallInput,
                 );
             });
         }
