@@ -36,7 +36,7 @@ async fn s07_a_first_token_that_is_late_is_not_waited_for() {
             let began = Instant::now();
             bench.ask().await.is_whole(dialect, &[FALLBACK]);
             let took = began.elapsed();
-            assert!((scaled(8)..SOON).contains(&took), "{took:?}");
+            assert!((scaled(8)..scaled(15)).contains(&took), "{took:?}");
             assert_eq!(bench.asked(), [Primary, Fallback]);
             assert_eq!(bench.primary.log().outcome(0).await, Outcome::Closed);
         }
@@ -58,7 +58,7 @@ async fn s07_pings_are_no_token() {
         let began = Instant::now();
         bench.ask().await.is_whole(dialect, &[FALLBACK]);
         let took = began.elapsed();
-        assert!((scaled(8)..SOON).contains(&took), "{took:?}");
+        assert!((scaled(8)..scaled(15)).contains(&took), "{took:?}");
         assert_eq!(bench.asked(), [Primary, Fallback]);
     })
     .await;

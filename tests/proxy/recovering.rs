@@ -151,7 +151,7 @@ async fn a_client_that_vanishes_closes_the_upstream_at_once() {
             drop(link);
             let outcome = timeout(Duration::from_secs(10), server.log().outcome(0)).await;
             assert_eq!(outcome, Ok(Outcome::Closed));
-            assert!(gone.elapsed() < Duration::from_secs(1), "{:?}", gone.elapsed());
+            assert!(gone.elapsed() < Duration::from_millis(100), "{:?}", gone.elapsed());
             assert_eq!(server.requests().len(), 1);
         }
     }
