@@ -91,15 +91,6 @@ fn schedules_that_once_failed() {
             mishaps: vec![Cut(2334, Pings(15)), Garble(1100)],
             ..Script::usual()
         },
-        // And between the text that it had said again and the blocks behind that.
-        Script {
-            answer: 10,
-            delta: 1000,
-            chain: vec![Ask(Provider { wire: Gemini, by: Quote, ..Provider::usual() })],
-            rules: Rules { barren: 20, progress: 1000000, ..Rules::usual() },
-            mishaps: vec![Garble(935), Garble(263)],
-            ..Script::usual()
-        },
         Script {
             answer: 10,
             chain: vec![Ask(Provider { by: Align, ..Provider::usual() })],
@@ -107,6 +98,15 @@ fn schedules_that_once_failed() {
             client: Some(Live),
             mishaps: vec![Cut(2135, Pings(15)), Garble(1072), Cut(692, Close)],
             piece: 100,
+            ..Script::usual()
+        },
+        // And between the text that it had said again and the blocks behind that.
+        Script {
+            answer: 10,
+            delta: 1000,
+            chain: vec![Ask(Provider { wire: Gemini, by: Quote, ..Provider::usual() })],
+            rules: Rules { barren: 20, progress: 1000000, ..Rules::usual() },
+            mishaps: vec![Garble(935), Garble(263)],
             ..Script::usual()
         },
         // A replay brought one event, which was held as the possible beginning of the answer, and was cut.

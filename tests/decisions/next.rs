@@ -1,18 +1,11 @@
 //! What comes next when an attempt has ended: which step, which way to go on, which error.
 
 use unbroken::PartState;
-use unbroken::engine::{Notice, Refusal, Verdict};
+use unbroken::engine::{Refusal, Verdict};
 
 use super::parts::{claude_one, closes, ends, of, parts, says, structured, text, thought, told};
+use super::steps::verdicts;
 use super::*;
-
-fn verdicts(run: &Run) -> Vec<Verdict> {
-    let ended = run.notices.iter().filter_map(|notice| match notice {
-        Notice::Ended { verdict, .. } => Some(*verdict),
-        _ => None,
-    });
-    ended.collect()
-}
 
 /// A request that was written for another vendor was refused: what ails the reply is the first one's trouble.
 #[test]
@@ -91,7 +84,7 @@ fn a_dead_reused_connection_counts_for_nothing_though_there_is_no_attempt_left()
     plan.policy = Policy::new().max_attempts(1).into();
     let run = play(Wire::Anthropic, plan, vec![Exchange::headless(End::Stale)], vec![]);
     assert_eq!(run.text(), TEXT);
-    assert_eq!(verdicts(&run), [Verdict::Uncounted, Verdict::Success]);
+    assert_eq!(verdicts(&run), [("one", Verdict::Uncounted), ("one", Verdict::Success)]);
 }
 
 /// Silence before and behind the head, pings: as long as nothing new is said the clock of the reply runs.

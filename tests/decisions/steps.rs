@@ -14,7 +14,7 @@ fn with(mut plan: Plan, step: impl Into<Step>) -> Plan {
     plan
 }
 
-fn verdicts(run: &Run) -> Vec<(&str, Verdict)> {
+pub(super) fn verdicts(run: &Run) -> Vec<(&str, Verdict)> {
     let ended = run.notices.iter().filter_map(|notice| match notice {
         Notice::Ended { upstream, verdict, .. } => Some((&**upstream, *verdict)),
         _ => None,

@@ -9,7 +9,7 @@ use unbroken::engine::{Input, Output, Recovery};
 use unbroken::policy::{Policy, Timeouts};
 use unbroken::testing::Exchange;
 
-use super::found::{chunk, plan, play};
+use super::found::{self, chunk, plan, play};
 use super::support::client;
 use super::support::subjects::Wire;
 use super::{bytes, text_of};
@@ -201,21 +201,12 @@ fn a_call_without_a_name_waits_beyond_a_sign_of_life() {
 /// The caller's patience ends with a search under way, of which nothing was found.
 #[test]
 fn what_may_yet_be_taken_back_is_not_written_before_the_last_word() {
-    let start = json!({"type": "message_start", "message": {"id": "m", "model": "m", "content": [], "usage": {}}});
-    let opens = |index: u32, block: Value| json!({"type": "content_block_start", "index": index, "content_block": block});
-    let delta = json!({"type": "text_delta", "text": "Hello there my friend"});
-    let delta = json!({"type": "content_block_delta", "index": 0, "delta": delta});
+    let said = [found::start(), found::text(0), found::says(0, "Hello there my friend")];
     let search =
         json!({"type": "server_tool_use", "id": "srv_1", "name": "web_search", "input": {}});
-    let stops = |index: u32| json!({"type": "content_block_stop", "index": index});
-    let body = |frames: &[Value]| -> String {
-        let frame =
-            |data: &Value| format!("event: {}\ndata: {data}\n\n", data["type"].as_str().unwrap());
-        frames.iter().map(frame).collect()
-    };
-    let text = opens(0, json!({"type": "text", "text": ""}));
-    let first = Exchange::stream(body(&[start.clone(), text, delta])).reset();
-    let rest = Exchange::stream(body(&[start, opens(0, search), stops(0)])).stall();
+    let searches = [found::start(), found::block(0, search), found::stop(0)];
+    let first = Exchange::stream(found::frames(&said)).reset();
+    let rest = Exchange::stream(found::frames(&searches)).stall();
     let mut plan = plan(Wire::Anthropic, json!({}));
     let overall = Timeouts::new().overall(Duration::from_secs(20));
     plan.policy = Policy::new().timeouts(overall).into();
