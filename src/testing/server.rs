@@ -8,13 +8,15 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::watch;
 use tokio::task::{JoinSet, yield_now};
 
 use super::log::{Log, Request};
 use super::script::{Play, Script};
 use super::{http1, http2};
+
+const BACKLOG: u32 = 1024;
 
 /// An upstream on a loopback port, playing a script. Dropping it stops it.
 ///
@@ -48,17 +50,17 @@ impl Server {
     /// Where no loopback port can be had.
     pub async fn start(script: impl Into<Script>) -> Self {
         let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let listener = TcpListener::bind(any).await;
-        let listener = listener.expect("a loopback port can be bound");
-        let address = listener.local_addr();
-        let address = address.expect("a bound listener has an address");
+        let socket = bound(any).expect("a loopback port can be bound");
+        let address = socket.local_addr();
+        let address = address.expect("a bound socket has an address");
+        let listener = socket.listen(BACKLOG).expect("a port of one's own can be listened on");
         let (listen, wanted) = watch::channel(true);
         let (report, listening) = watch::channel(true);
         let play = Play::new(script.into());
         let connections = Arc::new(AtomicUsize::new(0));
         let mut task = JoinSet::new();
         task.spawn(run(Host {
-            listener: Some(listener),
+            listener,
             address,
             play: Arc::clone(&play),
             connections: Arc::clone(&connections),
@@ -99,7 +101,10 @@ impl Server {
     }
 
     /// Stops listening and closes every connection: from now on the system refuses to connect
-    /// (`ECONNREFUSED`).
+    /// (`ECONNREFUSED`). The port stays taken, so nobody else answers there.
+    ///
+    /// # Panics
+    /// Where somebody took the port between the closing of the listener and the next bind.
     pub async fn refuse(&self) {
         self.switch(false).await;
     }
@@ -111,13 +116,25 @@ impl Server {
 
     async fn switch(&self, on: bool) {
         self.listen.send_replace(on);
-        // An error means that the task is gone; then nothing listens any more.
-        let _ = self.listening.clone().wait_for(|is| *is == on).await;
+        let mut listening = self.listening.clone();
+        let switched = listening.wait_for(|is| *is == on).await;
+        switched.expect("the port is still this server's");
     }
 }
 
+/// A socket that has its port and does not listen.
+fn bound(address: SocketAddr) -> io::Result<TcpSocket> {
+    let socket = TcpSocket::new_v4()?;
+    // Connections that are closed do not keep the port. On Windows they never do, and there the
+    // option would let others take it.
+    #[cfg(unix)]
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    Ok(socket)
+}
+
 struct Host {
-    listener: Option<TcpListener>,
+    listener: TcpListener,
     address: SocketAddr,
     play: Arc<Play>,
     connections: Arc<AtomicUsize>,
@@ -127,16 +144,11 @@ struct Host {
 
 async fn run(mut host: Host) {
     loop {
-        let listener = match host.listener.take() {
-            Some(listener) => Ok(listener),
-            None => TcpListener::bind(host.address).await,
-        };
-        let Ok(listener) = listener else { return };
         host.report.send_replace(true);
         let mut open = JoinSet::new();
         while *host.wanted.borrow_and_update() {
             tokio::select! {
-                accepted = listener.accept() => {
+                accepted = host.listener.accept() => {
                     let Ok((stream, _)) = accepted else { continue };
                     let socket = host.connections.fetch_add(1, Ordering::Relaxed) + 1;
                     open.spawn(serve(stream, Arc::clone(&host.play), socket));
@@ -145,12 +157,15 @@ async fn run(mut host: Host) {
                 changed = host.wanted.changed() => if changed.is_err() { return },
             }
         }
-        drop(listener);
+        drop(host.listener);
+        let Ok(socket) = bound(host.address) else { return };
         open.shutdown().await;
         host.report.send_replace(false);
         if host.wanted.wait_for(|wanted| *wanted).await.is_err() {
             return;
         }
+        let Ok(listener) = socket.listen(BACKLOG) else { return };
+        host.listener = listener;
     }
 }
 

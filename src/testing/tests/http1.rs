@@ -5,7 +5,7 @@ use http::HeaderValue;
 use http::StatusCode;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 
 use super::super::{End, Exchange, Model, Outcome, Script, Server};
 use super::{BODY, MIDDLE, cut, ends, faulted};
@@ -165,6 +165,15 @@ async fn a_refusing_server_refuses_and_comes_back_on_the_same_port() {
     stream.write_all(GET).await.expect("sent");
     let text = read_until(&mut stream, "0\r\n\r\n").await;
     assert!(text.contains("größer"));
+}
+
+/// Another server of the same test run would answer in its place.
+#[tokio::test]
+async fn the_port_of_a_refusing_server_is_given_to_nobody() {
+    let server = Server::start(Script::new().exchange(Exchange::stream(BODY))).await;
+    server.refuse().await;
+    let taken = TcpSocket::new_v4().expect("a socket").bind(server.address());
+    assert_eq!(taken.expect_err("it has an owner").kind(), ErrorKind::AddrInUse);
 }
 
 #[tokio::test]
