@@ -3,6 +3,7 @@
 //! In: [`Event`]s, in the order of their delivery. Out: text, parts, how far and how continuable
 //! the answer is. It must never hold anything that was not delivered. Law kept: *Fold*.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
@@ -113,7 +114,10 @@ impl Transcript {
 
     /// The same without what only its own provider can read of the parts before `part`: reasoning,
     /// signatures, results of server tools, opaque blocks.
-    pub(crate) fn for_another_provider(&self, part: u32) -> Self {
+    pub(crate) fn for_another_provider(&self, part: u32) -> Cow<'_, Self> {
+        if part == 0 {
+            return Cow::Borrowed(self);
+        }
         let mut public = self.clone();
         for part in public.parts.iter_mut().take(part as usize) {
             let shared =
@@ -123,7 +127,7 @@ impl Transcript {
             }
             part.annotations.retain(|note| !matches!(note, Annotation::Signature(_)));
         }
-        public
+        Cow::Owned(public)
     }
 
     /// Who answers; none before the first attempt that answered.
@@ -147,6 +151,16 @@ impl Transcript {
     #[must_use]
     pub fn text(&self) -> String {
         self.kept_text().collect()
+    }
+
+    /// The same, copied only where several parts make it.
+    pub(crate) fn spoken(&self) -> Cow<'_, str> {
+        let mut texts = self.kept_text();
+        match (texts.next(), texts.next()) {
+            (None, _) => Cow::Borrowed(""),
+            (Some(one), None) => Cow::Borrowed(one),
+            _ => Cow::Owned(self.text()),
+        }
     }
 
     /// Bytes of [`text`](Self::text).

@@ -5,6 +5,8 @@
 //! lowered. It must never offer a rung that would say a delivered tool call again. Laws kept:
 //! *Once*, *Spend*.
 
+use std::borrow::Cow;
+
 use serde_json::{Map, Value, json};
 
 use super::{Capabilities, Outline, Prefill, wording};
@@ -76,36 +78,34 @@ impl Terms {
 /// The visible text that goes into a continuation, without the whitespace at its end, which
 /// providers refuse.
 #[derive(Debug)]
-pub(super) struct Sent {
+pub(super) struct Sent<'t> {
     /// The text; empty where nothing but whitespace has been said.
-    pub(super) text: String,
+    pub(super) text: Cow<'t, str>,
 }
 
-impl Sent {
-    pub(super) fn of(transcript: &Transcript) -> Self {
-        let mut text = transcript.text();
-        text.truncate(text.trim_end().len());
+impl<'t> Sent<'t> {
+    pub(super) fn of(transcript: &'t Transcript) -> Self {
+        let text = match transcript.spoken() {
+            Cow::Borrowed(text) => Cow::Borrowed(text.trim_end()),
+            Cow::Owned(mut text) => {
+                text.truncate(text.trim_end().len());
+                Cow::Owned(text)
+            }
+        };
         Self { text }
     }
 
-    /// The end of the text, for the model to repeat.
-    fn anchor(&self) -> &str {
-        anchor_of(&self.text)
+    /// The words that ask to go on, by `template`, and what is expected of an answer to them.
+    pub(super) fn ask(&self, template: &str) -> (String, Expect) {
+        let anchor = anchor_of(&self.text);
+        let words = wording::fill(template, &self.text, anchor);
+        (words, Expect::Anchor { sent: self.text.len(), anchor: anchor.to_owned() })
     }
 
-    /// The user turn that asks to go on, in the words of `template`.
-    pub(super) fn note(&self, template: &str) -> Value {
-        json!({ "role": "user", "content": self.words(template) })
-    }
-
-    /// The words of that turn.
-    pub(super) fn words(&self, template: &str) -> String {
-        wording::fill(template, &self.text, self.anchor())
-    }
-
-    /// What is expected of an answer to a note.
-    pub(super) fn anchored(&self) -> Expect {
-        Expect::Anchor { sent: self.text.len(), anchor: self.anchor().to_owned() }
+    /// The same as a user turn of most APIs.
+    pub(super) fn note(&self, template: &str) -> (Value, Expect) {
+        let (words, expect) = self.ask(template);
+        (json!({ "role": "user", "content": words }), expect)
     }
 
     /// Lowers the token limit in `field` by what the text has cost, if there is a limit.

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 
 use super::fence::{Fence, is_fence, may_open};
 use super::fold::{counts, end_of, fold, push_folded, unfolded_len};
-use super::overlap::{Habit, Overlap, overlap};
+use super::overlap::{Habit, Overlap, end_again, overlap};
 use super::preamble::{More, Peel, aside, leads_over, opens, preamble, without_wraps};
 use super::quote::stands_once;
 use super::{Feed, HOLD_MAX, LONG_MATCH, common_prefix};
@@ -18,8 +18,6 @@ use crate::event::Join;
 pub(super) struct Anchored {
     /// The anchor, folded.
     anchor: String,
-    /// The anchor as it was given.
-    typed: String,
     /// Where the anchor and its longer ends begin in it.
     ends: Vec<usize>,
     /// Most bytes held.
@@ -31,20 +29,19 @@ pub(super) struct Anchored {
     headless: bool,
     /// The same from these bytes on, and with no overlap.
     barren: Vec<usize>,
-    context: Option<Context>,
-    habit: Option<Habit>,
+    context: Context,
 }
 
 impl Anchored {
-    /// None where there is no anchor to find.
-    pub(super) fn new(anchor: &str) -> Option<Self> {
-        let anchor = anchor.trim();
-        if anchor.is_empty() {
+    /// None where there is no anchor to find. The first `sent` bytes of `said` were sent.
+    pub(super) fn new(anchor: &str, said: &str, sent: &str) -> Option<Self> {
+        let typed = anchor.trim();
+        if typed.is_empty() || sent.is_empty() {
             return None;
         }
-        let window = anchor.len().saturating_add(HOLD_MAX);
-        let typed = anchor.to_owned();
-        let anchor = fold(anchor);
+        let window = typed.len().saturating_add(HOLD_MAX);
+        let anchor = fold(typed);
+        let context = Context::of(said, sent, typed, &anchor, window);
         let ends = anchor
             .char_indices()
             .filter(|(at, c)| *c != ' ' && (*at == 0 || counts(&anchor[*at..])))
@@ -52,15 +49,13 @@ impl Anchored {
             .collect();
         Some(Self {
             anchor,
-            typed,
             ends,
             window,
             held: String::new(),
             folded: String::new(),
             headless: false,
             barren: Vec::new(),
-            context: None,
-            habit: None,
+            context,
         })
     }
 
@@ -68,12 +63,12 @@ impl Anchored {
         self.held.len()
     }
 
-    /// Takes the next character; the first `sent` bytes of `said` were sent.
-    pub(super) fn feed(&mut self, c: char, said: &str, sent: &str) -> Feed {
+    /// Takes the next character; `sent` is what it was made with.
+    pub(super) fn feed(&mut self, c: char, sent: &str) -> Feed {
         self.held.push(c);
         push_folded(&mut self.folded, c);
         let more = if self.held.len() > self.window { More::TooLate } else { More::Perhaps };
-        match self.reading(said, sent, more) {
+        match self.reading(sent, more) {
             Reading::Found(found) => self.release(found),
             Reading::Again { from, equal } => self.again(from, equal),
             Reading::Open | Reading::Inside | Reading::None => Feed::Hold,
@@ -81,11 +76,11 @@ impl Anchored {
     }
 
     /// Nothing more comes. None where the text ended inside its preamble or anchor.
-    pub(super) fn end(&mut self, said: &str, sent: &str) -> Option<Feed> {
+    pub(super) fn end(&mut self, sent: &str) -> Option<Feed> {
         if self.held.is_empty() {
             return Some(self.release(Found::UNVERIFIED));
         }
-        match self.reading(said, sent, More::Never) {
+        match self.reading(sent, More::Never) {
             Reading::Found(found) => Some(self.release(found)),
             Reading::Again { from, equal } => Some(self.again(from, equal)),
             Reading::Open | Reading::Inside | Reading::None => None,
@@ -109,36 +104,30 @@ impl Anchored {
     }
 
     /// What all that is held is.
-    fn reading(&mut self, said: &str, sent: &str, more: More) -> Reading {
+    fn reading(&mut self, sent: &str, more: More) -> Reading {
         if !self.headless {
             match self.head(0, sent, more) {
                 Reading::None => self.headless = true,
                 reading => return reading,
             }
         }
-        let mut context = match self.context.take() {
-            Some(context) => context,
-            None => Context::of(sent, self),
-        };
-        let reading = if context.once && self.behind_preamble(&context) {
-            Reading::Found(Found::at(self.held.len(), Join::Anchor))
-        } else {
-            match self.without_anchor(&mut context, said, sent, more) {
-                Reading::Found(found)
-                    if found.join == Join::Unverified && context.once && more == More::Perhaps =>
-                {
-                    Reading::Open
-                }
-                reading => reading,
+        let once = self.context.once;
+        if once && self.behind_preamble() {
+            return Reading::Found(Found::at(self.held.len(), Join::Anchor));
+        }
+        match self.without_anchor(sent, more) {
+            Reading::Found(found)
+                if found.join == Join::Unverified && once && more == More::Perhaps =>
+            {
+                Reading::Open
             }
-        };
-        self.context = Some(context);
-        reading
+            reading => reading,
+        }
     }
 
     /// What the head of what is held from byte `from` on is: the anchor or its end, or the answer
     /// from its beginning.
-    fn head(&mut self, from: usize, sent: &str, more: More) -> Reading {
+    fn head(&self, from: usize, sent: &str, more: More) -> Reading {
         let text = self.held.get(from..).unwrap_or_default();
         let body = text.trim_start();
         let skipped = from + (text.len() - body.len());
@@ -178,7 +167,7 @@ impl Anchored {
 
     /// Whether what is held from byte `from` on is the answer from its beginning. While the anchor
     /// is possible too (`anchor`), that comes first: it was asked for.
-    fn restart(&mut self, from: usize, sent: &str, anchor: bool, more: More) -> Reading {
+    fn restart(&self, from: usize, sent: &str, anchor: bool, more: More) -> Reading {
         let text = self.held.get(from..).unwrap_or_default();
         let equal = common_prefix(sent, text);
         if equal == sent.len() {
@@ -189,7 +178,7 @@ impl Anchored {
         if equal < LONG_MATCH || (anchor && more != More::TooLate) {
             return open;
         }
-        let habit = self.habit.get_or_insert_with(|| Habit::of(sent));
+        let habit = &self.context.habit;
         // A head that stands in the answer again may be its next item: wait until it is longer.
         let long = equal > habit.head_again || (goes_on && more == More::TooLate);
         if long && !habit.repetition {
@@ -203,7 +192,8 @@ impl Anchored {
     /// that begins a line. Anything else may be the passage coming again further on in the answer,
     /// and so may lines before an anchor that begins a line of the answer too, unless it is one
     /// that leads over and nothing before it ends the answer's own line.
-    fn behind_preamble(&self, context: &Context) -> bool {
+    fn behind_preamble(&self) -> bool {
+        let context = &self.context;
         let Some(folded) = self.folded.strip_suffix(self.anchor.as_str()) else {
             return false;
         };
@@ -226,13 +216,7 @@ impl Anchored {
     }
 
     /// What is held is when the anchor is not to be expected any more.
-    fn without_anchor(
-        &mut self,
-        context: &mut Context,
-        said: &str,
-        sent: &str,
-        more: More,
-    ) -> Reading {
+    fn without_anchor(&mut self, sent: &str, more: More) -> Reading {
         let mut off = Found::UNVERIFIED;
         for layer in [Layer::Bare, Layer::Preamble, Layer::Fence] {
             let text = self.held.get(off.end..).unwrap_or_default();
@@ -240,7 +224,7 @@ impl Anchored {
                 Layer::Bare => Peel::Off { lead: 0, end: 0 },
                 Layer::Preamble => preamble(text, more),
                 Layer::Fence if !may_open(text) => Peel::None,
-                Layer::Fence => match context.fence.get_or_insert_with(|| Fence::open_in(said)) {
+                Layer::Fence => match &self.context.fence {
                     Some(fence) => fence.reopened(text, more),
                     None => Peel::None,
                 },
@@ -279,7 +263,7 @@ impl Anchored {
             }
         }
         let text = self.held.get(from..).unwrap_or_default();
-        match overlap(text, sent, self.window, more) {
+        match overlap(text, sent, self.window, self.context.end_again, more) {
             Overlap::Open => Reading::Open,
             Overlap::Found(end) => Reading::Found(Found::at(from + end, Join::Overlap)),
             Overlap::None => {
@@ -290,32 +274,37 @@ impl Anchored {
     }
 }
 
-/// What is asked of the answer once, when the head of the text is neither anchor nor restart.
+/// What is asked of the answer once, however long it is, before any text comes.
 struct Context {
+    habit: Habit,
+    /// Bytes of its longest end that stands in it twice.
+    end_again: usize,
     /// The anchor stands in it once, and is long enough to be found anywhere.
     once: bool,
     /// What stands before the anchor, folded, as far as it can come again.
     before: String,
     /// It begins a line of it.
     begins_line: bool,
-    /// The block that it stands in, once that has been asked.
-    fence: Option<Option<Fence>>,
+    /// The block that it stands in.
+    fence: Option<Fence>,
 }
 
 impl Context {
-    fn of(sent: &str, expected: &Anchored) -> Self {
-        let anchor = expected.anchor.as_str();
-        let folded = fold(end_of(sent, anchor.len() + expected.window));
+    /// `anchor` is `typed` folded.
+    fn of(said: &str, sent: &str, typed: &str, anchor: &str, window: usize) -> Self {
+        let folded = fold(end_of(sent, anchor.len() + window));
         let before = folded.strip_suffix(anchor).unwrap_or_default();
-        let typed = sent.strip_suffix(expected.typed.as_str());
+        let typed = sent.strip_suffix(typed);
         Self {
+            habit: Habit::of(sent),
+            end_again: end_again(sent, window),
             once: counts(anchor) && stands_once(sent, anchor),
             before: before.to_owned(),
             begins_line: typed.is_none_or(|before| {
                 let before = before.trim_end_matches([' ', '\t']);
                 before.is_empty() || before.ends_with('\n')
             }),
-            fence: None,
+            fence: Fence::open_in(said),
         }
     }
 }

@@ -5,6 +5,8 @@
 //! may be the closing one. After <https://spec.commonmark.org/0.31.2/#fenced-code-blocks>, without
 //! containers: a fence indented by more than three columns is none.
 
+use memchr::{memchr, memchr2_iter};
+
 use super::fold::counts;
 use super::preamble::{More, Peel};
 
@@ -20,8 +22,14 @@ impl Fence {
     /// The fenced block that is open at the end of `said`.
     pub(super) fn open_in(said: &str) -> Option<Self> {
         let mut open: Option<(char, usize)> = None;
-        for line in said.lines() {
-            let Some((mark, len, tail)) = marker(line) else {
+        for at in memchr2_iter(b'`', b'~', said.as_bytes()) {
+            let (before, marks) = said.split_at(at);
+            let line = before.trim_end_matches(' ').len();
+            if !matches!(before.as_bytes()[..line], [] | [.., b'\n']) {
+                continue;
+            }
+            let end = memchr(b'\n', marks.as_bytes()).unwrap_or(marks.len());
+            let Some((mark, len, tail)) = marker(&said[line..at + end]) else {
                 continue;
             };
             match open {
@@ -128,7 +136,7 @@ pub(super) fn is_fence(line: &str) -> bool {
 
 /// The marks of a fence line, how many, and what stands behind them: no more of them in a line of
 /// backticks, which is code in a line.
-fn marker(line: &str) -> Option<(char, usize, &str)> {
+pub(super) fn marker(line: &str) -> Option<(char, usize, &str)> {
     let marks = line.trim_start_matches(' ');
     if line.len() - marks.len() > 3 {
         return None;

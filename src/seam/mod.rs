@@ -64,6 +64,9 @@ pub struct Seam {
 impl Seam {
     /// A seam after `said`, all the visible text delivered so far, not only the last attempt's.
     ///
+    /// What must be known of all of it is found out here, once; however long it is,
+    /// [`push`](Self::push) looks at its ends only.
+    ///
     /// Where `sent` is no position of `said`, or more than whitespace follows it, all but the
     /// whitespace at the end counts as sent.
     #[must_use]
@@ -77,7 +80,8 @@ impl Seam {
             }
             Expect::Anchor { sent, anchor } => {
                 let sent = sent_bytes(&said, sent);
-                let anchored = Anchored::new(&anchor).filter(|_| sent > 0);
+                let text = said.get(..sent).unwrap_or_default();
+                let anchored = Anchored::new(&anchor, &said, text);
                 let stage = anchored.map(|anchored| Stage::Anchored(Box::new(anchored)));
                 (sent, stage.ok_or(Join::Unverified))
             }
@@ -120,7 +124,7 @@ impl Seam {
                 trimmed: 0,
                 join: Join::Literal,
             },
-            Stage::Anchored(anchored) => match anchored.end(&self.said, sent) {
+            Stage::Anchored(anchored) => match anchored.end(sent) {
                 Some(feed) => feed,
                 None => return Verdict::Incomplete,
             },
@@ -162,7 +166,7 @@ impl Seam {
         let sent = self.said.get(..self.sent).unwrap_or_default();
         let fed = match &mut self.stage {
             Stage::Literal(literal) => feed_all(input, |c| literal.feed(c, sent)),
-            Stage::Anchored(anchored) => feed_all(input, |c| anchored.feed(c, &self.said, sent)),
+            Stage::Anchored(anchored) => feed_all(input, |c| anchored.feed(c, sent)),
             Stage::Swallow { at, join } => {
                 let (at, join) = (*at, *join);
                 return self.swallow(input, at, join);

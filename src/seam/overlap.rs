@@ -1,7 +1,7 @@
 //! What of a text stands in it more than once, and where a text goes on in another.
 //!
-//! In: the sent text and the head of the new one. Out: lengths in bytes. The sent text is searched, once
-//! and without a copy, and only when a match was seen.
+//! In: the sent text and the head of the new one. Out: lengths in bytes. The sent text is searched once,
+//! without a copy, before the new one comes.
 
 use memchr::memmem;
 
@@ -10,8 +10,8 @@ use super::{HOLD_MAX, LONG_MATCH};
 
 /// How much a text repeats itself.
 pub(super) struct Habit {
-    /// Bytes of its longest head that stands in it again; what is longer than a text is ever held
-    /// is not looked at.
+    /// Bytes of its longest head that stands in it again. What is too short to count, or longer than a text is
+    /// ever held, is not looked at.
     pub(super) head_again: usize,
     /// It is one phrase over and over, at least twice.
     pub(super) repetition: bool,
@@ -24,13 +24,14 @@ impl Habit {
         let head_again = longest_again(head, text);
         // The first half of a repetition stands in it again.
         let half = text.len().div_ceil(2).min(head.len());
-        Self { head_again, repetition: head_again >= half && is_repetition(text) }
+        let may_repeat = head_again >= half || half < LONG_MATCH;
+        Self { head_again, repetition: may_repeat && is_repetition(text) }
     }
 }
 
 /// Bytes of the longest head of `head` that stands in `text` later than at its beginning.
 fn longest_again(head: &[u8], text: &[u8]) -> usize {
-    let (mut longest, mut at) = (0, 1);
+    let (mut longest, mut at) = (LONG_MATCH - 1, 1);
     // No place of the text is searched twice but one that is found: a longer head again comes later.
     while let Some(longer) = head.get(..=longest) {
         let rest = text.get(at..).unwrap_or_default();
@@ -42,16 +43,38 @@ fn longest_again(head: &[u8], text: &[u8]) -> usize {
     longest
 }
 
+/// Bytes of the longest end of `text` that stands in it earlier too. What is shorter than an overlap that
+/// counts, or longer than `most`, is not looked at.
+pub(super) fn end_again(text: &str, most: usize) -> usize {
+    let text = text.as_bytes();
+    let (mut longest, mut at) = (LONG_MATCH - 1, 0);
+    while longest < most
+        && let Some(start) = text.len().checked_sub(longest + 1)
+    {
+        let (longer, rest) = (&text[start..], text.get(at..).unwrap_or_default());
+        let Some(found) = memmem::find(rest, longer).filter(|found| at + found < start) else {
+            break;
+        };
+        let end = at + found + longer.len();
+        let again = text[..end].iter().rev().zip(text.iter().rev());
+        longest = again.take(most).take_while(|(one, other)| one == other).count();
+        // A longer end that stands earlier ends behind this one.
+        at = end.saturating_sub(longest);
+    }
+    longest
+}
+
 fn is_repetition(text: &[u8]) -> bool {
     let half = text.len().div_ceil(2);
-    let (Some(head), Some(later)) = (text.get(..half), text.get(1..)) else {
-        return false;
+    let first_return = |length: usize| {
+        let (head, later) = (text.get(..length)?, text.get(1..)?);
+        memmem::find(later, head).map(|at| at + 1)
     };
-    // A phrase of at most half the text, repeated, first returns where it is repeated.
-    let Some(period) = memmem::find(later, head).map(|at| at + 1) else {
-        return false;
-    };
-    text.get(period..).is_some_and(|shifted| text.starts_with(shifted))
+    let repeats_from = |at: &usize| at + half <= text.len() && text.starts_with(&text[*at..]);
+    // A phrase of at most half the text, repeated, first returns where it is repeated. Most phrases are short,
+    // and a short head is found sooner.
+    let short = first_return(half.min(HEAD_MAX)).filter(repeats_from);
+    short.or_else(|| first_return(half).filter(repeats_from)).is_some()
 }
 
 /// Where the head of a text equals the end of what was sent.
@@ -64,17 +87,16 @@ pub(super) enum Overlap {
     None,
 }
 
-/// The longest overlap of the head of `text` with the last `reach` bytes of `sent`.
-pub(super) fn overlap(text: &str, sent: &str, reach: usize, more: More) -> Overlap {
+/// The longest overlap of the head of `text` with the last `reach` bytes of `sent`, of which the last `again`
+/// bytes stand in it twice.
+pub(super) fn overlap(text: &str, sent: &str, reach: usize, again: usize, more: More) -> Overlap {
     let mut ends = (sent.len().saturating_sub(reach)..sent.len())
-        .filter_map(|at| sent.get(at..).map(|end| (at, end)))
-        .take_while(|(_, end)| end.len() >= LONG_MATCH);
+        .filter_map(|at| sent.get(at..))
+        .take_while(|end| end.len() >= LONG_MATCH);
     let may_come = |end: &str| more == More::Perhaps && end.starts_with(text);
-    match ends.find(|(_, end)| text.starts_with(end) || may_come(end)) {
-        Some((_, end)) if !text.starts_with(end) => Overlap::Open,
-        Some((at, end)) if memmem::find(sent.as_bytes(), end.as_bytes()) == Some(at) => {
-            Overlap::Found(end.len())
-        }
+    match ends.find(|end| text.starts_with(end) || may_come(end)) {
+        Some(end) if !text.starts_with(end) => Overlap::Open,
+        Some(end) if end.len() > again => Overlap::Found(end.len()),
         _ => Overlap::None,
     }
 }

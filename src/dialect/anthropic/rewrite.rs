@@ -46,7 +46,7 @@ pub(super) fn rewrite(
     let fields = next.as_object_mut().ok_or(Unresumable)?;
     let messages = fields.get_mut("messages").and_then(Value::as_array_mut).ok_or(Unresumable)?;
     let sent = Sent::of(transcript);
-    let note = |template: &str| sent.note(template);
+    let wording = context.wording;
     let expect = match by {
         Resume::Align => return Ok(Continuation::new(next, Expect::Align)),
         Resume::Prefill => {
@@ -55,12 +55,14 @@ pub(super) fn rewrite(
         }
         Resume::Instruct => {
             message::push_turn(messages, message::partial(transcript));
-            messages.push(note(&context.wording.instruct));
-            sent.anchored()
+            let (note, expect) = sent.note(&wording.instruct);
+            messages.push(note);
+            expect
         }
         Resume::Quote => {
-            messages.push(note(&context.wording.quote));
-            sent.anchored()
+            let (note, expect) = sent.note(&wording.quote);
+            messages.push(note);
+            expect
         }
         Resume::Cursor => return conversation::replay(next, context.cursor, super::OWN),
     };

@@ -40,8 +40,10 @@ pub(super) fn rewrite(
     let mut next = request.clone();
     let contents = next.get_mut("contents").and_then(Value::as_array_mut).ok_or(Unresumable)?;
     let sent = Sent::of(transcript);
-    let note =
-        |template: &str| json!({ "role": "user", "parts": [{ "text": sent.words(template) }] });
+    let note = |template: &str| {
+        let (words, expect) = sent.ask(template);
+        (json!({ "role": "user", "parts": [{ "text": words }] }), expect)
+    };
     let expect = match by {
         Resume::Align => return Ok(Continuation::new(next, Expect::Align)),
         Resume::Prefill => {
@@ -50,12 +52,14 @@ pub(super) fn rewrite(
         }
         Resume::Instruct => {
             message::push_turn(contents, message::partial(transcript));
-            contents.push(note(&context.wording.instruct));
-            sent.anchored()
+            let (note, expect) = note(&context.wording.instruct);
+            contents.push(note);
+            expect
         }
         Resume::Quote => {
-            contents.push(note(&context.wording.quote));
-            sent.anchored()
+            let (note, expect) = note(&context.wording.quote);
+            contents.push(note);
+            expect
         }
         Resume::Cursor => return Err(Unresumable),
     };
@@ -64,7 +68,7 @@ pub(super) fn rewrite(
 }
 
 /// The thinking budget lies within the limit.
-fn lower(next: &mut Value, request: &Value, sent: &Sent, spent: Option<u64>) {
+fn lower(next: &mut Value, request: &Value, sent: &Sent<'_>, spent: Option<u64>) {
     let Some(config) = name_in(request, "generationConfig") else { return };
     let Some(limit) = next.get(&config).and_then(|config| name_in(config, "maxOutputTokens"))
     else {

@@ -76,7 +76,7 @@ pub(super) fn rewrite(
     let messages = fields.get_mut("messages").and_then(Value::as_array_mut).ok_or(Unresumable)?;
     let sent = Sent::of(transcript);
     let echo = context.capabilities.echo;
-    let note = |template: &str| sent.note(template);
+    let wording = context.wording;
     let expect = match by {
         Resume::Align => return Ok(Continuation::new(next, Expect::Align)),
         Resume::Prefill => {
@@ -96,12 +96,14 @@ pub(super) fn rewrite(
         }
         Resume::Instruct => {
             push_turn(messages, &sent.text, echo).ok_or(Unresumable)?;
-            messages.push(note(&context.wording.instruct));
-            sent.anchored()
+            let (note, expect) = sent.note(&wording.instruct);
+            messages.push(note);
+            expect
         }
         Resume::Quote => {
-            messages.push(note(&context.wording.quote));
-            sent.anchored()
+            let (note, expect) = sent.note(&wording.quote);
+            messages.push(note);
+            expect
         }
         Resume::Cursor => return conversation::replay(next, context.cursor, super::OWN),
     };

@@ -54,12 +54,14 @@ pub(super) fn rewrite(
         Resume::Cursor => return NUMBERING.replay(next, context.cursor),
         Resume::Instruct => {
             added = history::partial(transcript);
-            added.push(sent.note(&context.wording.instruct));
-            sent.anchored()
+            let (note, expect) = sent.note(&context.wording.instruct);
+            added.push(note);
+            expect
         }
         Resume::Quote => {
-            added.push(sent.note(&context.wording.quote));
-            sent.anchored()
+            let (note, expect) = sent.note(&context.wording.quote);
+            added.push(note);
+            expect
         }
         Resume::Prefill => return Err(Unresumable),
     };

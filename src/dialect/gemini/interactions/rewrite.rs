@@ -49,12 +49,14 @@ pub(super) fn rewrite(
         Resume::Cursor => return NUMBERING.replay(next, context.cursor),
         Resume::Instruct => {
             added = history::partial(transcript);
-            added.push(history::user(&sent.words(&context.wording.instruct)));
-            sent.anchored()
+            let (words, expect) = sent.ask(&context.wording.instruct);
+            added.push(history::user(&words));
+            expect
         }
         Resume::Quote => {
-            added.push(history::user(&sent.words(&context.wording.quote)));
-            sent.anchored()
+            let (words, expect) = sent.ask(&context.wording.quote);
+            added.push(history::user(&words));
+            expect
         }
         Resume::Prefill => return Err(Unresumable),
     };
