@@ -6,7 +6,7 @@
 
 use std::borrow::Cow;
 
-use super::fence::{Fence, is_fence, may_open};
+use super::fence::{Fence, is_fence};
 use super::fold::{counts, end_of, fold, push_folded, unfolded_len};
 use super::overlap::{Habit, Overlap, end_again, overlap};
 use super::preamble::{More, Peel, aside, leads_over, opens, preamble, without_wraps};
@@ -223,11 +223,10 @@ impl Anchored {
             let peel = match layer {
                 Layer::Bare => Peel::Off { lead: 0, end: 0 },
                 Layer::Preamble => preamble(text, more),
-                Layer::Fence if !may_open(text) => Peel::None,
-                Layer::Fence => match &self.context.fence {
-                    Some(fence) => fence.reopened(text, more),
-                    None => Peel::None,
-                },
+                Layer::Fence => {
+                    let fence = self.context.fence.as_ref();
+                    fence.map_or(Peel::None, |fence| fence.reopened(text, more))
+                }
             };
             match peel {
                 Peel::None => continue,

@@ -124,11 +124,6 @@ enum Follows {
     Unknown,
 }
 
-/// Whether `text` begins with a fence, as far as its first word tells.
-pub(super) fn may_open(text: &str) -> bool {
-    matches!(text.trim_start_matches(['\r', '\n', ' ']).chars().next(), None | Some('`' | '~'))
-}
-
 /// Whether `line` can open or close a fenced block.
 pub(super) fn is_fence(line: &str) -> bool {
     marker(line).is_some()
