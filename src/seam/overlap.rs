@@ -1,7 +1,7 @@
 //! What of a text stands in it more than once, and where a text goes on in another.
 //!
 //! In: the sent text and the head of the new one. Out: lengths in bytes. The sent text is searched once,
-//! without a copy, before the new one comes.
+//! without a copy.
 
 use memchr::memmem;
 
@@ -10,8 +10,8 @@ use super::{HOLD_MAX, LONG_MATCH};
 
 /// How much a text repeats itself.
 pub(super) struct Habit {
-    /// Bytes of its longest head that stands in it again. What is too short to count, or longer than a text is
-    /// ever held, is not looked at.
+    /// Bytes of its longest head that stands in it again. Of what is too short to count that is assumed; what is
+    /// longer than a text is ever held is not looked at.
     pub(super) head_again: usize,
     /// It is one phrase over and over, at least twice.
     pub(super) repetition: bool,
@@ -24,8 +24,7 @@ impl Habit {
         let head_again = longest_again(head, text);
         // The first half of a repetition stands in it again.
         let half = text.len().div_ceil(2).min(head.len());
-        let may_repeat = head_again >= half || half < LONG_MATCH;
-        Self { head_again, repetition: may_repeat && is_repetition(text) }
+        Self { head_again, repetition: head_again >= half && is_repetition(text) }
     }
 }
 
@@ -43,14 +42,13 @@ fn longest_again(head: &[u8], text: &[u8]) -> usize {
     longest
 }
 
-/// Bytes of the longest end of `text` that stands in it earlier too. What is shorter than an overlap that
-/// counts, or longer than `most`, is not looked at.
+/// Bytes of the longest end of `text` that stands in it earlier too. Of what is too short to count that is
+/// assumed; what is longer than `most` is not looked at.
 pub(super) fn end_again(text: &str, most: usize) -> usize {
     let text = text.as_bytes();
     let (mut longest, mut at) = (LONG_MATCH - 1, 0);
-    while longest < most
-        && let Some(start) = text.len().checked_sub(longest + 1)
-    {
+    while longest < text.len().min(most) {
+        let start = text.len() - longest - 1;
         let (longer, rest) = (&text[start..], text.get(at..).unwrap_or_default());
         let Some(found) = memmem::find(rest, longer).filter(|found| at + found < start) else {
             break;
