@@ -157,7 +157,6 @@ impl Transcript {
     pub(crate) fn spoken(&self) -> Cow<'_, str> {
         let mut texts = self.kept_text();
         match (texts.next(), texts.next()) {
-            (None, _) => Cow::Borrowed(""),
             (Some(one), None) => Cow::Borrowed(one),
             _ => Cow::Owned(self.text()),
         }

@@ -468,6 +468,11 @@ fn bad_positions() {
             assert_eq!(outcome, Outcome::Joined("x".into(), Join::Unverified, 0));
         }
     }
+    // Nothing was sent that the text could begin with.
+    for said in ["", "\n"] {
+        let (outcome, _) = read(said, Expect::Anchor { sent: 0, anchor: "words".into() }, ["x"]);
+        assert_eq!(outcome, Outcome::Joined("x".into(), Join::Unverified, 0));
+    }
 }
 
 /// What was not sent is only ever whitespace; of that, the caller says how much.
