@@ -382,7 +382,10 @@ mod tests {
             says(4, "nein"),
         ]);
         assert_eq!((transcript.text().as_str(), transcript.text_len()), ("né, nein", 9));
+        assert_eq!(transcript.spoken(), "né, nein");
         assert_eq!(Transcript::new().text_len(), 0);
+        let one = told([open(0, PartKind::Text), says(0, "one")]);
+        assert!(matches!(one.spoken(), Cow::Borrowed("one")), "nothing to be joined");
     }
 
     #[test]
